@@ -1,0 +1,33 @@
+"""keras_res3d: 3D residual networks for video in Keras, and the search that found them.
+
+Names are imported on first use, so that `import keras_res3d` costs nothing and counts need no TensorFlow.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "keras_res3d.applications": ["C3D", "MixedConv3D", "Res3D18", "Res3D34", "SR18", "build_model"],
+    "keras_res3d.nets.architecture": ["Architecture", "walk"],
+    "keras_res3d.nets.budget": ["count_macs", "count_params", "solve_width"],
+    "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
+    "keras_res3d.video.clips": ["Sampling"],
+    "keras_res3d.video.labels": ["decode_predictions", "label_names"],
+    "keras_res3d.video.lists": ["read_data_set"],
+    "keras_res3d.video.pipeline": ["evaluation_batches", "training_batches"],
+    "keras_res3d.video.transform": ["preprocess_input"],
+}
+_MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

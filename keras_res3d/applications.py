@@ -1,0 +1,111 @@
+"""The public builders, in the manner of `keras.applications`: a net and where its numbers come from."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.budget import with_budget
+from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.zoo import get_architecture, mixed_conv3d
+
+
+def build_model(
+    net: str | Architecture,
+    include_top: bool = True,
+    weights: str | None = None,
+    input_tensor=None,
+    input_shape: tuple | None = None,
+    pooling: str | None = None,
+    classes: int | None = None,
+    classifier_activation: str | None = "softmax",
+    name: str | None = None,
+) -> keras.Model:
+    """Any net of the zoo, or any `Architecture`, as a Keras functional model.
+
+    Args:
+        net: a name (`keras-res3d models` lists them) or an `Architecture`.
+        include_top: whether to add the classifier.
+        weights: None for random initialisation, or a path to weights that Keras wrote for the same net
+            (`.weights.h5` or `.keras`).
+        input_tensor: a Keras tensor to build on, `(batch, frames, height, width, 3)`.
+        input_shape: `(frames, height, width, 3)`, channels last; None: the net's own. Frames, height and width may
+            be None unless the classifier reads a flattened map (C3D).
+        pooling: without the top: None for the last feature map, "avg" or "max" over time and space.
+        classes: outputs of the classifier; None: the net's own number.
+        classifier_activation: of the output; None for logits.
+        name: of the Keras model; None: the net's.
+
+    Returns:
+        A `keras.Model` that takes preprocessed clips (see `preprocess_input`). Layers have the released net's names:
+        `model.get_layer("res5b").output` is the last feature map.
+
+    Raises:
+        ValueError: an unknown net or option, or a clip too small for the strides; the message has the smallest size.
+    """
+    architecture = get_architecture(net)
+    model = build_graph(
+        architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )
+    if weights is not None:
+        model.load_weights(weights)
+    return model
+
+
+def _builder(public_name: str, net: str, summary: str):
+    """A builder of one row: `build_model` with the net filled in."""
+
+    def build(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=None,
+        classifier_activation="softmax",
+        name=None,
+    ) -> keras.Model:
+        return build_model(
+            net, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+        )
+
+    build.__name__ = build.__qualname__ = public_name
+    build.__doc__ = f"{summary}\n\nArguments, returns and errors as of `build_model`, which see."
+    return build
+
+
+Res3D18 = _builder("Res3D18", "res3d18", "The paper's 18-layer 3D residual net; clips of 8 x 112 x 112 (table 2).")
+Res3D34 = _builder("Res3D34", "res3d34", "The paper's 34-layer 3D residual net; clips of 8 x 112 x 112 (table 3).")
+SR18 = _builder("SR18", "sr18", "The 18-layer net the paper's search starts from; clips of 4 x 112 x 112 (section 4).")
+C3D = _builder("C3D", "c3d", "The baseline: 8 convolutions, 5 poolings, 3 dense layers; clips of 16 x 112 x 112.")
+
+
+def MixedConv3D(
+    first_2d_group: int = 5,
+    width: int | None = None,
+    target_params: int | None = None,
+    include_top=True,
+    weights=None,
+    input_tensor=None,
+    input_shape=None,
+    pooling=None,
+    classes=None,
+    classifier_activation="softmax",
+    name=None,
+) -> keras.Model:
+    """MC1 to MC5 (section 4.3): groups `first_2d_group` to 5 have 1 x d x d kernels, the earlier ones 3 x d x d.
+
+    Args:
+        first_2d_group: 1 (no temporal kernel at all) to 5.
+        width: k; None: the published width, unless a budget is given.
+        target_params: a budget of parameters; the width nearest to it is solved for (`solve_width`).
+
+    All other arguments, returns and errors as of `build_model`.
+
+    Raises:
+        ValueError: both `width` and `target_params` are given, or `first_2d_group` is out of range.
+    """
+    architecture = with_budget(mixed_conv3d(first_2d_group), width, target_params, classes)
+    return build_model(
+        architecture, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+    )

@@ -1,0 +1,155 @@
+"""Exact counts of parameters and multiply-accumulates, and the width that meets a budget. No TensorFlow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, layer_shapes, walk
+from keras_res3d.nets.zoo import get_architecture
+
+# Above this width a count exceeds 10^14 parameters for every net: a budget beyond it is a slip of the pen.
+MAX_WIDTH = 1 << 17
+
+
+def live_taps(size: int, kernel: int, stride: int) -> list[int]:
+    """For each tap of a 1-D kernel under symmetric padding, at how many output positions it reads real input.
+
+    Args:
+        size: length of the input along this axis, from 1.
+        kernel: odd number of taps.
+        stride: step between outputs.
+    """
+    outputs = -(-size // stride)
+    return [sum(0 <= o * stride + tap - kernel // 2 < size for o in range(outputs)) for tap in range(kernel)]
+
+
+def _layer_params(layer: Layer, shape_in: tuple, live: bool) -> int:
+    if layer.op == "norm":
+        return 2 * layer.channels_out
+    if layer.op == "dense":
+        return (shape_in[0] + layer.bias) * layer.channels_out
+    if layer.op != "conv":
+        return 0
+    taps = layer.kernel
+    if live:
+        axes = zip(shape_in, layer.kernel, layer.strides, strict=False)
+        taps = [sum(1 for count in live_taps(*axis) if count) for axis in axes]
+    return (math.prod(taps) * layer.channels_in + layer.bias) * layer.channels_out
+
+
+def _layer_macs(layer: Layer, shape_in: tuple, shape_out: tuple, live: bool) -> int:
+    if layer.op == "dense":
+        return shape_in[0] * layer.channels_out
+    if layer.op != "conv":
+        return 0
+    time = shape_out[0] * layer.kernel[0]
+    if live:
+        time = sum(live_taps(shape_in[0], layer.kernel[0], layer.strides[0]))
+    return time * math.prod(shape_out[1:3]) * math.prod(layer.kernel[1:]) * layer.channels_in * layer.channels_out
+
+
+def layer_counts(net, classes=None, input_shape=None, live=False) -> list[tuple[Layer, tuple, int, int]]:
+    """Each layer of the walk with its output shape, its parameters and its multiply-accumulates.
+
+    Arguments as of `count_params`.
+    """
+    architecture = get_architecture(net)
+    shape = check_input_shape(architecture, architecture.input_shape if input_shape is None else input_shape)
+    if None in shape:
+        raise ValueError(f"input_shape is {shape}; counting needs every size")
+    layers = walk(architecture, classes)
+    shapes = layer_shapes(layers, shape)
+    rows = []
+    for layer in layers:
+        shape_in, shape_out = shapes[layer.inputs[0]], shapes[layer.name]
+        macs = _layer_macs(layer, shape_in, shape_out, live)
+        rows.append((layer, shape_out, _layer_params(layer, shape_in, live), macs))
+    return rows
+
+
+def count_params(net, classes: int | None = None, input_shape=None, live: bool = False) -> int:
+    """Trainable parameters: kernels, biases, batch-norm gamma and beta; equal to Keras' own trainable count.
+
+    Args:
+        net: a name of the zoo or an `Architecture`.
+        classes: outputs of the classifier; None: the row's own.
+        input_shape: `(frames, height, width, 3)`; None: the row's own. Matters for `live` and for a flattening head.
+        live: count only kernel taps that at least one output position applies to real input: the others meet zero
+            padding alone, never change an output and never get a gradient.
+
+    Raises:
+        ValueError: an unknown net, `classes` below 1, or a clip that is too small.
+    """
+    return sum(params for _, _, params, _ in layer_counts(net, classes, input_shape, live))
+
+
+def count_macs(net, input_shape=None, classes: int | None = None, live: bool = False) -> int:
+    """Multiply-accumulates of the convolutions and the classifier for one clip.
+
+    Arguments as of `count_params`; with `live`, products with temporal zero padding are left out.
+    """
+    return sum(macs for *_, macs in layer_counts(net, classes, input_shape, live))
+
+
+def _smallest_width(reaches: Callable[[int], bool]) -> int:
+    """The smallest width from 1 for which the monotone predicate holds."""
+    high = 1
+    while not reaches(high):
+        high *= 2
+        if high > MAX_WIDTH:
+            raise ValueError(f"target_params is too large: a width of {MAX_WIDTH} is still below it")
+    low = high // 2 + 1 if high > 1 else 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+    return low
+
+
+def solve_width(net, target_params: int, rule: str = "nearest", count: str = "all", classes: int | None = 101,
+                input_shape=None) -> int:  # fmt: skip
+    """The width k at which `net` has `target_params` parameters, as exactly as whole widths allow.
+
+    Args:
+        net: a name of the zoo or an `Architecture`; its own width is ignored.
+        target_params: the budget, a number of parameters (not millions).
+        rule: "nearest": no other width is nearer (of two equally near, the smaller); "at_most": the largest width
+            that stays within the budget.
+        count: "all" parameters, or "live" ones (see `count_params`).
+        classes: outputs of the classifier, 101 as in the paper's search on UCF101.
+        input_shape: what `count="live"` counts at; None: the net's own.
+
+    Raises:
+        ValueError: unknown rule or count, or a budget that no width meets.
+    """
+    if rule not in ("nearest", "at_most") or count not in ("all", "live"):
+        raise ValueError(f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', 'all' or 'live'")
+    architecture: Architecture = get_architecture(net)
+
+    def params(width):
+        return count_params(replace(architecture, width=width), classes, input_shape, live=count == "live")
+
+    if not target_params >= (1 if rule == "nearest" else params(1)):
+        raise ValueError(
+            f"target_params is {target_params}; {architecture.name} has {params(1):,} parameters at width 1 already"
+        )
+    above = _smallest_width(lambda width: params(width) > target_params)
+    below = above - 1
+    if rule == "at_most" or below < 1:
+        return max(below, 1)
+    return below if target_params - params(below) <= params(above) - target_params else above
+
+
+def with_budget(net, width: int | None = None, target_params: int | None = None, classes: int | None = None):
+    """`net` at its own width, at `width`, or at the width nearest to `target_params`.
+
+    Raises:
+        ValueError: both are given.
+    """
+    architecture = get_architecture(net)
+    if width is not None and target_params is not None:
+        raise ValueError(f"width is {width} and target_params is {target_params}; expected one of them at most")
+    if target_params is not None:
+        width = solve_width(architecture, target_params, classes=classes)
+    return architecture if width is None else replace(architecture, width=width)

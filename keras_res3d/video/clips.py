@@ -1,0 +1,165 @@
+"""Which frames make a clip: arithmetic on frame numbers alone, without a video.
+
+The short-video rule, used everywhere: a clip keeps its stride, and past the end of the video the last frame repeats.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+# The paper's frames are 128 x 171 for a crop of 112 x 112 (section 3); table 5 keeps the proportion at other sizes.
+PAPER_RESIZE, PAPER_CROP = (128, 171), 112
+# Containers round time stamps to a millisecond (Matroska), so a frame due this soon after a tick is already shown.
+TICK_TOLERANCE_SECONDS = 1e-3
+
+
+def _pair(name, value):
+    """A (height, width) pair of positive integers, from a pair or a list of two."""
+    if not (isinstance(value, (tuple, list)) and len(value) == 2 and all(_positive(v) for v in value)):
+        raise ValueError(f"{name} is {value!r}; expected two positive integers, (height, width)")
+    return tuple(int(v) for v in value)
+
+
+def _positive(value):
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How clips are cut from a video: the released net's numbers are the defaults.
+
+    frames: frames per clip. stride: every stride-th frame is taken. resize, crop: (height, width) in pixels; frames
+    are resized without keeping their aspect ratio, then cropped. fps: None takes the frames as stored, a number first
+    resamples the video to that rate. preprocessing: a name in `transform.PREPROCESSING`.
+    Raises ValueError where a value is out of range or the crop does not fit.
+    """
+
+    frames: int = 8
+    stride: int = 2
+    resize: tuple = (128, 171)
+    crop: tuple = (112, 112)
+    fps: float | None = None
+    preprocessing: str = "res3d"
+
+    def __post_init__(self):
+        for name in ("frames", "stride"):
+            if not _positive(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; expected a positive integer")
+            object.__setattr__(self, name, int(getattr(self, name)))
+        for name in ("resize", "crop"):
+            object.__setattr__(self, name, _pair(name, getattr(self, name)))
+        if self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]:
+            raise ValueError(f"crop is {self.crop}, resize is {self.resize}; expected a crop that fits in the resize")
+        if self.fps is not None and not (isinstance(self.fps, (int, float)) and 0 < self.fps < math.inf):
+            raise ValueError(f"fps is {self.fps!r}; expected None (frames as stored) or a rate above 0")
+        if not (isinstance(self.preprocessing, str) and self.preprocessing):
+            raise ValueError(f"preprocessing is {self.preprocessing!r}; expected a name such as 'res3d'")
+
+    @property
+    def span(self):
+        """Frames of the video from a clip's first frame to its last, both counted."""
+        return span(self.frames, self.stride)
+
+    def to_dict(self):
+        """The fields as plain JSON values."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(fields):
+        """The Sampling that `to_dict` was called on. Raises ValueError on unknown fields."""
+        unknown = sorted(set(fields) - set(Sampling.__dataclass_fields__))
+        if unknown:
+            raise ValueError(f"sampling has fields {unknown}; expected some of {list(Sampling.__dataclass_fields__)}")
+        return Sampling(**fields)
+
+
+def for_crop(frames, stride, crop, preprocessing="res3d"):
+    """A Sampling whose resize keeps the paper's proportion to the crop: 112 -> 128 x 171, 56 -> 64 x 86 (table 5).
+
+    crop: pixels, one number for a square or (height, width).
+    """
+    height, width = _pair("crop", (crop, crop) if isinstance(crop, (int, np.integer)) else crop)
+    resize = tuple(math.floor(side * full / PAPER_CROP + 0.5)
+                   for side, full in zip((height, width), PAPER_RESIZE, strict=True))
+    return Sampling(frames=frames, stride=stride, resize=resize, crop=(height, width), preprocessing=preprocessing)
+
+
+def span(frames, stride):
+    """Frames of the video from a clip's first frame to its last, both counted."""
+    return (frames - 1) * stride + 1
+
+
+def _check(num_frames, frames, stride):
+    for name, value in (("num_frames", num_frames), ("frames", frames), ("stride", stride)):
+        if not _positive(value):
+            raise ValueError(f"{name} is {value!r}; expected a positive integer")
+
+
+def clip_indices(start, frames, stride, num_frames):
+    """Frame numbers of one clip: start, start + stride, ...; past the end the last frame repeats.
+
+    Returns an int64 array of shape (frames,). Raises ValueError where start is not a frame of the video.
+    """
+    _check(num_frames, frames, stride)
+    if not 0 <= start < num_frames:
+        raise ValueError(f"start is {start!r}; expected a frame from 0 to {num_frames - 1}")
+    return np.minimum(start + stride * np.arange(frames, dtype=np.int64), num_frames - 1)
+
+
+def random_clip(num_frames, frames, stride, uniform):
+    """Frame numbers of one clip, every whole clip equally likely.
+
+    uniform: a random number in [0, 1); the caller draws it, so the caller owns the randomness.
+    A video shorter than a clip has one clip, from its first frame.
+    """
+    _check(num_frames, frames, stride)
+    if not 0 <= uniform < 1:
+        raise ValueError(f"uniform is {uniform!r}; expected a number in [0, 1)")
+    starts = max(1, num_frames - span(frames, stride) + 1)
+    return clip_indices(min(int(uniform * starts), starts - 1), frames, stride, num_frames)
+
+
+def even_clips(num_frames, frames, stride, clips=10):
+    """Clips spread evenly over a video, first and last frame included (the paper averages 10, section 4).
+
+    One clip is the centre one. A video with fewer than `clips` places to start gives each place once: fewer clips,
+    no duplicates. Returns a list of int64 arrays of shape (frames,).
+    """
+    _check(num_frames, frames, stride)
+    if not _positive(clips):
+        raise ValueError(f"clips is {clips!r}; expected a positive integer")
+    last = max(0, num_frames - span(frames, stride))
+    starts = [last // 2] if clips == 1 else np.unique(np.linspace(0, last, clips).round().astype(int)).tolist()
+    return [clip_indices(start, frames, stride, num_frames) for start in starts]
+
+
+def sliding_clips(num_frames, frames, stride, step):
+    """Whole clips that start every `step` frames (the released frame lists use 16).
+
+    Frames after the last whole clip are left out; a video shorter than a clip has one clip, its last frame repeated.
+    Returns a list of int64 arrays of shape (frames,).
+    """
+    _check(num_frames, frames, stride)
+    if not _positive(step):
+        raise ValueError(f"step is {step!r}; expected a positive integer")
+    last = max(0, num_frames - span(frames, stride))
+    return [clip_indices(start, frames, stride, num_frames) for start in range(0, last + 1, step)]
+
+
+def at_frame_rate(seconds, fps):
+    """For each tick of a clock of `fps`, which frame is shown: resampling by time stamps, variable rates included.
+
+    seconds: presentation times, sorted, shape (num_frames,). The first tick is the first frame's time; the last frame
+    is shown for the median gap between frames. Returns an int64 array of frame numbers, one per tick, never empty.
+    """
+    times = np.asarray(seconds, np.float64)
+    if times.ndim != 1 or not times.size or not np.isfinite(times).all() or (np.diff(times) < 0).any():
+        raise ValueError(f"seconds has shape {times.shape}; expected at least one time, finite and in ascending order")
+    if not 0 < fps < math.inf:
+        raise ValueError(f"fps is {fps!r}; expected a rate above 0")
+    times = times - times[0]
+    gap = float(np.median(np.diff(times))) if times.size > 1 else 1 / fps
+    count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))
+    ticks = np.arange(count) / fps
+    return np.searchsorted(times, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1

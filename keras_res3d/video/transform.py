@@ -1,0 +1,124 @@
+"""Pixels to net input: channel order, scale and mean by name, crops and mirroring of whole clips."""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Preprocessing(NamedTuple):
+    """Input = (pixels in `order` * scale - mean) / std; mean and std are in the order of the input's channels."""
+
+    order: str
+    scale: float
+    mean: tuple
+    std: tuple
+
+
+PREPROCESSING = {
+    # The released nets: BGR, 128 subtracted from every channel, no division (C3D v1.1, image data layer).
+    "res3d": Preprocessing("bgr", 1.0, (128.0, 128.0, 128.0), (1.0, 1.0, 1.0)),
+    # torchvision's VideoClassification preset for r3d_18, mc3_18 and r2plus1d_18.
+    "torchvision": Preprocessing("rgb", 1 / 255, (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
+}
+
+
+def preprocessing_row(mode):
+    """The row of `PREPROCESSING` of that name. Raises ValueError, listing the names."""
+    if mode not in PREPROCESSING:
+        raise ValueError(f"preprocessing is {mode!r}; expected one of {sorted(PREPROCESSING)}")
+    return PREPROCESSING[mode]
+
+
+def preprocess_input(clip, mode="res3d"):
+    """RGB pixels in 0..255 to the net's float32 input.
+
+    clip: (..., 3), RGB, uint8 or float in 0..255; a NumPy array, a TensorFlow tensor (eager, or symbolic inside
+    tf.data) or a symbolic Keras tensor. mode: a name in `PREPROCESSING`.
+    Returns float32 of the same shape and kind. Raises ValueError on a last axis that is not 3, and, where the values
+    are known, on NaN and on values that are not 0..255 (a clip in 0..1 above all).
+    """
+    row = preprocessing_row(mode)
+    kind = _kind(clip)
+    if kind == "numpy":
+        clip = np.asarray(clip)
+    if not len(clip.shape) or clip.shape[-1] != 3:
+        raise ValueError(f"clip has shape {tuple(clip.shape)}; expected (..., 3), RGB as the last axis")
+    if kind == "numpy" or hasattr(clip, "numpy"):
+        _check_pixels(np.asarray(clip))
+    pixels = clip[..., ::-1] if row.order == "bgr" else clip
+    if kind == "numpy":
+        pixels = pixels.astype(np.float32)
+    elif kind == "tensor":
+        pixels = sys.modules["tensorflow"].cast(pixels, "float32")
+    else:
+        pixels = sys.modules["keras"].ops.cast(pixels, "float32")
+    # One multiplication and one addition per pixel: both forms below fold mean and std beforehand.
+    mean, std = np.array(row.mean, np.float64), np.array(row.std, np.float64)
+    scale, offset = (row.scale / std).astype(np.float32), (-mean / std).astype(np.float32)
+    return pixels + offset if (scale == 1).all() else pixels * scale + offset
+
+
+def _kind(clip):
+    """'numpy', 'tensor' or 'keras', without importing a framework that the caller has not."""
+    keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
+    if keras is not None and isinstance(clip, getattr(keras, "KerasTensor", ())):
+        return "keras"
+    if tensorflow is not None and hasattr(tensorflow, "is_tensor") and tensorflow.is_tensor(clip):
+        return "tensor"
+    return "numpy"
+
+
+def _check_pixels(clip):
+    if clip.dtype == np.uint8 or not clip.size:
+        return
+    if not (np.issubdtype(clip.dtype, np.integer) or np.issubdtype(clip.dtype, np.floating)):
+        raise ValueError(f"clip has dtype {clip.dtype}; expected uint8, or float in 0..255")
+    low, high = clip.min(), clip.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError("clip holds NaN or infinite values; expected pixels in 0..255")
+    if low < -0.5 or high > 255.5:
+        raise ValueError(f"clip spans {low}..{high}; 0..255 expected: pass pixels that are not preprocessed yet")
+    if np.issubdtype(clip.dtype, np.floating) and 0 < high <= 1:
+        raise ValueError(f"clip spans {low}..{high}; 0..255 expected: multiply a clip in 0..1 by 255")
+
+
+def to_uint8(preprocessed, mode="res3d"):
+    """Undo `preprocess_input` for display: (..., 3) net input to RGB uint8, rounded and clipped. NumPy in, NumPy out."""
+    row = preprocessing_row(mode)
+    pixels = np.asarray(preprocessed, np.float32)
+    if not pixels.ndim or pixels.shape[-1] != 3:
+        raise ValueError(f"preprocessed has shape {pixels.shape}; expected (..., 3)")
+    pixels = (pixels * np.float32(row.std) + np.float32(row.mean)) / np.float32(row.scale)
+    pixels = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+    return pixels[..., ::-1] if row.order == "bgr" else pixels
+
+
+def _check_crop(clip, crop):
+    height, width = clip.shape[-3:-1]
+    if crop[0] > height or crop[1] > width:
+        raise ValueError(f"crop is {tuple(crop)}, frames are {(height, width)}; expected a crop that fits the frames")
+    return height, width
+
+
+def centre_crop(clip, crop):
+    """The centre of every frame, as the released net tests: rows from (H - h) // 2, columns from (W - w) // 2.
+
+    clip: (..., height, width, channels), array or tensor. crop: (height, width). 128 x 171 to 112: row 8, column 29.
+    """
+    height, width = _check_crop(clip, crop)
+    top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
+    return clip[..., top:top + crop[0], left:left + crop[1], :]
+
+
+def random_crop_and_mirror(clip, crop, rng, mirror=True):
+    """One random crop, mirrored with probability 1/2, the same for all frames of the clip.
+
+    clip: (frames, height, width, channels), NumPy. rng: numpy.random.Generator. The same numbers are drawn whether or
+    not `mirror` allows mirroring, so that switching it leaves the crops alone.
+    """
+    height, width = _check_crop(clip, crop)
+    top, left = int(rng.integers(height - crop[0] + 1)), int(rng.integers(width - crop[1] + 1))
+    mirrored = rng.random() < 0.5
+    clip = clip[..., top:top + crop[0], left:left + crop[1], :]
+    return np.ascontiguousarray(clip[..., ::-1, :] if mirrored and mirror else clip)

@@ -1,0 +1,44 @@
+"""Package metadata: pyproject.toml holds the build system and the settings of the tools alone."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "keras_res3d/__init__.py").read_text(), re.M)[1]
+
+setup(
+    name="keras-res3d",
+    version=VERSION,
+    description="3D residual networks for video in Keras, and the search that found them",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=["keras_res3d", "keras_res3d.*"]),
+    include_package_data=True,
+    install_requires=[
+        "tensorflow>=2.17",
+        "keras>=3.15",
+        "numpy",
+        "absl-py",
+        "av>=14",
+        "pillow",
+        "ai-edge-litert",
+    ],
+    extras_require={
+        "test": ["pytest", "hypothesis", "ruff"],
+        # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.
+        "tfio": ["tensorflow-io==0.37.1", "tensorflow>=2.17,<2.18"],
+    },
+    entry_points={"console_scripts": ["keras-res3d = keras_res3d.commands.main:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Video",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
