@@ -19,7 +19,7 @@ _PUBLIC = {
     "keras_res3d.video.transform": ["preprocess_input"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name):

@@ -80,7 +80,7 @@ class Architecture:
         numbers = [self.width, self.conv1, self.frames, self.crop, self.classes, *self.blocks, *self.multipliers]
         numbers += [*self.temporal_kernels, *self.dense, *(n for triple in self.strides + self.pools for n in triple)]
         if any(not isinstance(n, int) or n < 1 for n in numbers):
-            yield "width, blocks, multipliers, kernels, strides, pools, dense, frames, crop, classes are integers from 1"
+            yield f"expected integers from 1 in every field that counts or sizes something; found {numbers}"
         if any(n % 2 == 0 for n in (self.conv1, *self.temporal_kernels)):
             yield f"kernels are odd; conv1 is {self.conv1}, temporal_kernels {self.temporal_kernels}"
         if self.factorized not in (None, *FACTORIZATIONS):

@@ -106,7 +106,7 @@ def mixed_conv3d(first_2d_group: int, width: int | None = None) -> Architecture:
         ValueError: `first_2d_group` is not 1 to 5.
     """
     if first_2d_group not in range(1, 6):
-        raise ValueError(f"first_2d_group is {first_2d_group!r}; expected 1 to 5, the first group with 1 x d x d kernels")
+        raise ValueError(f"first_2d_group is {first_2d_group!r}; expected 1 to 5, the first 1 x d x d group")
     row = ZOO[f"mc{first_2d_group}"]
     return row if width is None else replace(row, width=width)
 

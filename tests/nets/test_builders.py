@@ -1,0 +1,141 @@
+"""Keras models against the walk, the counts and a plain evaluation."""
+
+import inspect
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import keras_res3d
+from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.zoo import ZOO
+
+
+@pytest.mark.parametrize("net", ZOO)
+def test_counts_equal_keras_and_the_model_tells_its_architecture(net):
+    model = keras_res3d.build_model(net)
+    assert sum(int(np.prod(v.shape)) for v in model.trainable_variables) == keras_res3d.count_params(net)
+    assert model.input_shape == (None, *ZOO[net].input_shape)
+    assert architecture_of(model) == ZOO[net]
+
+
+def test_builders_share_one_signature():
+    shared = list(inspect.signature(keras_res3d.build_model).parameters)[1:]
+    assert shared == [
+        "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name",
+    ]  # fmt: skip
+    for name in ("Res3D18", "Res3D34", "SR18", "C3D"):
+        assert list(inspect.signature(getattr(keras_res3d, name)).parameters) == shared
+    mixed = list(inspect.signature(keras_res3d.MixedConv3D).parameters)
+    assert mixed == ["first_2d_group", "width", "target_params", *shared]
+
+
+def test_mixed_widths():
+    assert keras_res3d.MixedConv3D(3, include_top=False).get_layer("conv1").filters == 108
+    assert keras_res3d.MixedConv3D(3, width=8).get_layer("conv1").filters == 8
+    model = keras_res3d.MixedConv3D(3, target_params=300_000, classes=8)
+    width = keras_res3d.solve_width("mc3", 300_000, classes=8)
+    assert model.get_layer("conv1").filters == width
+    with pytest.raises(ValueError, match="one of them"):
+        keras_res3d.MixedConv3D(3, width=8, target_params=300_000)
+
+
+NARROW = replace(ZOO["sr18"], width=4)
+
+
+def test_without_top_and_open_sizes():
+    shape = (None, None, None, 3)
+    for pooling, rank in ((None, 5), ("avg", 2), ("max", 2)):
+        model = keras_res3d.build_model(NARROW, include_top=False, pooling=pooling, input_shape=shape)
+        assert len(model.output_shape) == rank and model.output_shape[-1] == 32
+    model = keras_res3d.build_model(NARROW, input_shape=shape)
+    assert model(np.zeros((2, 8, 48, 64, 3), "float32")).shape == (2, 101)
+    with pytest.raises(ValueError, match="every size must be known"):
+        keras_res3d.C3D(input_shape=shape)
+    assert keras_res3d.C3D(include_top=False, input_shape=shape).output_shape[-1] == 512
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"input_shape": (2, 32, 32, 3)}, r"\(2, 32, 32, 3\); sr18 needs .* at least 4x16x16"),
+        ({"input_shape": (4, 112, 112, 1)}, "1 channels"),
+        ({"input_shape": (112, 112, 3)}, "sr18 needs"),
+        ({"pooling": "sum"}, "'avg' or 'max'"),
+        ({"classes": 0}, "integer from 1"),
+        ({"input_tensor": keras.Input((4, 16, 16, 3)), "input_shape": (4, 32, 32, 3)}, "expected them to agree"),
+    ],
+)
+def test_refusals(options, match):
+    with pytest.raises(ValueError, match=match):
+        keras_res3d.build_model(NARROW, **options)
+
+
+def test_input_tensor_continues_a_graph():
+    clip = keras.Input((4, 32, 32, 3))
+    model = keras_res3d.build_model(NARROW, input_tensor=keras.layers.Rescaling(1 / 255)(clip), name="mine")
+    assert model.name == "mine" and model.input_shape == (None, 4, 32, 32, 3)
+    with pytest.raises(TypeError, match="Keras tensor"):
+        keras_res3d.build_model(NARROW, input_tensor=np.zeros((4, 32, 32, 3)))
+
+
+def test_logits_and_activation():
+    model = keras_res3d.build_model(NARROW, classifier_activation=None, input_shape=(4, 16, 16, 3))
+    assert model.layers[-1].name == "fc8"
+    model = keras_res3d.build_model(NARROW, input_shape=(4, 16, 16, 3))
+    assert model.layers[-1].name == "prob"
+    assert np.allclose(model(np.ones((1, 4, 16, 16, 3), "float32")).numpy().sum(), 1, atol=1e-6)
+
+
+def test_batch_norm_and_initialisers_are_the_released_ones():
+    model = keras_res3d.SR18(include_top=True)
+    norm = model.get_layer("bn5b_branch2b")
+    assert (norm.momentum, norm.epsilon) == (0.999, 1e-5)
+    kernel = model.get_layer("res5a_branch2b").kernel.numpy()
+    assert kernel.std() == pytest.approx(np.sqrt(2 / (27 * 512)), rel=0.01)
+    first, second = (model.get_layer(name).kernel.numpy() for name in ("res5a_branch2b", "res5b_branch2a"))
+    assert not np.array_equal(first, second)
+    assert model.get_layer("fc8").kernel.numpy().std() == pytest.approx(0.01, rel=0.05)
+    assert not model.get_layer("fc8").bias.numpy().any()
+
+
+def _convolve(x, kernel, strides):
+    """Direct convolution under symmetric zero padding, one tap after the other."""
+    pads = [size // 2 for size in kernel.shape[:3]]
+    padded = np.pad(x, [(p, p) for p in pads] + [(0, 0)])
+    sizes = [(n + 2 * p - k) // s + 1 for n, p, k, s in zip(x.shape, pads, kernel.shape, strides, strict=False)]
+    out = np.zeros((*sizes, kernel.shape[-1]))
+    for t, i, j in np.ndindex(*kernel.shape[:3]):
+        window = padded[t:, i:, j:][:: strides[0], :: strides[1], :: strides[2]]
+        out += window[: sizes[0], : sizes[1], : sizes[2]] @ kernel[t, i, j].astype("float64")
+    return out
+
+
+@pytest.mark.parametrize("name", ["conv1", "res3a_branch2a", "res5a_branch2a", "res4b_branch2b", "res4a_branch1"])
+def test_padding_is_symmetric(name):
+    net = replace(NARROW, strides=ZOO["res3d18"].strides)
+    model = keras_res3d.build_model(net, input_shape=(8, 34, 36, 3))
+    layer = model.get_layer(name)
+    origin = layer.input._keras_history.operation
+    source = origin.input if isinstance(origin, keras.layers.ZeroPadding3D) else layer.input
+    clip = np.random.default_rng(0).normal(size=(1, 8, 34, 36, 3)).astype("float32")
+    x, y = (v.numpy()[0] for v in keras.Model(model.input, [source, layer.output])(clip))
+    expected = _convolve(x, layer.kernel.numpy(), layer.strides)
+    assert y.shape == expected.shape
+    assert np.abs(y - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_saved_models_open_in_safe_mode_with_nothing_registered(tmp_path):
+    model = keras_res3d.build_model(NARROW, input_shape=(4, 16, 16, 3))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    clip = np.random.default_rng(0).normal(size=(1, 4, 16, 16, 3)).astype("float32")
+    assert np.array_equal(model(clip), loaded(clip))
+    assert architecture_of(loaded) == replace(NARROW, crop=16)
+
+
+def test_other_models_are_not_recognised():
+    stranger = keras.Sequential([keras.Input((4, 16, 16, 3)), keras.layers.Conv3D(2, 3)])
+    with pytest.raises(ValueError, match="not a net of this family"):
+        architecture_of(stranger)
