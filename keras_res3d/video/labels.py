@@ -39,7 +39,7 @@ def decode_predictions(probabilities, top=5, labels=None):
                              f"{list(LABEL_SETS.values())}; pass labels, {classes} names")
     names = label_names(labels) if isinstance(labels, str) else tuple(labels)
     if len(names) != classes:
-        raise ValueError(f"labels has {len(names)} names, probabilities has {classes} classes; expected the same number")
+        raise ValueError(f"labels has {len(names)} names, probabilities has {classes} classes; expected equal counts")
     if top < 1:
         raise ValueError(f"top is {top}; expected 1 or more")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]

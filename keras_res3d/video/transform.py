@@ -84,7 +84,7 @@ def _check_pixels(clip):
 
 
 def to_uint8(preprocessed, mode="res3d"):
-    """Undo `preprocess_input` for display: (..., 3) net input to RGB uint8, rounded and clipped. NumPy in, NumPy out."""
+    """Undo `preprocess_input` for display: (..., 3) net input to RGB uint8, rounded and clipped, NumPy."""
     row = preprocessing_row(mode)
     pixels = np.asarray(preprocessed, np.float32)
     if not pixels.ndim or pixels.shape[-1] != 3:
