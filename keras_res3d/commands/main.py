@@ -72,7 +72,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Runs one verb; returns the exit code: 0 done, 1 failed, 2 called wrongly."""
     # TensorFlow's start-up messages say nothing about the user's work; the environment can ask for them back.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if argv is None else list(argv)
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(_overview())

@@ -1,7 +1,9 @@
 """Batches of clips from a data set: training in a stateless random order, evaluation clip by clip in order."""
 
 import collections
+import contextlib
 import os
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from .clips import even_clips, random_clip
+from .container import VideoError
 from .transform import centre_crop, preprocess_input, preprocessing_row, random_crop_and_mirror
 
 MAX_WORKERS = 16
@@ -36,7 +39,7 @@ def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=
     Yields (float32 clips of shape (b, frames, height, width, 3), int32 labels (b,)); b is batch_size, or the number of
     examples where there are fewer. The i-th batch depends on (seed, i) and the data alone: with start_step=k the stream
     is what the uninterrupted one gives from step k on. A file that cannot be read ends the stream with an error that
-    names it.
+    names it (`naming_the_video` makes a VideoError of it).
     """
     n, workers = len(data_set), _workers(workers)
     steps, batch = steps_per_epoch(n, batch_size), min(n, batch_size)
@@ -75,6 +78,18 @@ def _training_clip(data_set, sampling, seed, epoch, example, mirror):
         clip = next(video.clips([indices], size=sampling.resize))
     clip = random_crop_and_mirror(clip, sampling.crop, rng, mirror)
     return clip, np.int32(data_set.examples[example].label)
+
+
+@contextlib.contextmanager
+def naming_the_video():
+    """Turns what tf.data makes of a VideoError back into one: its message without TensorFlow's trace."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        found = re.search(r"VideoError: (.+)", str(error))
+        if not found:
+            raise
+        raise VideoError(found[1].strip()) from None
 
 
 class EvaluationBatches:

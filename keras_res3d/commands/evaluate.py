@@ -1,0 +1,70 @@
+"""Score a trained net per clip and per video: clip@1, video@1, video@5, a table of the classes, a confusion matrix.
+
+    keras-res3d evaluate runs/fight --data test.csv
+    keras-res3d evaluate runs/fight/best.keras --data test.csv --clips 10 --output runs/fight/test
+
+A video's score is the mean of its clips' probabilities (10 clips, centre crop, as in the paper).
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import pathlib
+import sys
+
+from absl import flags
+
+from keras_res3d.commands.common import define_sampling_flags, percent, sampling_from_flags
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    flags.DEFINE_string("data", None, "Videos with labels: folder of class folders, CSV file, motion.", required=True)
+    flags.DEFINE_integer("clips", 10, "Clips per video.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 16, "Clips per batch.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv, confusion.png; the model's by default.")
+    define_sampling_flags("as in training")
+
+
+def _write(scores, folder: pathlib.Path, details: dict) -> None:
+    from keras_res3d.cards import write_atomically
+    from keras_res3d.figures.plots import confusion_matrix, save_png
+
+    write_atomically(folder / "scores.json", json.dumps({**details, **scores.summary()}, indent=2) + "\n")
+    with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("class", "videos", "right", "accuracy"), *scores.per_class()])
+    title = f"video@1 {percent(scores.video_at_1)}"
+    save_png(confusion_matrix(scores.confusion, scores.labels, title), folder / "confusion.png")
+
+
+def run(args: list[str]) -> int:
+    if len(args) != 1:
+        raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
+    import keras
+
+    from keras_res3d.nets.tables import as_text
+    from keras_res3d.protocols.classification import score
+    from keras_res3d.protocols.classifier import load_classifier
+    from keras_res3d.video.lists import read_data_set
+    from keras_res3d.video.pipeline import evaluation_batches
+
+    classifier = load_classifier(args[0])
+    labels, sampling = classifier.card.labels, sampling_from_flags(classifier.card.sampling)
+    data = read_data_set("motion/test" if FLAGS.data == "motion" else FLAGS.data, classes=labels)
+    print(f"{classifier.card.net}: {len(data)} videos of {len(labels)} classes, up to {FLAGS.clips} clips each")
+    batches = evaluation_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)
+    bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
+    scores = score(classifier.predict, batches, labels, bar.update)
+    rows = [[name, str(total), str(right), percent(share)] for name, total, right, share in scores.per_class()]
+    print(as_text(["class", "videos", "right", "accuracy"], rows))
+    for name in ("clip_at_1", "video_at_1", "video_at_5"):
+        print(f"{name.replace('_at_', '@'):<8} {percent(getattr(scores, name))}")
+    print(f"{'chance':<8} {percent(1 / len(labels))}")
+    model = pathlib.Path(args[0])
+    folder = pathlib.Path(FLAGS.output) if FLAGS.output else (model if model.is_dir() else model.parent) / "scores"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(scores, folder, {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()})
+    print(f"wrote {folder}/scores.json, classes.csv, confusion.png")
+    return 0

@@ -1,0 +1,38 @@
+"""The tour, with nothing to configure: train a small 3D net and a 2D net of the same size on the embedded data, score
+both, export the 3D one, check the exports against Keras, and write a report.
+
+    keras-res3d quickstart
+    keras-res3d quickstart --output /tmp/tour
+"""
+
+from __future__ import annotations
+
+import time
+
+from absl import flags
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    flags.DEFINE_string("output", "quickstart", "Folder for models, exports and report.html.")
+
+
+def run(args: list[str]) -> int:
+    if args:
+        raise ValueError(f"unexpected arguments {' '.join(args)}; quickstart takes --output alone")
+    start = time.perf_counter()
+    from keras_res3d import quickstart
+    from keras_res3d.commands.common import percent
+    from keras_res3d.nets.tables import as_text
+
+    tour = quickstart.run(FLAGS.output)
+    rows = [[who.name, percent(who.scores.clip_at_1), percent(who.scores.video_at_1)] for who in tour.contenders]
+    print("\n" + as_text(["net", "clip@1", "video@1"], rows) + "\n")
+    rows = [
+        [name, f"{done.size_bytes / 1e6:.2f} MB", f"{done.largest_difference:.1e}", percent(done.top1_agreement)]
+        for name, done in tour.exports.items()
+    ]
+    print(as_text(["export", "size", "difference", "same class"], rows))
+    print(f"\n{time.perf_counter() - start:.0f} s. Open {FLAGS.output}/report.html")
+    return 0

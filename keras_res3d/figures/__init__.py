@@ -1,0 +1,1 @@
+"""Pictures and reports: curves, confusion matrices, timelines, animated clips, HTML."""

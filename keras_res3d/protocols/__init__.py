@@ -1,0 +1,1 @@
+"""What the paper measures with the networks, one protocol per module."""
