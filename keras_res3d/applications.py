@@ -8,12 +8,14 @@ from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.budget import with_budget
 from keras_res3d.nets.builders import build_graph
 from keras_res3d.nets.zoo import get_architecture, mixed_conv3d
+from keras_res3d.weights.catalog import resolve
+from keras_res3d.weights.pretrained import load_pretrained
 
 
 def build_model(
     net: str | Architecture,
     include_top: bool = True,
-    weights: str | None = None,
+    weights=None,
     input_tensor=None,
     input_shape: tuple | None = None,
     pooling: str | None = None,
@@ -26,13 +28,17 @@ def build_model(
     Args:
         net: a name (`keras-res3d models` lists them) or an `Architecture`.
         include_top: whether to add the classifier.
-        weights: None for random initialisation, or a path to weights that Keras wrote for the same net
-            (`.weights.h5` or `.keras`).
+        weights: None for random initialisation; the name of published weights of this net ("sports1m", "ucf101",
+            "kinetics400"; `keras-res3d weights` lists them with their licences), fetched and converted at first use;
+            or a path: `.weights.h5`, `.keras`, `.caffemodel`, `.pth`, `.safetensors`. Kernel taps that were dead at
+            the source's clip length and come alive at this one's are set to zero, with a notice;
+            `load_pretrained(model, net, weights, untrained_taps="keep")` on a model without weights leaves them.
         input_tensor: a Keras tensor to build on, `(batch, frames, height, width, 3)`.
         input_shape: `(frames, height, width, 3)`, channels last; None: the net's own. Frames, height and width may
             be None unless the classifier reads a flattened map (C3D).
         pooling: without the top: None for the last feature map, "avg" or "max" over time and space.
-        classes: outputs of the classifier; None: the net's own number.
+        classes: outputs of the classifier; None: as many as the published weights have, otherwise the net's own
+            number. Another number than the weights' keeps a new classifier, with a notice.
         classifier_activation: of the output; None for logits.
         name: of the Keras model; None: the net's.
 
@@ -41,14 +47,19 @@ def build_model(
         `model.get_layer("res5b").output` is the last feature map.
 
     Raises:
-        ValueError: an unknown net or option, or a clip too small for the strides; the message has the smallest size.
+        ValueError: an unknown net, option or name of weights, or a clip too small for the strides; the message has
+            the known names or the smallest size.
+        OSError, WeightsError: the weights cannot be had, or do not fit; see `load_pretrained`.
     """
     architecture = get_architecture(net)
+    entry = resolve(architecture, weights)
+    if entry is not None and classes is None:
+        classes = entry.classes
     model = build_graph(
         architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name
     )
     if weights is not None:
-        model.load_weights(weights)
+        load_pretrained(model, architecture, weights)
     return model
 
 

@@ -82,3 +82,16 @@ def read_card(model_path) -> ModelCard | None:
         return ModelCard.from_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def save_model(model, path, card: ModelCard) -> None:
+    """Writes a Keras model as `path` (.keras) and its card beside it, each in one step."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as folder:
+        aside = pathlib.Path(folder) / path.name
+        model.save(aside)
+        with open(aside, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    write_atomically(path.with_suffix(".json"), card.to_json())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import sys
 from dataclasses import replace
 
 from absl import flags
@@ -10,6 +12,19 @@ from absl import flags
 from keras_res3d.video.clips import Sampling, for_crop
 
 FLAGS = flags.FLAGS
+
+
+def import_keras_quietly() -> None:
+    """Imports Keras without the start-up lines that TensorFlow prints whatever its log level."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        import keras  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def define_sampling_flags(what: str) -> None:

@@ -15,13 +15,15 @@ import sys
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, percent, sampling_from_flags
+from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, percent, sampling_from_flags
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
     flags.DEFINE_string("data", None, "Videos with labels: folder of class folders, CSV file, motion.", required=True)
+    flags.DEFINE_string("benchmark", None, "What --data is part of, e.g. 'ucf101 split 2' (its name by default).")
+    flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos they were trained on all the same.")
     flags.DEFINE_integer("clips", 10, "Clips per video.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "Clips per batch.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv, confusion.png; the model's by default.")
@@ -40,6 +42,7 @@ def _write(scores, folder: pathlib.Path, details: dict) -> None:
 
 
 def run(args: list[str]) -> int:
+    import_keras_quietly()
     if len(args) != 1:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
     import keras
@@ -49,9 +52,12 @@ def run(args: list[str]) -> int:
     from keras_res3d.protocols.classifier import load_classifier
     from keras_res3d.video.lists import read_data_set
     from keras_res3d.video.pipeline import evaluation_batches
+    from keras_res3d.weights.contamination import check_benchmark
 
     classifier = load_classifier(args[0])
     labels, sampling = classifier.card.labels, sampling_from_flags(classifier.card.sampling)
+    benchmark = FLAGS.benchmark or pathlib.Path(FLAGS.data).name
+    check_benchmark(classifier.card, benchmark, FLAGS.allow_contaminated)
     data = read_data_set("motion/test" if FLAGS.data == "motion" else FLAGS.data, classes=labels)
     print(f"{classifier.card.net}: {len(data)} videos of {len(labels)} classes, up to {FLAGS.clips} clips each")
     batches = evaluation_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)

@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, sampling_from_flags
+from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, sampling_from_flags
 
 FLAGS = flags.FLAGS
 
@@ -69,6 +69,7 @@ def _show(row: dict) -> None:
 
 
 def run(args: list[str]) -> int:
+    import_keras_quietly()
     if len(args) < 2:
         raise ValueError("expected a model and at least one video: keras-res3d predict MODEL VIDEO...")
     from keras_res3d.protocols.classifier import load_classifier, with_sampling

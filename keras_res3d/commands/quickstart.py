@@ -11,6 +11,8 @@ import time
 
 from absl import flags
 
+from keras_res3d.commands.common import import_keras_quietly
+
 FLAGS = flags.FLAGS
 
 
@@ -22,6 +24,7 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; quickstart takes --output alone")
     start = time.perf_counter()
+    import_keras_quietly()
     from keras_res3d import quickstart
     from keras_res3d.commands.common import percent
     from keras_res3d.nets.tables import as_text

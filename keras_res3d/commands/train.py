@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, fresh_folder, sampling_from_flags
+from keras_res3d.commands.common import define_sampling_flags, fresh_folder, import_keras_quietly, sampling_from_flags
 
 FLAGS = flags.FLAGS
 
@@ -39,6 +39,7 @@ def define_flags():
 
 
 def run(args: list[str]) -> int:
+    import_keras_quietly()
     from keras_res3d.nets.budget import count_params, with_budget
     from keras_res3d.training.fit import TrainingOptions, prepare_net, train
     from keras_res3d.video.clips import for_crop

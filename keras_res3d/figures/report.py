@@ -67,10 +67,10 @@ def clip_grid(items) -> str:
     """
     cells = []
     for clip, truth, predictions in items:
-        lines = "".join(
-            f'<br><span class="{"right" if name == truth else "wrong"}">{escape(who)}: {escape(name)} {share:.0%}</span>'
-            for who, name, share in predictions
-        )
+        lines = ""
+        for who, name, share in predictions:
+            kind = "right" if name == truth else "wrong"
+            lines += f'<br><span class="{kind}">{escape(who)}: {escape(name)} {share:.0%}</span>'
         image = f'<img src="{animation(clip)}" alt="{escape(truth)}">'
         cells.append(f"<figure>{image}<figcaption><b>{escape(truth)}</b>{lines}</figcaption></figure>")
     return f'<div class="clips">{"".join(cells)}</div>'

@@ -10,11 +10,14 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
+from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, read_card
+from keras_res3d.export.formats import load_runner
 from keras_res3d.video.clips import Sampling, even_clips, for_crop, sliding_clips
 from keras_res3d.video.decode import Video
 from keras_res3d.video.labels import LABEL_SETS, label_names
 from keras_res3d.video.transform import centre_crop, preprocess_input
+from keras_res3d.weights.catalog import entries, find_name
 
 
 @dataclass(frozen=True)
@@ -79,28 +82,61 @@ def _assumed_card(model: keras.Model, path) -> ModelCard:
 
 def _model_file(path) -> pathlib.Path:
     path = pathlib.Path(path)
-    file = path / "model.keras" if path.is_dir() else path
+    file = path / "model.keras" if path.is_dir() and not (path / "saved_model.pb").exists() else path
     if not file.exists():
-        raise FileNotFoundError(f"{file} does not exist; expected a folder of keras-res3d train, or a model file")
+        raise FileNotFoundError(
+            f"{file} does not exist; expected a folder of keras-res3d train, a model file, an export, or the name of "
+            "published weights (keras-res3d weights)"
+        )
     return file
 
 
+def _published(name: str) -> Classifier:
+    """Published weights by their catalog name, e.g. "res3d18/sports1m"."""
+    entry = find_name(name)
+    model = build_model(entry.net, weights=entry.tag, input_shape=(entry.frames, *entry.crop, 3))
+    sampling = Sampling(entry.frames, entry.stride, entry.resize, entry.crop, entry.fps, entry.preprocessing)
+    labels = label_names(entry.labels)
+    return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on))
+
+
+def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
+    mode = card.sampling.preprocessing
+    return Classifier(lambda clips: model.predict_on_batch(preprocess_input(clips, mode)), card)
+
+
+def _exported(path: pathlib.Path) -> Classifier:
+    """An export with its card; one without preprocessing inside gets it here."""
+    runner = load_runner(path)
+    if runner.card is None or not runner.card.labels:
+        raise ValueError(f"{path} has no card with class names; export it from a trained model, whose card has them")
+    if runner.dtype == np.uint8:
+        return Classifier(runner, runner.card)
+    mode = runner.card.sampling.preprocessing
+    return Classifier(lambda clips: runner(preprocess_input(clips, mode)), runner.card)
+
+
 def load_classifier(path) -> Classifier:
-    """Opens a folder of `keras-res3d train`, or a `.keras` file; its card lies beside it, the same name with .json.
+    """Opens what can classify videos, whatever its format.
+
+    Args:
+        path: a folder of `keras-res3d train`; a `.keras` file, its card beside it (the same name with .json); an
+            export; or the catalog name of published weights, e.g. "res3d18/sports1m".
 
     Raises:
         FileNotFoundError: there is no such model.
         ValueError: it cannot be read, or its outputs do not fit the card's labels.
     """
+    if str(path) in {entry.name for entry in entries()} and not pathlib.Path(path).exists():
+        return _published(str(path))
     file = _model_file(path)
     if file.suffix != ".keras":
-        raise ValueError(f"{file} is no .keras file; expected a folder that keras-res3d train wrote, or a .keras file")
+        return _exported(file)
     model = keras.models.load_model(file, compile=False)
     card = read_card(file) or _assumed_card(model, file)
     if model.output_shape[-1] != len(card.labels):
         raise ValueError(f"{file} has {model.output_shape[-1]} outputs, its card names {len(card.labels)} classes")
-    mode = card.sampling.preprocessing
-    return Classifier(lambda clips: model.predict_on_batch(preprocess_input(clips, mode)), card)
+    return _keras_classifier(model, card)
 
 
 def with_sampling(classifier: Classifier, **changes) -> Classifier:

@@ -16,7 +16,8 @@ def test_learning_curves_name_every_run():
 
 
 def test_confusion_matrix_draws_the_diagonal_dark(tmp_path):
-    path = plots.save_png(plots.confusion_matrix(np.eye(3, dtype=int) * 5, ("a", "b", "c"), "title"), tmp_path / "c.png")
+    figure = plots.confusion_matrix(np.eye(3, dtype=int) * 5, ("a", "b", "c"), "title")
+    path = plots.save_png(figure, tmp_path / "c.png")
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     dark_blue = (pixels[..., 2] - pixels[..., 0] > 60) & (pixels[..., 0] < 60)
     assert 0.05 < dark_blue.mean() < 0.4

@@ -1,0 +1,220 @@
+"""Where originals are kept: fetched once, checked by digest, shared by processes. No TensorFlow.
+
+`KERAS_HOME` (default ~/.keras) holds the cache, in its folder keras_res3d. `KERAS_RES3D_WEIGHTS` names a mirror to be
+read in place of the published addresses: a folder, or an http(s) address to which the file's name is added.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import sys
+import time
+import urllib.parse
+
+from keras_res3d.cards import write_atomically
+from keras_res3d.weights.catalog import WeightsEntry
+from keras_res3d.weights.download import DownloadError, Patience, clear_part, download, looks_like_html
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+MIRROR_VARIABLE = "KERAS_RES3D_WEIGHTS"
+
+
+def cache_home() -> pathlib.Path:
+    """The cache's folder, which may not exist yet."""
+    home = os.environ.get("KERAS_HOME") or pathlib.Path("~/.keras").expanduser()
+    return pathlib.Path(home) / "keras_res3d"
+
+
+def original_path(entry: WeightsEntry) -> pathlib.Path:
+    """Where the original lies once fetched."""
+    return cache_home() / entry.filename
+
+
+def converted_path(entry: WeightsEntry) -> pathlib.Path:
+    """Where the Keras weights made of the original lie."""
+    return cache_home() / f"{entry.net}-{entry.tag}.weights.h5"
+
+
+def state_of(entry: WeightsEntry) -> str:
+    """What the cache has, digests not looked at: "converted", "cached" (the original alone) or ""."""
+    if converted_path(entry).exists():
+        return "converted"
+    return "cached" if original_path(entry).exists() else ""
+
+
+def expected_digest(entry: WeightsEntry) -> str | None:
+    """The digest that the original must have: the published one, else the recorded one, else None."""
+    return _expected(entry)[0]
+
+
+def sha256_of(path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _record_path(entry: WeightsEntry) -> pathlib.Path:
+    return cache_home() / f"{entry.filename}.sha256"
+
+
+def _expected(entry: WeightsEntry) -> tuple[str | None, str]:
+    """The digest that the original must have, or None, and where it comes from."""
+    if entry.sha256:
+        return entry.sha256, "published"
+    record = _record_path(entry)
+    if not record.exists():
+        return None, ""
+    match = re.match(r"[0-9a-f]{64}\b", record.read_text(errors="replace"))
+    if not match:
+        raise DownloadError(f"{record} does not begin with a SHA-256 digest; remove it to accept the file beside it")
+    return match[0], f"recorded at the first download in {record}"
+
+
+def _check(entry: WeightsEntry, path: pathlib.Path) -> str | None:
+    """What is wrong with the file at `path`, or None."""
+    with open(path, "rb") as file:
+        start = file.read(512)
+    if not start:
+        return "is empty"
+    if looks_like_html(start):
+        return "is a web page, not a weights file"
+    expected, origin = _expected(entry)
+    found = sha256_of(path)
+    if expected and found != expected:
+        return f"has SHA-256 {found}; expected {expected} ({origin})"
+    return None
+
+
+def _record(entry: WeightsEntry, path: pathlib.Path) -> None:
+    """Keeps the digest of a file whose digest nobody published: from now on it must not change."""
+    if not entry.sha256 and not _record_path(entry).exists():
+        write_atomically(_record_path(entry), f"{sha256_of(path)}  {entry.filename}\n")
+
+
+def _wait_for(file, waiting: str) -> bool:
+    """Takes the lock on an open file, saying once that it waits; False where there are no locks."""
+    while fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if waiting:
+                print(waiting, file=sys.stderr)
+                waiting = ""
+            time.sleep(0.1)
+    return False
+
+
+@contextlib.contextmanager
+def locked(path: pathlib.Path, waiting: str = ""):
+    """Holds the lock of `path` among processes; the kernel frees it when its owner dies.
+
+    Yields whether there is a lock: some file systems have none, and then each process works on files of its own; a
+    cache that cannot be written needs none.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path.with_name(f".{path.name}.lock"), "w"))
+            held = _wait_for(file, waiting)
+        except OSError:
+            held = False
+        yield held
+
+
+def _advice(entry: WeightsEntry) -> str:
+    return (
+        f"Get {entry.url} on a machine that can, put it at {original_path(entry)}, or set {MIRROR_VARIABLE} to a "
+        f"folder (or an http address) that has {entry.filename}"
+    )
+
+
+def _from_folder(entry: WeightsEntry, folder: pathlib.Path) -> pathlib.Path:
+    """The original in a mirror folder, used where it lies."""
+    published_name = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.url).path).name
+    for name in (entry.filename, published_name):
+        path = folder / name
+        if path.is_file():
+            if fault := _check(entry, path):
+                raise DownloadError(f"{path} (from {MIRROR_VARIABLE}) {fault}. Replace it with {entry.url}")
+            _record(entry, path)
+            return path
+    raise DownloadError(f"{folder} (from {MIRROR_VARIABLE}) has no file {entry.filename}. Put {entry.url} there")
+
+
+def _download(entry: WeightsEntry, target: pathlib.Path, url: str, private: bool, patience, stream) -> pathlib.Path:
+    part = target.with_name(f"{target.name}.{os.getpid()}.part" if private else f"{target.name}.part")
+    try:
+        download(url, part, entry.name, patience, stream)
+    except DownloadError as error:
+        raise DownloadError(f"{entry.name} could not be downloaded from {url}: {error}. {_advice(entry)}") from error
+    if fault := _check(entry, part):
+        clear_part(part)
+        hint = (
+            f"if the publisher has replaced the file and you trust it, remove {_record_path(entry)} and try again"
+            if not entry.sha256
+            else "try again; if it stays so, the address no longer serves the published file, so use another source"
+        )
+        raise DownloadError(f"{entry.name} downloaded from {url} {fault}. The download was removed; {hint}")
+    os.replace(part, target)
+    clear_part(part)
+    _record(entry, target)
+    return target
+
+
+def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) -> pathlib.Path:
+    """The original file of `entry`: from the cache, else from the mirror, else from its address.
+
+    Args:
+        entry: a row of the catalog.
+        patience: time-out, retries and back-off of the download; None: the defaults.
+        stream: of the progress line; None: stderr, where it shows on a terminal alone.
+
+    Returns:
+        Path of a file with the published digest, or with the one recorded when it was first seen.
+
+    Raises:
+        DownloadError: it cannot be had or is not the right file; the message says which file to put where.
+    """
+    target = original_path(entry)
+    try:
+        with locked(target, f"{entry.name}: waiting for another process that is fetching it") as held:
+            if target.exists():
+                fault = _check(entry, target)
+                if fault is None:
+                    _record(entry, target)
+                    return target
+                aside = target.with_name(f"{target.name}.rejected")
+                os.replace(target, aside)
+                print(f"{target} {fault}; moved to {aside.name} and fetched again", file=sys.stderr)
+            mirror = os.environ.get(MIRROR_VARIABLE, "").strip()
+            if mirror and not re.match(r"https?://", mirror):
+                return _from_folder(entry, pathlib.Path(mirror).expanduser())
+            url = f"{mirror.rstrip('/')}/{urllib.parse.quote(entry.filename)}" if mirror else entry.url
+            return _download(entry, target, url, not held, patience, stream)
+    except DownloadError:
+        raise
+    except OSError as error:
+        raise DownloadError(
+            f"{entry.name}: {error}. Set KERAS_HOME to a folder that can be written. {_advice(entry)}"
+        ) from error
+
+
+def reject(entry: WeightsEntry, path: pathlib.Path) -> str:
+    """Withdraws a file that turned out not to hold the weights, with the digest recorded for it; says what was done."""
+    if entry.sha256:
+        return f"{path} has the published digest"
+    _record_path(entry).unlink(missing_ok=True)
+    if path != original_path(entry):
+        return f"replace {path} by {entry.url}"
+    aside = path.with_name(f"{path.name}.rejected")
+    os.replace(path, aside)
+    return f"moved to {aside}; the next use fetches it again"

@@ -1,0 +1,198 @@
+"""From the tensors of a weights file to the variables of a Keras net, all faults in one error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from keras_res3d.nets.architecture import Architecture, layer_shapes, walk
+from keras_res3d.nets.budget import live_taps
+from keras_res3d.nets.builders import EPSILON
+from keras_res3d.weights.names import Arrays, Wanted, wanted_tensors
+from keras_res3d.weights.source import Source, WeightsError
+
+# Raised whenever the same file would convert to other numbers.
+CONVERTER_VERSION = 1
+
+
+@dataclass
+class Converted:
+    """The variables of a net.
+
+    Attributes:
+        layers: by Keras layer name, the arrays as `layer.set_weights` takes them.
+        notices: what the user should know about how they were made.
+    """
+
+    layers: dict[str, Arrays] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Faults:
+    missing: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+    unused: list[str] = field(default_factory=list)
+
+    def check(self, source: Source, architecture: Architecture) -> None:
+        lists = {"missing": self.missing, "misshapen or impossible": self.misshapen, "unused": self.unused}
+        told = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in lists.items() if names]
+        if told:
+            raise WeightsError(f"{source.path} does not fit {architecture.name}. {'. '.join(told)}")
+
+
+def _without_ones(shape) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _same_shape(found: tuple, expected: tuple) -> bool:
+    """Old files keep vectors and matrices in blobs of four or five axes, the leading ones 1."""
+    return found == expected or (len(expected) < 5 and _without_ones(found) == _without_ones(expected))
+
+
+def _other_classes(source: Source, wanted: Wanted) -> int | None:
+    """The number of classes of a classifier that differs from the wanted one in that alone."""
+    if wanted.classes_axis is None or any(key not in source.tensors for key in wanted.keys):
+        return None
+    weights, bias = (source.tensors[key] for key in wanted.keys)
+    classes = bias.size
+    shape = tuple(classes if i == wanted.classes_axis else n for i, n in enumerate(wanted.shapes[0]))
+    return classes if classes != wanted.shapes[1][0] and _same_shape(weights.shape, shape) else None
+
+
+def _identity(wanted: Wanted) -> Arrays:
+    """A projection, or its batch norm, that changes nothing: gamma makes up for the norm's epsilon."""
+    if len(wanted.shapes) == 1:
+        channels = max(wanted.shapes[0])  # square, and 1 x 1 x 1 in whichever order of axes
+        return [np.eye(channels, dtype=np.float32).reshape(1, 1, 1, channels, channels)]
+    zeros, ones = np.zeros(wanted.shapes[0], np.float32), np.ones(wanted.shapes[0], np.float32)
+    return [ones * np.float32(np.sqrt(1 + EPSILON)), zeros, zeros, ones]
+
+
+def _identity_layers(source: Source, architecture: Architecture, wanted: list[Wanted]) -> set[str]:
+    """res2a's projection and its norm where the source's net, like torchvision's, has none: shape asks for none."""
+    pair = [entry for entry in wanted if entry.layer in ("res2a_branch1", "bn2a_branch1")]
+    fits = architecture.multipliers[0] == architecture.multipliers[1] and architecture.strides[1] == (1, 1, 1)
+    absent = not any(key in source.tensors for entry in pair for key in entry.keys)
+    # A Caffe file without it is a faulty one: the released nets have it.
+    if len(pair) == 2 and fits and absent and source.family != "caffe":
+        return {entry.layer for entry in pair}
+    return set()
+
+
+def _gather(source: Source, wanted: Wanted, faults: _Faults) -> Arrays | None:
+    """The source's tensors of one layer in the shapes asked for, or None with the faults noted."""
+    missing = [key for key in wanted.keys if key not in source.tensors]
+    faults.missing += missing
+    if missing:
+        return None
+    arrays = [source.tensors[key] for key in wanted.keys]
+    wrong = [
+        f"{key} is {array.shape}, expected {shape}"
+        for key, array, shape in zip(wanted.keys, arrays, wanted.shapes, strict=True)
+        if not _same_shape(array.shape, shape) or array.dtype != np.float32
+    ]
+    if wrong:
+        faults.misshapen += wrong
+        return None
+    arrays = [array.reshape(shape) for array, shape in zip(arrays, wanted.shapes, strict=True)]
+    made = [np.ascontiguousarray(array) for array in wanted.make(arrays)]
+    if len(made) == 4 and (made[3] < 0).any():
+        faults.misshapen.append(f"{wanted.layer} has negative variances")
+    return made
+
+
+def _all_sizes(architecture: Architecture, input_shape) -> tuple:
+    sizes = input_shape or (None,) * 4
+    return tuple(size or own for size, own in zip(sizes, architecture.input_shape, strict=True))
+
+
+def _scale_factor_notice(source: Source, wanted: list[Wanted]) -> list[str]:
+    zero = [e.layer for e in wanted if len(e.keys) == 5 and not source.tensors[e.keys[2]].any()]
+    if not zero:
+        return []
+    return [f"the statistics of {', '.join(zero)} have scale factor 0: never trained; mean and variance become 0"]
+
+
+def convert(source: Source, architecture: Architecture, include_top: bool = True, input_shape=None,
+            classes: int | None = None) -> Converted:  # fmt: skip
+    """The variables of `architecture` from `source`.
+
+    A classifier of another number of classes is left out, with a notice. A net without projection in res2a
+    (torchvision's) fits one that has it: the projection becomes the identity, with a notice.
+
+    Args:
+        source: what `read_tensors` gives.
+        architecture: the net.
+        include_top: False leaves the head's tensors alone, whatever their shapes.
+        input_shape: `(frames, height, width, 3)` of the Keras net, for heads that read a flattened map; None: the
+            architecture's own.
+        classes: outputs of the net's classifier; None: the architecture's own number.
+
+    Raises:
+        WeightsError: anything is missing, unused or misshapen; all of it is listed.
+    """
+    architecture = replace(architecture, classes=classes or architecture.classes)
+    wanted = list(wanted_tensors(source, architecture, _all_sizes(architecture, input_shape)))
+    identity = _identity_layers(source, architecture, wanted)
+    result, faults = Converted(), _Faults()
+    used = {key for entry in wanted for key in entry.keys}
+    # The counters of PyTorch's batch norms are of no use here.
+    faults.unused += [key for key in source.tensors if key not in used and not key.endswith(".num_batches_tracked")]
+    wanted = [entry for entry in wanted if include_top or not entry.top]
+    for entry in wanted:
+        if entry.layer in identity:
+            result.layers[entry.layer] = _identity(entry)
+        elif (classes := _other_classes(source, entry)) is not None:
+            result.notices.append(
+                f"{entry.layer} is left as it was: {source.path.name} has {classes} classes, "
+                f"{architecture.name} has {entry.shapes[1][0]}"
+            )
+        elif (arrays := _gather(source, entry, faults)) is not None:
+            result.layers[entry.layer] = arrays
+    faults.check(source, architecture)
+    if identity:
+        result.notices.append("res2a's projection is set to the identity: the weights' own net has none there")
+    result.notices += _scale_factor_notice(source, wanted)
+    return result
+
+
+def count_classes(source: Source, architecture: Architecture) -> int:
+    """Outputs of the classifier in `source`, which may differ from the architecture's own number.
+
+    Raises:
+        WeightsError: there is no classifier in it.
+    """
+    *_, last = wanted_tensors(source, architecture, architecture.input_shape)
+    bias = source.tensors.get(last.keys[1])
+    if bias is None:
+        raise WeightsError(f"{source.path} has no classifier {last.keys[1]}; expected the whole of {architecture.name}")
+    return bias.size
+
+
+def newly_live_taps(architecture: Architecture, source_frames: int, frames: int | None) -> dict[str, list[int]]:
+    """Temporal taps that never met data at `source_frames` and would at `frames`, by convolution.
+
+    Args:
+        architecture: the net.
+        source_frames: clip length in training.
+        frames: clip length now; None: any.
+    """
+    layers = walk(architecture, include_top=False)
+    size = architecture.smallest_input[1:]
+    lengths, now = (
+        {name: shape[0] for name, shape in layer_shapes(layers, (count, *size, 3)).items()}
+        for count in (source_frames, frames or source_frames)
+    )
+    found = {}
+    for layer in layers:
+        if layer.op != "conv":
+            continue
+        before, after = (
+            live_taps(count[layer.inputs[0]], layer.kernel[0], layer.strides[0]) for count in (lengths, now)
+        )
+        taps = [tap for tap, count in enumerate(before) if not count and (frames is None or after[tap])]
+        if taps:
+            found[layer.name] = taps
+    return found

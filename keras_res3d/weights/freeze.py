@@ -1,0 +1,36 @@
+"""Fine-tuning: the early groups of a net held as they are."""
+
+from __future__ import annotations
+
+from keras_res3d.nets.architecture import walk
+from keras_res3d.nets.recognise import architecture_of
+
+GROUPS = ("conv1", "conv2", "conv3", "conv4", "conv5")
+
+
+def freeze(model, through: str = "conv4") -> list[str]:
+    """Freezes the groups of `model` up to and including `through`, batch norm included.
+
+    A frozen batch norm runs in inference mode even while the net trains: it uses its stored statistics and does not
+    update them, which is what Keras makes of `trainable = False`. Call it before `compile`, or compile again; setting
+    `model.trainable` afterwards undoes it.
+
+    Args:
+        model: a net of this package's builders.
+        through: "conv1" to "conv5", the last group to freeze.
+
+    Returns:
+        The names of the layers with weights that are frozen, in order.
+
+    Raises:
+        ValueError: an unknown group, or a model that is not of this family.
+    """
+    if through not in GROUPS:
+        raise ValueError(f"through is {through!r}; expected one of {', '.join(GROUPS)}")
+    last = GROUPS.index(through) + 1
+    frozen = []
+    for layer in walk(architecture_of(model), include_top=False):
+        if layer.group <= last and layer.op in ("conv", "norm"):
+            model.get_layer(layer.name).trainable = False
+            frozen.append(layer.name)
+    return frozen

@@ -1,0 +1,93 @@
+"""Weights of any known file into a Keras net: by layer name, all or nothing."""
+
+from __future__ import annotations
+
+import warnings
+
+from keras_res3d.nets.architecture import check_input_shape, walk
+from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.weights.convert import Converted, convert, newly_live_taps
+from keras_res3d.weights.read import read_tensors
+from keras_res3d.weights.source import WeightsError
+
+UNTRAINED_TAPS = ("zero", "keep")
+
+
+def silence_untrained_taps(converted: Converted, architecture, source_frames: int, frames: int | None) -> None:
+    """Sets to zero, in place, what training at `source_frames` never touched and `frames` would bring alive.
+
+    Such taps hold shrunken initial values (temporal taps that met zero padding alone): in a longer net, noise.
+    """
+    taps = newly_live_taps(architecture, source_frames, frames)
+    for layer, indices in taps.items():
+        kernel, *rest = converted.layers[layer]
+        kernel = kernel.copy()
+        kernel[indices] = 0
+        converted.layers[layer] = [kernel, *rest]
+    if taps:
+        told = ", ".join(f"{layer} (taps {', '.join(map(str, indices))})" for layer, indices in taps.items())
+        converted.notices.append(
+            f"trained at {source_frames} frames, loaded for {frames or 'any number of'}: set to zero, since training "
+            f'never reached them: {told}; untrained_taps="keep" leaves them'
+        )
+
+
+def assign(model, converted: Converted, path) -> None:
+    """Sets the variables of the layers named in `converted`, after all of them have been found to fit.
+
+    Raises:
+        WeightsError: a layer or shape of `converted` is not the model's; nothing has been changed.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    faults = []
+    for name, arrays in converted.layers.items():
+        expected = [tuple(variable.shape) for variable in layers[name].weights] if name in layers else None
+        found = [array.shape for array in arrays]
+        if found != expected:
+            faults.append(f"{name} is {expected or 'absent'} in {model.name}, {found} in the file")
+    if faults:
+        raise WeightsError(f"{path} does not fit {model.name}. {'; '.join(faults)}")
+    for name, arrays in converted.layers.items():
+        layers[name].set_weights(arrays)
+
+
+def load_weights(model, weights_path, source_frames: int | None = None, untrained_taps: str = "zero") -> list[str]:
+    """Loads weights into `model` by layer name; on any error the model is left as it was.
+
+    A classifier of another number of classes is left as it was, with a notice; a net without its top takes the body.
+
+    Args:
+        model: a net of this package's builders.
+        weights_path: `.weights.h5` or `.keras` that Keras 3 wrote, `.caffemodel` (C3D v1.0 and v1.1), or `.pth`,
+            `.pt`, `.safetensors` with torchvision's names.
+        source_frames: clip length that the weights were trained at; None: what the file says (`.keras`), else unknown.
+        untrained_taps: what becomes of temporal taps that met only padding at `source_frames` and meet data in `model`:
+            "zero", with a notice that names them, or "keep".
+
+    Returns:
+        The notices, each of which has been given as a warning too.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WeightsError: the file is damaged, hostile, holds NaN or infinities, or does not fit.
+        ValueError: an unknown option, or a model that is not of this family.
+    """
+    if untrained_taps not in UNTRAINED_TAPS:
+        raise ValueError(f"untrained_taps is {untrained_taps!r}; expected 'zero' or 'keep'")
+    architecture = architecture_of(model)
+    if source_frames is not None:
+        try:
+            check_input_shape(architecture, (source_frames, *architecture.input_shape[1:]))
+        except ValueError as error:
+            raise ValueError(f"source_frames is {source_frames!r}: {error}") from None
+    source = read_tensors(weights_path)
+    input_shape = tuple(model.input_shape[1:])
+    include_top = walk(architecture)[-1].name in {layer.name for layer in model.layers}
+    converted = convert(source, architecture, include_top, input_shape)
+    source_frames = source_frames or source.frames
+    if source_frames and untrained_taps == "zero":
+        silence_untrained_taps(converted, architecture, source_frames, input_shape[0])
+    assign(model, converted, source.path)
+    for notice in converted.notices:
+        warnings.warn(notice, stacklevel=2)
+    return converted.notices
