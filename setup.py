@@ -25,6 +25,10 @@ setup(
         "absl-py",
         "av>=14",
         "pillow",
+        "matplotlib",
+        "h5py",
+        "protobuf",
+        "safetensors",
         "ai-edge-litert",
     ],
     extras_require={

@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 
 from keras_res3d.weights.source import WeightsError
 from keras_res3d.weights.torch_file import read_pth
-from tests.weights.writers import Name, Tensor, pickled, state_dict, write_pth, write_zip
-
-LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+from tests.weights.writers import LEGACY_MAGIC, Name, Tensor, pickled, state_dict, write_pth, write_stream, write_zip
 
 
 class Canary:
@@ -88,7 +86,7 @@ def test_hostile_pickle_that_builds_allowed_names_runs_nothing(tmp_path):
         assert f"refers to {name.module}.{name.name}" in refusal(path)
 
 
-def test_legacy_and_bare_formats_are_refused_by_name_and_run_nothing(tmp_path):
+def test_tar_and_bare_formats_are_refused_by_name_and_hostile_streams_run_nothing(tmp_path):
     canary = tmp_path / "canary"
     bomb = pickle.dumps(Canary(canary), 2)
     bare, legacy, tar, text = (tmp_path / name for name in ("bare.pth", "legacy.pth", "tar.pth", "text.pth"))
@@ -100,9 +98,9 @@ def test_legacy_and_bare_formats_are_refused_by_name_and_run_nothing(tmp_path):
         archive.addfile(info, io.BytesIO(bomb))
     text.write_text("<html>quota exceeded</html>")
     assert "bare pickle" in refusal(bare)
-    assert "legacy format (before 1.6)" in refusal(legacy)
+    assert "no state dict needs; nothing was run" in refusal(legacy)
     assert "legacy tar format" in refusal(tar)
-    assert "not a zip" in refusal(text)
+    assert "no file of PyTorch's" in refusal(text)
     assert not canary.exists()
 
 
@@ -191,3 +189,36 @@ def test_flipped_pickle_bytes_read_or_are_refused(tmp_path_factory, data):
         read_pth(path)
     except WeightsError as error:
         assert "a.pth" in str(error)
+
+
+STREAMED = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(7, np.int64), "h": np.ones(2, np.float16)}
+
+
+def test_the_format_before_1_6_reads_as_the_zip_does(tmp_path):
+    stream = read_pth(write_stream(tmp_path / "old.pth", STREAMED)).tensors
+    archive = read_pth(write_pth(tmp_path / "new.pth", STREAMED)).tensors
+    assert list(stream) == list(archive) == list(STREAMED)
+    assert all(np.array_equal(stream[name], archive[name]) for name in STREAMED)
+
+
+@pytest.mark.parametrize(
+    ("lie", "told"),
+    [
+        ({"keys": ["0", "1"]}, "no storage 2"),
+        ({"keys": ["0", "1", "2", "2"]}, "no list of different names"),
+        ({"keys": ["0", "1", "2", "9"]}, "belongs to no tensor"),
+        ({"counts": [6, 1 << 60, 2]}, "of another size"),
+        ({"system": {"little_endian": False}}, "big-endian"),
+    ],
+)
+def test_streams_that_lie_are_refused(tmp_path, lie, told):
+    with pytest.raises(WeightsError, match=told):
+        read_pth(write_stream(tmp_path / "old.pth", STREAMED, **lie))
+
+
+@pytest.mark.parametrize("cut", [10, 60, 300, -1, -20])
+def test_a_cut_stream_is_refused(tmp_path, cut):
+    path = write_stream(tmp_path / "old.pth", STREAMED)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(WeightsError):
+        read_pth(path)

@@ -87,6 +87,8 @@ def write_caffemodel(path, layers, **options):
     path.write_bytes(caffemodel_bytes(layers, **options))
     return path
 
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
 
 class Name(collections.namedtuple("Name", "module name")):
     """A global of a pickle, written without the module being there."""
@@ -165,3 +167,17 @@ def write_pth(path, tensors):
     state = state_dict(tensors)
     storages = {value.key: value.storage.tobytes() for value in state.values()}
     return write_zip(path, pickled(state), storages)
+
+
+def write_stream(path, tensors, keys=None, counts=None, system=None):
+    """The format before PyTorch 1.6. keys, counts: what the file says of its storages, where it lies."""
+    state = state_dict(tensors)
+    storages = {value.key: value.storage for value in state.values()}
+    system = system or {"protocol_version": 1001, "little_endian": True, "type_sizes": {"long": 4}}
+    parts = [LEGACY_MAGIC, 1001, system, state, list(storages) if keys is None else keys]
+    data = b"".join(pickled(part) for part in parts)
+    for number, (_, storage) in enumerate(storages.items()):
+        count = storage.size if counts is None else counts[number]
+        data += count.to_bytes(8, "little") + storage.tobytes()
+    path.write_bytes(data)
+    return path
