@@ -17,8 +17,9 @@ h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-t
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
 th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #888; font-weight: 600 }
-.row { display: flex; flex-wrap: wrap; gap: 1rem } .row svg, figure svg { max-width: 100%; height: auto }
-.clips { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: 1rem }
+.row { display: flex; gap: 1rem; align-items: flex-start } .row figure { margin: 0; flex: 1 1 0; min-width: 0 }
+.row svg { width: 100%; height: auto }
+.clips { display: grid; grid-template-columns: repeat(4, 1fr); gap: 1rem }
 .clips figure { margin: 0 } .clips img { width: 100%; image-rendering: pixelated; border-radius: 4px }
 figcaption { font-size: .85rem } .right { color: #00724f } .wrong { color: #b34700 }
 .headline { font-size: 1.15rem } .muted { color: #666; font-size: .9rem }
