@@ -9,6 +9,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "keras_res3d.applications": ["C3D", "MixedConv3D", "Res3D18", "Res3D34", "SR18", "build_model"],
+    "keras_res3d.export.export": ["export_model"],
+    "keras_res3d.export.formats": ["load_runner"],
+    "keras_res3d.export.report": ["ExportError"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.budget": ["count_macs", "count_params", "solve_width"],
     "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
@@ -17,6 +20,11 @@ _PUBLIC = {
     "keras_res3d.video.lists": ["read_data_set"],
     "keras_res3d.video.pipeline": ["evaluation_batches", "training_batches"],
     "keras_res3d.video.transform": ["preprocess_input"],
+    "keras_res3d.weights.contamination": ["ContaminatedError", "check_evaluation"],
+    "keras_res3d.weights.download": ["DownloadError"],
+    "keras_res3d.weights.freeze": ["freeze"],
+    "keras_res3d.weights.pretrained": ["load_pretrained"],
+    "keras_res3d.weights.source": ["WeightsError"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_MODULE_OF)

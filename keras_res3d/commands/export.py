@@ -24,7 +24,8 @@ def define_flags():
     flags.DEFINE_enum("format", "saved_model", FORMATS, "What to write.")
     flags.DEFINE_string("output", None, "Where: a folder for saved_model, else a .tflite, .onnx or .xml file.")
     flags.DEFINE_enum("quantize", "none", QUANTIZATIONS, "Of the weights; int8: of the activations too.")
-    flags.DEFINE_enum("form", "2d", ("2d", "3d"), "The exact 2-D form for one clip size, or the layers as they are.")
+    flags.DEFINE_enum("form", None, ("2d", "3d"), "The exact 2-D form for one clip size, or the layers as they are "
+                      "(by default, what the format's runtime runs faster).")  # fmt: skip
     flags.DEFINE_bool("no_preprocessing", False, "Take preprocessed float32 clips instead of uint8 RGB frames.")
     flags.DEFINE_string("calibration", None, "Videos to calibrate int8 on: a folder of class folders or a CSV list "
                         "(the embedded data set by default).")  # fmt: skip
@@ -45,7 +46,7 @@ def run(args: list[str]) -> int:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; expected a .keras file, or a folder that holds model.keras")
     quantized = "" if FLAGS.quantize == "none" else f", {FLAGS.quantize}"
-    print(f"exporting {path} as {FLAGS.format} ({FLAGS.form} form{quantized}), then checking it against Keras")
+    print(f"exporting {path} as {FLAGS.format}{quantized}, then checking it against Keras")
     report = export_model(
         keras.saving.load_model(path, compile=False),
         FLAGS.output,

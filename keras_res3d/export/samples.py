@@ -1,0 +1,108 @@
+"""Clips to calibrate and to check an export with, from wherever the caller has them."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from keras_res3d.video.clips import Sampling, even_clips
+from keras_res3d.video.lists import read_data_set
+from keras_res3d.video.motion import motion_videos
+from keras_res3d.video.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
+
+# Calibration time grows with clips x positions: 16 clips of 8 x 112 x 112, 98 of 16 x 32 x 32.
+POSITIONS, FEWEST, MOST = 1_600_000, 16, 128
+
+
+def default_count(sampling: Sampling) -> int:
+    """How many clips are taken from a source that has more."""
+    return int(np.clip(POSITIONS // (sampling.frames * sampling.crop[0] * sampling.crop[1]), FEWEST, MOST))
+
+
+def embedded_clips(sampling: Sampling, count: int, split: str) -> np.ndarray:
+    """Clips of the embedded data set, drawn at the size asked for: uint8 `(count, frames, height, width, 3)`."""
+    height, width = sampling.crop
+    frames = (sampling.frames - 1) * sampling.stride + 1
+    pixels = motion_videos(split, count, frames=frames, size=max(height, width, 8))[0]
+    return np.ascontiguousarray(centre_crop(pixels[:, :: sampling.stride], sampling.crop))
+
+
+def _from_data_set(path, sampling: Sampling, count: int) -> np.ndarray:
+    """The centre clip of `count` videos, evenly spread over a data set: uint8."""
+    data_set = read_data_set(path)
+    clips = []
+    for number in np.unique(np.linspace(0, len(data_set) - 1, count).round().astype(int)):
+        with data_set.open(int(number), fps=sampling.fps) as video:
+            places = even_clips(video.num_frames, sampling.frames, sampling.stride, 1)
+            clips.append(centre_crop(next(iter(video.clips(places, size=sampling.resize))), sampling.crop))
+    return np.stack(clips)
+
+
+def _from_batches(batches, count: int) -> np.ndarray:
+    """The first `count` clips of an iterable of batches, of clips alone or of tuples that start with them."""
+    taken, total = [], 0
+    for batch in batches:
+        clips = np.asarray(batch[0] if isinstance(batch, (tuple, list)) else batch)
+        taken.append(clips[: count - total])
+        total += len(taken[-1])
+        if total >= count:
+            break
+    return np.concatenate(taken) if taken else np.empty((0,), np.uint8)
+
+
+def as_input(clips: np.ndarray, sampling: Sampling, preprocessing: bool) -> np.ndarray:
+    """Pixels or preprocessed clips as what an export takes.
+
+    Args:
+        clips: `(clips, frames, height, width, 3)`; uint8 is taken for RGB pixels, float for preprocessed clips.
+        sampling: whose frames, crop and preprocessing they have.
+        preprocessing: whether the export takes uint8 pixels, or preprocessed float32 clips.
+
+    Raises:
+        ValueError: no clips, clips of another shape or dtype, or floats that preprocessing cannot have given.
+    """
+    expected = (sampling.frames, *sampling.crop, 3)
+    if clips.ndim != 5 or clips.shape[1:] != expected or not len(clips):
+        raise ValueError(
+            f"clips have shape {clips.shape}; expected (clips, {', '.join(map(str, expected))}), 1 or more"
+        )
+    mode = sampling.preprocessing
+    if clips.dtype == np.uint8:
+        return np.ascontiguousarray(clips) if preprocessing else preprocess_input(clips, mode)
+    if not np.issubdtype(clips.dtype, np.floating):
+        raise ValueError(f"clips are {clips.dtype}; expected uint8 RGB pixels, or float32 preprocessed for {mode!r}")
+    row = preprocessing_row(mode)
+    bounds = [(limit * row.scale - np.array(row.mean)) / np.array(row.std) for limit in (-0.5, 255.5)]
+    if not ((clips >= bounds[0]) & (clips <= bounds[1])).all():
+        raise ValueError(
+            f"float clips span {clips.min()}..{clips.max()}, which preprocessing {mode!r} cannot give; "
+            "expected uint8 RGB pixels, or preprocessed floats"
+        )
+    return to_uint8(clips, mode) if preprocessing else np.ascontiguousarray(clips, np.float32)
+
+
+def clips_from(source, sampling: Sampling, preprocessing: bool = True, count: int | None = None) -> np.ndarray:
+    """Clips as an export takes them.
+
+    Args:
+        source: an array `(clips, frames, height, width, 3)`, uint8 RGB pixels or preprocessed float32; an iterable of
+            batches (a tf.data set, `evaluation_batches`), of clips or of tuples that start with clips; or the path of
+            a data set, as of `read_data_set`.
+        sampling: of the clips.
+        preprocessing: whether the export takes uint8 pixels.
+        count: most clips to take; None: by their size (an array is taken whole).
+
+    Returns:
+        uint8, or float32 without preprocessing, `(clips, frames, height, width, 3)`.
+
+    Raises:
+        ValueError: as of `as_input`; DataError and VideoError from reading.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        clips = _from_data_set(source, sampling, count or default_count(sampling))
+    elif hasattr(source, "shape"):
+        clips = np.asarray(source)[:count]
+    else:
+        clips = _from_batches(source, count or default_count(sampling))
+    return as_input(clips, sampling, preprocessing)

@@ -1,0 +1,104 @@
+"""Batch norm by TensorFlow's fused kernel: a twin of a model that trains faster, every variable shared with it."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+# The types that the kernel takes; it keeps its statistics in float32 for all of them, as stock Keras does.
+_KERNEL_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
+class FusedBatchNormalization(keras.layers.Wrapper):
+    """Computes a stock `BatchNormalization` by the fused kernel, which Keras uses for no shape since version 3.
+
+    The variables, the settings and `trainable` are those of the layer inside. Outputs, gradients and moving statistics
+    equal the stock layer's up to rounding. What the kernel cannot do is left to the stock layer: another axis than
+    the last, `synchronized`, `renorm`, masks, float64.
+
+    Args:
+        layer: the `keras.layers.BatchNormalization` to compute; input (batch, ..., channels).
+    """
+
+    def __init__(self, layer, **kwargs):
+        if not isinstance(layer, keras.layers.BatchNormalization):
+            raise TypeError(f"layer is a {type(layer).__name__}; expected a keras.layers.BatchNormalization")
+        kwargs.setdefault("name", layer.name)
+        kwargs.setdefault("dtype", layer.dtype_policy)
+        super().__init__(layer, **kwargs)
+        self.supports_masking = True
+
+    @property
+    def trainable(self) -> bool:
+        """The stock layer's own: freezing either freezes both."""
+        return self.layer.trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self.layer.trainable = value
+
+    @property
+    def momentum(self) -> float:
+        """Of the moving statistics, as the stock layer's."""
+        return self.layer.momentum
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def call(self, inputs, training=None, mask=None):
+        layer = self.layer
+        last = layer.axis in (-1, len(inputs.shape) - 1)
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        if not last or layer.synchronized or layer.renorm or mask is not None or dtype not in _KERNEL_DTYPES:
+            return layer(inputs, training=training, mask=mask)
+        if training and layer.trainable:
+            outputs, mean, variance = self._kernel(inputs)
+            for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+                moving.assign(moving * layer.momentum + ops.cast(value, moving.dtype) * (1.0 - layer.momentum))
+            return outputs
+        return self._kernel(inputs, layer.moving_mean, layer.moving_variance)[0]
+
+    def _kernel(self, inputs, mean=None, variance=None):
+        """Normalised inputs, mean and variance: those given, or the batch's own."""
+        layer, shape = self.layer, ops.shape(inputs)
+        channels = shape[-1]
+        # Merging batch and time moves no data; the kernel splits its work over the rows that are left.
+        view = tf.reshape(inputs, (-1, *(1, 1, *shape)[-3:]))
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=view,
+            scale=ops.cast(layer.gamma, "float32") if layer.scale else tf.ones(channels),
+            offset=ops.cast(layer.beta, "float32") if layer.center else tf.zeros(channels),
+            mean=[] if mean is None else ops.cast(mean, "float32"),
+            variance=[] if variance is None else ops.cast(variance, "float32"),
+            # tf.nn's wrapper would raise an epsilon of 1e-5 to 1.001e-5.
+            epsilon=layer.epsilon,
+            is_training=mean is None or variance is None,
+        )
+        count = tf.cast(tf.size(inputs, tf.int64) // channels, "float32")
+        # The kernel returns the unbiased variance (n - 1); Keras' moving average holds the biased one (n).
+        variance *= tf.maximum(count - 1, 1) / tf.maximum(count, 1)
+        return tf.reshape(outputs, shape), mean, variance
+
+
+def fuse_batch_norm(model: keras.Model) -> keras.Model:
+    """A twin of `model` whose batch norms run fused: train the twin, and save `model`, which stays stock Keras.
+
+    Args:
+        model: a functional or sequential Keras model; models inside it are followed.
+
+    Returns:
+        A model with the same layer names and every variable shared, in the same order: what either learns the other
+        knows. All other layers are the same objects. If `model` is compiled, the twin is compiled alike with an
+        optimizer of its own. A model that holds no batch norm gives a twin without gain.
+
+    Raises:
+        ValueError: `model` is neither functional nor sequential.
+    """
+    return keras.models.clone_model(model, clone_function=_fused, recursive=True)
+
+
+def _fused(layer):
+    # A subclass may compute something else.
+    return FusedBatchNormalization(layer) if type(layer) is keras.layers.BatchNormalization else layer

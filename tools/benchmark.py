@@ -1,0 +1,90 @@
+"""Compares this package with torchvision and OpenCV in one run, contestants taking turns: A B A B.
+
+    python tools/benchmark.py                                  # every suite
+    python tools/benchmark.py --suite nets --rounds 9 --json nets.json
+    python tools/benchmark.py --suite decode --videos one.mp4 two.avi
+
+A ratio is the reference's time divided by this package's, above 1 where this package is faster (of memory: where it
+needs less); it is the median of the rounds' own ratios, with the lowest and the highest. Everything runs on the
+processor. On a machine that does other work, OpenMP (torch) loses more than TensorFlow: compare on an idle one, or with
+--threads 1 --cpu_time, which counts the process's own processor time instead of the clock on the wall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from benchmarks.timing import machine, usable_cores
+
+SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports"}
+EXPORT = "benchmark_export"
+
+
+def parse(arguments=None) -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    suites = [*SUITES, "export", "all"]
+    parser.add_argument("--suite", choices=suites, default="all", help="what to measure (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument("--threads", type=int, default=usable_cores(), help="of each framework (%(default)s: all)")
+    parser.add_argument("--cpu_time", action="store_true", help="processor time, not wall time (nets, decode)")
+    parser.add_argument("--dtypes", nargs="*", choices=["float32", "bfloat16"], help="of the nets (both)")
+    parser.add_argument("--videos", nargs="*", type=pathlib.Path, help="files to decode instead of generated ones")
+    parser.add_argument("--json", type=pathlib.Path, help="write machine, medians, ratios and every round there")
+    options = parser.parse_args(arguments)
+    if options.rounds < 1 or options.threads < 1:
+        parser.error(f"--rounds {options.rounds} --threads {options.threads}; expected at least 1 each")
+    if missing := [str(path) for path in options.videos or [] if not path.is_file()]:
+        parser.error(f"--videos: no such file: {', '.join(missing)}")
+    options.clock = time.process_time if options.cpu_time else time.perf_counter
+    options.torch = importlib.util.find_spec("torchvision") is not None
+    return options
+
+
+def run_export() -> None:
+    """The export suite has a tool of its own, which prints its own table."""
+    if importlib.util.find_spec(EXPORT) is None:
+        print("skipped: export (tools/benchmark_export.py is missing)")
+        return
+    importlib.import_module(EXPORT).main([])
+
+
+def main(arguments=None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    facts = {**machine(), "threads": options.threads, "clock": "processor" if options.cpu_time else "wall"}
+    print(", ".join(f"{name} {value}" for name, value in facts.items()))
+    if (facts["load"] or 0) > 0.3 * facts["cores"]:
+        print(f"note: the load is {facts['load']} before the run; other work shares these cores")
+    wanted = list(SUITES) if options.suite == "all" else [options.suite]
+    if not options.torch and {"nets", "import"} & set(wanted):
+        print("skipped: comparison with torchvision (it is not installed: pip install torch torchvision)")
+    results = []
+    for suite in wanted:
+        if suite == "export":
+            continue
+        print(f"\n{suite}", flush=True)
+        for result in importlib.import_module(SUITES[suite]).run(options):
+            print(*result.lines(), sep="\n", flush=True)
+            results.append({"suite": suite, **result.to_dict()})
+    if options.json:
+        options.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
+        print(f"\nwrote {options.json}")
+    if options.suite in ("export", "all"):
+        print("\nexport", flush=True)
+        run_export()
+
+
+if __name__ == "__main__":
+    main()
