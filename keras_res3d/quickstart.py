@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_res3d.cards import ModelCard, read_card, write_atomically
 from keras_res3d.export.export import export_model
-from keras_res3d.export.report import ExportReport
+from keras_res3d.export.report import ExportError, ExportReport
 from keras_res3d.figures import plots, report
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.budget import count_macs, count_params
@@ -53,11 +53,13 @@ class Tour:
         contenders: the 3D net, then the 2D net.
         reversal: for each, the share of test clips whose answer turns into the opposite class when played backwards.
         exports: name to report.
+        refused: name to reason, of exports that differed from Keras by more than their bound.
     """
 
     contenders: list[Contender]
     reversal: list[float]
     exports: dict[str, ExportReport]
+    refused: dict[str, str]
 
 
 def test_clips(test_set, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
@@ -86,25 +88,27 @@ def run(output, options: TrainingOptions = OPTIONS, training_set=None, test_set=
         forwards, backwards = answers_in_reverse(contender, test_set, SAMPLING)
         reversal.append(float((backwards == REVERSED[forwards]).mean()))
     pixels, truth = test_clips(test_set, SAMPLING)
-    exports = _export(contenders[0], pixels, folder, training_set, say)
-    tour = Tour(contenders, reversal, exports)
+    tour = Tour(contenders, reversal, *_export(contenders[0], pixels, folder, training_set, say))
     write_atomically(folder / "results.json", json.dumps(results(tour), indent=2) + "\n")
     write_atomically(folder / "report.html", page(tour, pixels, truth, options))
     return tour
 
 
-def _export(contender: Contender, pixels, folder: pathlib.Path, training_set, say) -> dict[str, ExportReport]:
-    """Every export of the 3D net, each compared with Keras on all test clips, int8 calibrated on training clips."""
+def _export(contender: Contender, pixels, folder: pathlib.Path, training_set, say):
+    """Reports of the exports that were kept, and reasons of the refused ones; int8 is calibrated on training clips."""
     card: ModelCard = read_card(folder / contender.name / "model.keras")
     calibration, _ = test_clips(_first(training_set, 200), SAMPLING)
-    reports = {}
+    reports, refused = {}, {}
     for name, (form, quantize, path) in EXPORTS.items():
         say(f"exporting {name} and checking it against Keras on {len(pixels)} clips")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        reports[name] = export_model(
-            contender.model, folder / path, form, quantize, calibration=calibration, card=card, check_clips=pixels
-        )
-    return reports
+        try:
+            reports[name] = export_model(
+                contender.model, folder / path, form, quantize, calibration=calibration, card=card, check_clips=pixels
+            )
+        except ExportError as error:
+            refused[name] = str(error)
+    return reports, refused
 
 
 class _first:
@@ -140,7 +144,7 @@ def results(tour: Tour) -> dict:
         }
         for name, done in tour.exports.items()
     }
-    return {"nets": nets, "exports": exports}
+    return {"nets": nets, "exports": exports, "refused": tour.refused}
 
 
 def _net_table(tour: Tour) -> str:
@@ -192,7 +196,8 @@ def _export_table(tour: Tour) -> str:
         ]
         for name, done in tour.exports.items()
     ]
-    return report.table(header, rows)
+    refused = "".join(report.paragraph(f"{name} was not kept: {reason}") for name, reason in tour.refused.items())
+    return report.table(header, rows) + refused
 
 
 def _examples(tour: Tour, pixels, truth) -> str:

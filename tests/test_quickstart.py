@@ -25,7 +25,9 @@ def test_the_tour(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["nets"]) == {"3D", "2D"} and results["nets"]["3D"]["videos"] == 32
     assert results["nets"]["3D"]["parameters"] == count_params(quickstart.NET)
-    assert set(results["exports"]) == set(quickstart.EXPORTS)
+    # A net of one epoch rates its classes nearly alike: int8 may be refused, and then the report says why.
+    assert set(results["exports"]) | set(results["refused"]) == set(quickstart.EXPORTS)
+    assert {"SavedModel", "LiteRT float32"} <= set(results["exports"])
     assert tour.exports["SavedModel"].largest_difference < 1e-4
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
     page = (tmp_path / "report.html").read_text()

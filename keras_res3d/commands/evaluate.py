@@ -2,6 +2,7 @@
 
     keras-res3d evaluate runs/fight --data test.csv
     keras-res3d evaluate runs/fight/best.keras --data test.csv --clips 10 --output runs/fight/test
+    keras-res3d evaluate runs/ucf101 --layout ucf101 --data UCF-101 --lists ucfTrainTestlist --split 1
 
 A video's score is the mean of its clips' probabilities (10 clips, centre crop, as in the paper).
 """
@@ -16,12 +17,13 @@ import sys
 from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, percent, sampling_from_flags
+from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 
 FLAGS = flags.FLAGS
 
 
 def define_flags():
-    flags.DEFINE_string("data", None, "Videos with labels: folder of class folders, CSV file, motion.", required=True)
+    define_data_flags(validation=False)
     flags.DEFINE_string("benchmark", None, "What --data is part of, e.g. 'ucf101 split 2' (its name by default).")
     flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos they were trained on all the same.")
     flags.DEFINE_integer("clips", 10, "Clips per video.", lower_bound=1)
@@ -50,15 +52,16 @@ def run(args: list[str]) -> int:
     from keras_res3d.nets.tables import as_text
     from keras_res3d.protocols.classification import score
     from keras_res3d.protocols.classifier import load_classifier
-    from keras_res3d.video.lists import read_data_set
     from keras_res3d.video.pipeline import evaluation_batches
     from keras_res3d.weights.contamination import check_benchmark
 
     classifier = load_classifier(args[0])
     labels, sampling = classifier.card.labels, sampling_from_flags(classifier.card.sampling)
-    benchmark = FLAGS.benchmark or pathlib.Path(FLAGS.data).name
+    benchmark = FLAGS.benchmark or (
+        f"{FLAGS.layout} split {FLAGS.split}" if FLAGS.layout else pathlib.Path(FLAGS.data).name
+    )
     check_benchmark(classifier.card, benchmark, FLAGS.allow_contaminated)
-    data = read_data_set("motion/test" if FLAGS.data == "motion" else FLAGS.data, classes=labels)
+    data = data_from_flags("test", classes=labels)
     print(f"{classifier.card.net}: {len(data)} videos of {len(labels)} classes, up to {FLAGS.clips} clips each")
     batches = evaluation_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)
     bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))

@@ -21,6 +21,8 @@ FLAGS = flags.FLAGS
 VERBS = {
     "quickstart": "train, score, export and compare two small nets on the embedded data; writes a report",
     "models": "the zoo: inputs, parameters, GMACs, the paper's figures beside them",
+    "check": "every fault of a data set in one pass, before anything is trained",
+    "pack": "videos to shards of JPEG frames, which are read several times as fast",
     "train": "train a net on your videos",
     "evaluate": "score a trained net per clip and per video",
     "predict": "classify videos; a picture of the scores over time",

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras_res3d.export.two_d import TwoDNet
 from keras_res3d.nets.builders import build_graph
 from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.trim import is_trimmed
 from keras_res3d.video.transform import preprocess_input, preprocessing_row
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
@@ -33,6 +34,7 @@ def float32_model(model):
             pooling=None if top else pools.get(type(model.layers[-1]).__name__),
             classifier_activation=activation,
             name=model.name,
+            trim=is_trimmed(model),
         )
     finally:
         keras.config.set_dtype_policy(policy)

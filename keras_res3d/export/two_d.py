@@ -36,14 +36,17 @@ def _folded(conv, norm) -> tuple[np.ndarray, np.ndarray]:
     bias = _as_numpy(conv.bias) if conv.use_bias else np.zeros(kernel.shape[-1])
     if norm is None:
         return kernel, bias
+    norm = getattr(norm, "layer", norm)  # of a fused twin, the stock layer inside
     gain = _as_numpy(norm.gamma) / np.sqrt(_as_numpy(norm.moving_variance) + norm.epsilon)
     return kernel * gain, (bias - _as_numpy(norm.moving_mean)) * gain + _as_numpy(norm.beta)
 
 
 def _side_by_side(kernel: np.ndarray, taps: list[int]) -> np.ndarray:
     """(t, d, d, n, m) to (d, d, taps * n, m): the kernel that reads the taps' frames as channels."""
-    _, height, width, n, m = kernel.shape
-    return kernel[taps].transpose(1, 2, 0, 3, 4).reshape(height, width, len(taps) * n, m)
+    extent, height, width, n, m = kernel.shape
+    # A trimmed net's kernel holds the live taps alone.
+    kernel = kernel if extent == len(taps) else kernel[taps]
+    return kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, len(taps) * n, m)
 
 
 def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int):

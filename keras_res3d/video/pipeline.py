@@ -30,12 +30,14 @@ def _workers(workers):
     return workers or min(MAX_WORKERS, os.cpu_count() or 1)
 
 
-def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=0, workers=None, mirror=True):
+def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=0, workers=None, mirror=True,
+                     preprocess=True, augment=random_crop_and_mirror):
     """Random clips of all epochs, back to back, as a tf.data.Dataset.
 
     data_set: a `lists.DataSet` or the like. sampling: a `clips.Sampling`. epochs: passes over the data. seed: a
     non-negative integer. start_step: batches to leave out, nothing of them read. workers: videos read at a time.
-    mirror: mirror half of the clips, where the data set is `mirror_safe`.
+    mirror: mirror half of the clips, where the data set is `mirror_safe`. preprocess: False leaves the clips as uint8
+    RGB, for models that preprocess themselves. augment: called with (clip, crop, rng, mirror), gives the cropped clip.
     Yields (float32 clips of shape (b, frames, height, width, 3), int32 labels (b,)); b is batch_size, or the number of
     examples where there are fewer. The i-th batch depends on (seed, i) and the data alone: with start_step=k the stream
     is what the uninterrupted one gives from step k on. A file that cannot be read ends the stream with an error that
@@ -52,7 +54,7 @@ def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=
     mirror = mirror and data_set.mirror_safe
 
     def read(epoch, example):
-        return _training_clip(data_set, sampling, seed, int(epoch), int(example), mirror)
+        return _training_clip(data_set, sampling, seed, int(epoch), int(example), mirror, augment)
 
     def place(number):
         epoch, position = number // (steps * batch), number % (steps * batch)
@@ -65,18 +67,19 @@ def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=
 
     data = tf.data.Dataset.range(start_step * batch, total * batch).map(place)
     data = data.map(load, num_parallel_calls=workers, deterministic=True).batch(batch, drop_remainder=True)
-    data = data.map(lambda clips, labels: (preprocess_input(clips, sampling.preprocessing), labels))
+    if preprocess:
+        data = data.map(lambda clips, labels: (preprocess_input(clips, sampling.preprocessing), labels))
     data = data.apply(tf.data.experimental.assert_cardinality(total - start_step))
     return data.prefetch(2)
 
 
-def _training_clip(data_set, sampling, seed, epoch, example, mirror):
+def _training_clip(data_set, sampling, seed, epoch, example, mirror, augment):
     """One random clip, uint8, and its label. (seed, epoch, example) decides all that is random."""
     rng = np.random.default_rng((seed, epoch, example))
     with data_set.open(example, fps=sampling.fps) as video:
         indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
         clip = next(video.clips([indices], size=sampling.resize))
-    clip = random_crop_and_mirror(clip, sampling.crop, rng, mirror)
+    clip = augment(clip, sampling.crop, rng, mirror)
     return clip, np.int32(data_set.examples[example].label)
 
 

@@ -122,3 +122,24 @@ def random_crop_and_mirror(clip, crop, rng, mirror=True):
     mirrored = rng.random() < 0.5
     clip = clip[..., top:top + crop[0], left:left + crop[1], :]
     return np.ascontiguousarray(clip[..., ::-1, :] if mirrored and mirror else clip)
+
+
+def random_resized_crop_and_mirror(clip, crop, rng, mirror=True, smallest_area=0.35, widest=4 / 3):
+    """A crop of random area and shape, resized to `crop`, mirrored with probability 1/2, the same for all frames.
+
+    clip: (frames, height, width, 3), uint8 NumPy. crop: (height, width) of the result. rng: numpy.random.Generator.
+    smallest_area: share of the frame's area, in (0, 1]; the area is drawn evenly from there to 1. widest: the crop's
+    width over height is drawn log-evenly from 1 / widest to widest, relative to `crop`'s; a crop that sticks out of
+    the frame is cut down to it. Resized bilinearly, with anti-aliasing where it shrinks.
+    """
+    from PIL import Image
+
+    height, width = clip.shape[-3:-1]
+    area = rng.uniform(smallest_area, 1) * height * width
+    shape = crop[1] / crop[0] * np.exp(rng.uniform(-np.log(widest), np.log(widest)))
+    wide, high = min(width, np.sqrt(area * shape)), min(height, np.sqrt(area / shape))
+    left, top = rng.random() * (width - wide), rng.random() * (height - high)
+    mirrored = rng.random() < 0.5
+    box, size = (left, top, left + wide, top + high), (crop[1], crop[0])
+    clip = np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BILINEAR, box)) for frame in clip])
+    return np.ascontiguousarray(clip[..., ::-1, :] if mirrored and mirror else clip)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_res3d import ZOO, Architecture, build_model, count_params, walk
 from keras_res3d.export.two_d import TwoDNet, temporal_taps
+from keras_res3d.nets.batch_norm import fuse_batch_norm
 
 from .nets import narrow_net, randomise
 
@@ -50,6 +51,14 @@ def test_pooling_rounds_up_as_keras_does(pools):
 def test_nets_without_their_top(name, options):
     model = narrow_net(name, include_top=False, **options)
     assert difference(model, TwoDNet(model), model.input_shape[1:]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["sr18", "res3d18", "2.5d"])
+def test_trimmed_nets_and_fused_twins(name):
+    model = narrow_net(name, classifier_activation=None, trim=True)
+    assert any(layer.kernel_size[0] == 1 for layer in model.layers if layer.name.startswith("res5b_branch2"))
+    assert difference(model, TwoDNet(model), model.input_shape[1:]) < 1e-5
+    assert difference(model, TwoDNet(fuse_batch_norm(model)), model.input_shape[1:]) < 1e-5
 
 
 def test_the_output_activation_is_kept():

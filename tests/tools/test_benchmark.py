@@ -57,7 +57,7 @@ def test_decoding_on_a_small_file(tmp_path):
     path = tmp_path / "small.mp4"
     decode.write_video(path, "mpeg4", frames=12, height=64, width=96)
     assert decode.read_ours(path) == 12
-    options = benchmark.parse(["--rounds", "1", "--threads", "1", "--videos", str(path)])
+    options = benchmark.parse(["--rounds", "1", "--threads", "2", "--videos", str(path)])
     results = list(decode.run(options))
     assert len(results) == 2 and all(len(values) == 1 for values in results[0].values.values())
 

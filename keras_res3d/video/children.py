@@ -1,0 +1,99 @@
+"""Work on many files in child processes: a decoder that crashes takes its child down, and the others go on."""
+
+import contextlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+from typing import NamedTuple
+
+# Items in work or waiting for a slower one before them, for each process.
+AHEAD = 4
+
+
+class Outcome(NamedTuple):
+    """What came of one item: the function's value, or what went wrong (an error's text, or how the process ended)."""
+
+    value: object = None
+    error: str | None = None
+
+
+class _Child:
+    """A process that answers (number, item) with (number, Outcome), one at a time."""
+
+    def __init__(self, function):
+        # Started afresh: a copy of this process would hold its threads' locks and its decoders.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.number = None
+
+    def give(self, number, item):
+        self.number = number
+        with contextlib.suppress(OSError):  # It has died meanwhile; `take` finds out.
+            self.pipe.send((number, item))
+
+    def take(self):
+        """(number, Outcome, alive)."""
+        try:
+            return *self.pipe.recv(), True
+        except (EOFError, OSError):
+            self.process.join()
+            code = self.process.exitcode
+            how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
+            error = f"crashed the process that decoded it ({how}); convert it, or take it off the list"
+            return self.number, Outcome(error=error), False
+
+    def stop(self):
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _serve(function, pipe):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its children
+    while True:
+        try:
+            number, item = pipe.recv()
+        except EOFError:
+            return
+        try:
+            outcome = Outcome(function(item))
+        except Exception as error:
+            outcome = Outcome(error=str(error) or type(error).__name__)
+        pipe.send((number, outcome))
+
+
+def map_in_children(function, items, workers=None):
+    """Yield an `Outcome` for each item, in order, from `workers` processes (one per core by default).
+
+    function: a module's top-level function of one item; items and values travel by pickle. A few items more than
+    `workers` are worked on ahead of the slowest, so results that wait stay few. Raises nothing of the function's.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = workers or cores or 1
+    numbered, done, first = enumerate(items), {}, 0
+    upcoming, idle, busy = next(numbered, None), [], {}
+    try:
+        while upcoming or busy:
+            while upcoming and len(busy) < workers and upcoming[0] < first + AHEAD * workers:
+                child = idle.pop() if idle else _Child(function)
+                child.give(*upcoming)
+                busy[child.pipe] = child
+                upcoming = next(numbered, None)
+            for pipe in multiprocessing.connection.wait(list(busy)):
+                child = busy.pop(pipe)
+                number, outcome, alive = child.take()
+                done[number] = outcome
+                if alive:
+                    idle.append(child)
+                else:
+                    child.stop()
+            while first in done:
+                yield done.pop(first)
+                first += 1
+    finally:
+        for child in [*idle, *busy.values()]:
+            child.stop()

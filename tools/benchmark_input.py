@@ -1,0 +1,157 @@
+"""Clips a second and core from packed shards, from video files, and from a pipeline that decodes whole videos first.
+
+    python tools/benchmark_input.py                            # generated videos
+    python tools/benchmark_input.py --data train.csv --rounds 9 --videos 40 --json input.json
+
+One thread reads one random clip of every video, the contestants taking turns: A B C A B C. The last is what training
+code around torchvision's read_video does, written with PyAV: every frame of the video is decoded to RGB, then a clip is
+sampled and its frames are resized. Seconds are the thread's own processor time, which other work on the machine hardly
+touches; a ratio is the median of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pathlib
+import statistics
+import tempfile
+import time
+
+import av
+import numpy as np
+from PIL import Image
+
+from keras_res3d.video.clips import Sampling, random_clip
+from keras_res3d.video.lists import read_data_set
+from keras_res3d.video.transform import random_crop_and_mirror
+
+# What shards must gain over files, and files over whole videos.
+TARGETS = {"shards / files": 2.5, "files / whole videos": 1.5}
+
+
+def parse(arguments=None) -> argparse.Namespace:
+    """The flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=pathlib.Path, help="folder of class folders or CSV file (generated videos)")
+    parser.add_argument("--videos", type=int, default=24, help="videos, evenly spread over the data (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
+    parser.add_argument("--frames", type=int, default=8, help="frames of a clip (%(default)s)")
+    parser.add_argument("--stride", type=int, default=2, help="every n-th frame is taken (%(default)s)")
+    parser.add_argument("--json", type=pathlib.Path, help="write every round there")
+    options = parser.parse_args(arguments)
+    if min(options.videos, options.rounds) < 1:
+        parser.error(f"--videos {options.videos} --rounds {options.rounds}; expected at least 1 each")
+    return options
+
+
+def generate(folder, count, frames=60):
+    """A folder with `count` H.264 videos of 320 x 240 at 25 frames a second, a moving texture with noise."""
+    rng = np.random.default_rng(0)
+    (folder / "texture").mkdir(parents=True)
+    for number in range(count):
+        texture = np.kron(rng.integers(0, 255, (60, 80, 3)), np.ones((4, 4, 1), int))
+        with av.open(str(folder / "texture" / f"{number:03d}.mp4"), "w") as container:
+            stream = container.add_stream("h264", rate=25)
+            stream.height, stream.width, stream.pix_fmt = 240, 320, "yuv420p"
+            for shift in range(frames):
+                pixels = np.roll(texture, 2 * shift, 1) + rng.integers(-8, 9, texture.shape)
+                frame = av.VideoFrame.from_ndarray(np.clip(pixels, 0, 255).astype(np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return folder
+
+
+def _subset(data_set, count, folder):
+    """A data set of `count` of the videos, as a list in `folder`."""
+    places = np.unique(np.linspace(0, len(data_set) - 1, count).astype(int))
+    lines = ["path,label"]
+    for place in places:
+        example = data_set.examples[place]
+        lines.append(f'"{pathlib.Path(example.path).resolve()}","{data_set.classes[example.label]}"')
+    path = pathlib.Path(folder) / "videos.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return read_data_set(path)
+
+
+def read_clips(data_set, sampling, seed):
+    """One random clip of each video, as `training_batches` reads it."""
+    for number in range(len(data_set)):
+        rng = np.random.default_rng((seed, number))
+        with data_set.open(number) as video:
+            indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
+            clip = next(video.clips([indices], size=sampling.resize))
+        yield random_crop_and_mirror(clip, sampling.crop, rng)
+
+
+def read_whole_videos(data_set, sampling, seed):
+    """The same clips, every frame of the video decoded to RGB first."""
+    for number, example in enumerate(data_set.examples):
+        rng = np.random.default_rng((seed, number))
+        with av.open(example.path, metadata_errors="replace") as container:
+            container.streams.video[0].codec_context.thread_count = 1
+            frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+        indices = random_clip(len(frames), sampling.frames, sampling.stride, rng.random())
+        size = sampling.resize[::-1]
+        clip = np.stack([np.asarray(Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR))
+                         for i in indices])  # fmt: skip
+        yield random_crop_and_mirror(clip, sampling.crop, rng)
+
+
+def measure(contestants, rounds):
+    """Processor seconds of this thread for each contestant, (rounds,) each, after one round that does not count."""
+    seconds = {name: [] for name in contestants}
+    for number in range(-1, rounds):
+        for name, read in contestants.items():
+            start = time.thread_time()
+            clips = sum(1 for _ in read(max(number, 0)))
+            if number >= 0:
+                seconds[name].append((time.thread_time() - start) / clips)
+    return seconds
+
+
+def report(seconds):
+    """Prints a line for each contestant and for each ratio; returns the ratios."""
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        print(f"{name:<22} {1 / median:8.1f} clips/s and core   {1e3 * median:7.2f} ms a clip "
+              f"({1e3 * min(values):.2f} .. {1e3 * max(values):.2f})")  # fmt: skip
+    ratios = {}
+    for name, target in TARGETS.items():
+        fast, slow = name.split(" / ")
+        by_round = [theirs / ours for ours, theirs in zip(seconds[fast], seconds[slow], strict=True)]
+        ratios[name] = statistics.median(by_round)
+        print(f"{name:<22} {ratios[name]:8.2f} ({min(by_round):.2f} .. {max(by_round):.2f}); to reach: {target}")
+    return ratios
+
+
+def main(arguments=None) -> None:
+    """Packs the videos into a temporary folder, measures and prints."""
+    options = parse(arguments)
+    from keras_res3d.video.packing import pack
+
+    sampling = Sampling(frames=options.frames, stride=options.stride)
+    with tempfile.TemporaryDirectory() as folder:
+        source = options.data or generate(pathlib.Path(folder) / "generated", options.videos)
+        files = _subset(read_data_set(source), options.videos, folder)
+        start = time.perf_counter()
+        manifest = pack(files, pathlib.Path(folder) / "shards", sampling.resize)
+        print(f"{len(files)} videos, {manifest['frames']} frames, {manifest['bytes'] / 2**20:.1f} MB packed in "
+              f"{time.perf_counter() - start:.1f} s; clips of {sampling.frames} frames, every {sampling.stride}. frame")
+        shards = read_data_set(pathlib.Path(folder) / "shards")
+        seconds = measure(
+            {
+                "shards": lambda seed: read_clips(shards, sampling, seed),
+                "files": lambda seed: read_clips(files, sampling, seed),
+                "whole videos": lambda seed: read_whole_videos(files, sampling, seed),
+            },
+            options.rounds,
+        )
+        ratios = report(seconds)
+    if options.json:
+        options.json.write_text(json.dumps({"seconds_a_clip": seconds, "ratios": ratios}, indent=1) + "\n")
+        print(f"wrote {options.json}")
+
+
+if __name__ == "__main__":
+    main()
