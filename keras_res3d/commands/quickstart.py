@@ -37,5 +37,7 @@ def run(args: list[str]) -> int:
         for name, done in tour.exports.items()
     ]
     print(as_text(["export", "size", "difference", "same class"], rows))
+    for name, reason in tour.refused.items():
+        print(f"{name} was not kept: {reason}")
     print(f"\n{time.perf_counter() - start:.0f} s. Open {FLAGS.output}/report.html")
     return 0

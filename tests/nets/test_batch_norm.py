@@ -90,10 +90,12 @@ def test_options_are_the_stock_layers(options):
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("policy, tolerance", [("mixed_bfloat16", 2e-2), ("mixed_float16", 3e-3), ("float64", 1e-6)])
-def test_mixed_precision(policy, tolerance, training):
-    stock, fused = _pair(SHAPES[0], dtype=policy)
+@pytest.mark.parametrize("channels", [6, 16])  # computed in float32, and in the inputs' own type
+def test_mixed_precision(policy, tolerance, training, channels):
+    shape = (2, 3, 5, 4, channels)
+    stock, fused = _pair(shape, dtype=policy)
     dtype = stock.compute_dtype
-    x = _batch(SHAPES[0], dtype)
+    x = _batch(shape, dtype)
     expected, found = _step(stock, x, training), _step(fused, x, training)
     assert fused.compute_dtype == dtype and found[0].dtype == dtype
     _assert_equal(expected, found, tolerance)
@@ -215,6 +217,19 @@ def test_the_twin_shares_everything():
         model.trainable = frozen
         assert twin.get_layer("bn_conv1").trainable is frozen
         assert len(twin.trainable_variables) == len(model.trainable_variables) == left
+
+
+def test_widths_that_the_kernel_is_slow_for_stay_stock(monkeypatch):
+    model = keras_res3d.build_model(replace(NARROW, width=6), input_shape=NARROW_INPUT)
+
+    def fused_widths():
+        twin = fuse_batch_norm(model)
+        return {layer.layer.gamma.shape[0] for layer in twin.layers if isinstance(layer, FusedBatchNormalization)}
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    assert fused_widths() == {12, 24, 48}
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    assert fused_widths() == {6, 12, 24, 48}
 
 
 def test_open_sizes_and_a_model_inside_a_model():

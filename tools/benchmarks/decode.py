@@ -78,6 +78,8 @@ def _compare(title, paths, options):
     serial = {name: lambda reader=reader: list(map(reader, paths)) for name, reader in readers.items()}
     times = alternate(serial, options.rounds, clock=options.clock)
     yield Result(f"{title}, one file at a time", times, OPENCV, items=frames, item="frames")
+    if options.threads == 1:
+        return
     many = [*paths] * max(1, 2 * options.threads // len(paths))
     with ThreadPoolExecutor(options.threads) as pool:
         side = {name: lambda reader=reader: list(pool.map(reader, many)) for name, reader in readers.items()}
