@@ -22,6 +22,7 @@ def build_model(
     classes: int | None = None,
     classifier_activation: str | None = "softmax",
     name: str | None = None,
+    trim: bool = False,
 ) -> keras.Model:
     """Any net of the zoo, or any `Architecture`, as a Keras functional model.
 
@@ -41,6 +42,9 @@ def build_model(
             number. Another number than the weights' keeps a new classifier, with a notice.
         classifier_activation: of the output; None for logits.
         name: of the Keras model; None: the net's.
+        trim: leave out the temporal kernel taps that at this clip length meet nothing but zero padding: the same
+            function and the same updates with fewer parameters (docs/trimmed.md). Needs a known number of frames, and
+            the model then takes no other. `weights` are those of the whole net, or of a trimmed one.
 
     Returns:
         A `keras.Model` that takes preprocessed clips (see `preprocess_input`). Layers have the released net's names:
@@ -56,7 +60,7 @@ def build_model(
     if entry is not None and classes is None:
         classes = entry.classes
     model = build_graph(
-        architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name
+        architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim
     )
     if weights is not None:
         load_pretrained(model, architecture, weights)
@@ -75,9 +79,10 @@ def _builder(public_name: str, net: str, summary: str):
         classes=None,
         classifier_activation="softmax",
         name=None,
+        trim=False,
     ) -> keras.Model:
         return build_model(
-            net, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
+            net, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim
         )
 
     build.__name__ = build.__qualname__ = public_name
@@ -103,6 +108,7 @@ def MixedConv3D(
     classes=None,
     classifier_activation="softmax",
     name=None,
+    trim=False,
 ) -> keras.Model:
     """MC1 to MC5 (section 4.3): groups `first_2d_group` to 5 have 1 x d x d kernels, the earlier ones 3 x d x d.
 
@@ -118,5 +124,6 @@ def MixedConv3D(
     """
     architecture = with_budget(mixed_conv3d(first_2d_group), width, target_params, classes)
     return build_model(
-        architecture, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name
-    )
+        architecture, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name,
+        trim,
+    )  # fmt: skip

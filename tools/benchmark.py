@@ -26,13 +26,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from benchmarks.timing import machine, usable_cores
 
 SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports"}
-EXPORT = "benchmark_export"
+# Tools of their own, each with a `main(arguments)` that prints its own table.
+TOOLS = {"export": "benchmark_export", "input": "benchmark_input", "trim": "benchmark_trim"}
 
 
 def parse(arguments=None) -> argparse.Namespace:
     """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    suites = [*SUITES, "export", "all"]
+    suites = [*SUITES, *TOOLS, "all"]
     parser.add_argument("--suite", choices=suites, default="all", help="what to measure (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of each framework (%(default)s: all)")
@@ -50,14 +51,6 @@ def parse(arguments=None) -> argparse.Namespace:
     return options
 
 
-def run_export() -> None:
-    """The export suite has a tool of its own, which prints its own table."""
-    if importlib.util.find_spec(EXPORT) is None:
-        print("skipped: export (tools/benchmark_export.py is missing)")
-        return
-    importlib.import_module(EXPORT).main([])
-
-
 def main(arguments=None) -> None:
     """Measures and prints."""
     options = parse(arguments)
@@ -67,23 +60,21 @@ def main(arguments=None) -> None:
     print(", ".join(f"{name} {value}" for name, value in facts.items()))
     if (facts["load"] or 0) > 0.3 * facts["cores"]:
         print(f"note: the load is {facts['load']} before the run; other work shares these cores")
-    wanted = list(SUITES) if options.suite == "all" else [options.suite]
+    wanted = [*SUITES, *TOOLS] if options.suite == "all" else [options.suite]
     if not options.torch and {"nets", "import"} & set(wanted):
         print("skipped: comparison with torchvision (it is not installed: pip install torch torchvision)")
     results = []
     for suite in wanted:
-        if suite == "export":
-            continue
         print(f"\n{suite}", flush=True)
+        if suite in TOOLS:
+            importlib.import_module(TOOLS[suite]).main([])
+            continue
         for result in importlib.import_module(SUITES[suite]).run(options):
             print(*result.lines(), sep="\n", flush=True)
             results.append({"suite": suite, **result.to_dict()})
     if options.json:
         options.json.write_text(json.dumps({"machine": facts, "results": results}, indent=1) + "\n")
         print(f"\nwrote {options.json}")
-    if options.suite in ("export", "all"):
-        print("\nexport", flush=True)
-        run_export()
 
 
 if __name__ == "__main__":

@@ -6,49 +6,48 @@ import keras
 from keras import layers as kl
 
 from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, walk
+from keras_res3d.nets.trim import MSRA_SCALE, Taps, initial_scale, kernel_taps
 
 EPSILON = 1e-5  # of batch norm, as released and as in torchvision
 
-# MSRA filler on fan-out for kernels, gaussian 0.01 for the classifier (released prototxt).
-_KERNELS = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
-_CLASSIFIER = keras.initializers.RandomNormal(stddev=0.01)
 _POOLING = {None: None, "avg": kl.GlobalAveragePooling3D, "max": kl.GlobalMaxPooling3D}
 
 
-def _fresh(initializer):
-    """A copy without a seed of its own: Keras initialisers repeat their draw when an instance is shared."""
-    return initializer.__class__.from_config({**initializer.get_config(), "seed": None})
+def _kernels(scale: float = MSRA_SCALE):
+    """MSRA filler on fan-out (released prototxt). A new one each: Keras initialisers repeat their draw when shared."""
+    return keras.initializers.VarianceScaling(scale, mode="fan_out", distribution="untruncated_normal")
 
 
-def _conv(layer: Layer, x):
+def _conv(layer: Layer, taps: Taps, x):
     padding = "same"
     if layer.strides != (1, 1, 1):
-        # For stride 1 "same" is the symmetric padding; with strides it is not, in time too.
-        pads = tuple(size // 2 for size in layer.kernel)
+        # For stride 1 "same" is the symmetric padding, trimmed or not; with strides it is not, in time too.
+        pads = ((taps.before, taps.after), *((size // 2, size // 2) for size in layer.kernel[1:]))
         padding = "valid"
-        if any(pads):
+        if any(map(any, pads)):
             x = kl.ZeroPadding3D(pads, name=f"{layer.name}_pad")(x)
     return kl.Conv3D(
         layer.channels_out,
-        layer.kernel,
+        (taps.count, *layer.kernel[1:]),
         strides=layer.strides,
         padding=padding,
         use_bias=layer.bias,
-        kernel_initializer=_fresh(_KERNELS),
+        kernel_initializer=_kernels(initial_scale(layer, taps)),
         name=layer.name,
     )(x)
 
 
 def _dense(layer: Layer, x, last: bool):
-    initializer = _fresh(_CLASSIFIER if last else _KERNELS)
+    # Gaussian 0.01 for the classifier (released prototxt).
+    initializer = keras.initializers.RandomNormal(stddev=0.01) if last else _kernels()
     return kl.Dense(layer.channels_out, kernel_initializer=initializer, name=layer.name)(x)
 
 
-def _apply(architecture: Architecture, layer: Layer, sources: list, last: bool):
+def _apply(architecture: Architecture, layer: Layer, taps: dict[str, Taps], sources: list, last: bool):
     """The Keras tensor that `layer` makes of `sources`."""
     x = sources[0]
     if layer.op == "conv":
-        return _conv(layer, x)
+        return _conv(layer, taps[layer.name], x)
     if layer.op == "dense":
         return _dense(layer, x, last)
     if layer.op == "norm":
@@ -97,6 +96,7 @@ def build_graph(
     classes: int | None = None,
     classifier_activation: str | None = "softmax",
     name: str | None = None,
+    trim: bool = False,
 ) -> keras.Model:
     """`architecture` as a Keras functional model with random weights.
 
@@ -106,11 +106,18 @@ def build_graph(
         raise ValueError(f"pooling is {pooling!r}; expected None, 'avg' or 'max'")
     x = _input(architecture, input_tensor, input_shape, fixed=include_top and architecture.fixed_input)
     inputs = x if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
+    frames = x.shape[1]
+    if trim and frames is None:
+        raise ValueError(
+            f"trim is True and the number of frames is open, in {tuple(x.shape[1:])}; which taps are dead depends on "
+            "it: give the frames in input_shape, or leave trim out"
+        )
     layers = walk(architecture, classes, include_top)
+    taps = kernel_taps(architecture, frames if trim else None)
     tensors = {"input": x}
     for layer in layers:
         sources = [tensors[source] for source in layer.inputs]
-        x = tensors[layer.name] = _apply(architecture, layer, sources, last=layer is layers[-1])
+        x = tensors[layer.name] = _apply(architecture, layer, taps, sources, last=layer is layers[-1])
     if include_top:
         if classifier_activation is not None:
             # float32 whatever the precision policy: scores are sums over all classes.

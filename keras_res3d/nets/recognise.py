@@ -6,8 +6,10 @@ import itertools
 import re
 
 from keras_res3d.nets.architecture import FACTORIZATIONS, Architecture, walk
+from keras_res3d.nets.trim import is_trimmed, kernel_taps, whole_extent
 
 _BRANCH = re.compile(r"res(\d)([a-z])_branch2a(?:_temporal)?")
+_DENSE = re.compile(r"fc\d-1")
 _PLAIN = re.compile(r"conv(\d)([a-z])(?:_temporal)?")
 
 
@@ -38,8 +40,9 @@ def _joint_strides(halves) -> tuple[int, int, int]:
 def _common_fields(model, layers: dict, convs: dict, firsts: dict) -> dict:
     plain = "conv1a" in convs or "conv1a_temporal" in convs
     width = firsts[1][-1].filters
-    head = layers.get("fc8") or layers.get("fc8-1")
-    dense = tuple(layers[name].units for name in ("fc6-1", "fc7-1") if name in layers)
+    # Hidden layers are numbered from fc6-1 on, and the classifier after them; without any it is fc8.
+    flat = [layers[name] for name in sorted(layers) if _DENSE.fullmatch(name)]
+    head = flat[-1] if flat else layers.get("fc8")
     norms = [layer for layer in layers.values() if type(layer).__name__.endswith("BatchNormalization")]
     _, frames, height, *_ = model.input_shape
     return {
@@ -47,12 +50,12 @@ def _common_fields(model, layers: dict, convs: dict, firsts: dict) -> dict:
         "width": width,
         "blocks": _count_blocks(convs, plain),
         "multipliers": tuple(firsts[group][-1].filters // width for group in range(1, 6)),
-        "temporal_kernels": tuple(firsts[group][-1].kernel_size[0] for group in range(1, 6)),
+        "temporal_kernels": tuple(whole_extent(firsts[group][-1]) for group in range(1, 6)),
         "strides": tuple(_joint_strides(firsts[group]) for group in range(1, 6)),
         "conv1": firsts[1][0].kernel_size[1],
         "shortcut": None if plain else "projection" if "res2a_branch1" in convs else "identity",
         "pools": tuple(tuple(layers[f"pool{g}"].pool_size) for g in range(1, 6)) if "pool1" in layers else (),
-        "dense": dense,
+        "dense": tuple(layer.units for layer in flat[:-1]),
         **({"frames": frames} if frames else {}),
         **({"crop": height} if height else {}),
         **({"classes": head.units} if head is not None else {}),
@@ -74,7 +77,8 @@ def architecture_of(model) -> Architecture:
     """The `Architecture` that built `model`, verified convolution by convolution against its walk.
 
     Args:
-        model: a Keras model from this package's builders, saved and loaded or not, with or without its top.
+        model: a Keras model from this package's builders, saved and loaded or not, with or without its top; of a
+            trimmed one it is the whole architecture.
 
     Raises:
         ValueError: the model's layers are not those of any architecture of this family.
@@ -89,9 +93,11 @@ def architecture_of(model) -> Architecture:
         name: (layer.filters, tuple(layer.kernel_size), tuple(layer.strides), layer.use_bias)
         for name, layer in convs.items()
     }
+    trimmed_to = model.input_shape[1] if is_trimmed(model) else None
     for architecture in _candidates(_common_fields(model, layers, convs, firsts), firsts):
+        taps = kernel_taps(architecture, trimmed_to)
         walked = {
-            layer.name: (layer.channels_out, layer.kernel, layer.strides, layer.bias)
+            layer.name: (layer.channels_out, (taps[layer.name].count, *layer.kernel[1:]), layer.strides, layer.bias)
             for layer in walk(architecture)
             if layer.op == "conv"
         }

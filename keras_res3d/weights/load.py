@@ -9,8 +9,7 @@ from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.weights.convert import Converted, convert, newly_live_taps
 from keras_res3d.weights.read import read_tensors
 from keras_res3d.weights.source import WeightsError
-
-UNTRAINED_TAPS = ("zero", "keep")
+from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, taps_of, whole_tensors
 
 
 def silence_untrained_taps(converted: Converted, architecture, source_frames: int, frames: int | None) -> None:
@@ -55,6 +54,8 @@ def load_weights(model, weights_path, source_frames: int | None = None, untraine
     """Loads weights into `model` by layer name; on any error the model is left as it was.
 
     A classifier of another number of classes is left as it was, with a notice; a net without its top takes the body.
+    A trimmed net takes its live taps of a whole net's file; a trimmed net's file fits the whole net too, and what it
+    lacks becomes zero.
 
     Args:
         model: a net of this package's builders.
@@ -80,13 +81,14 @@ def load_weights(model, weights_path, source_frames: int | None = None, untraine
             check_input_shape(architecture, (source_frames, *architecture.input_shape[1:]))
         except ValueError as error:
             raise ValueError(f"source_frames is {source_frames!r}: {error}") from None
-    source = read_tensors(weights_path)
+    source = whole_tensors(read_tensors(weights_path), architecture)
     input_shape = tuple(model.input_shape[1:])
     include_top = walk(architecture)[-1].name in {layer.name for layer in model.layers}
     converted = convert(source, architecture, include_top, input_shape)
     source_frames = source_frames or source.frames
     if source_frames and untrained_taps == "zero":
         silence_untrained_taps(converted, architecture, source_frames, input_shape[0])
+    converted.layers = only_taps(converted.layers, taps_of(model))
     assign(model, converted, source.path)
     for notice in converted.notices:
         warnings.warn(notice, stacklevel=2)

@@ -24,6 +24,7 @@ def test_builders_share_one_signature():
     shared = list(inspect.signature(keras_res3d.build_model).parameters)[1:]
     assert shared == [
         "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name",
+        "trim",
     ]  # fmt: skip
     for name in ("Res3D18", "Res3D34", "SR18", "C3D"):
         assert list(inspect.signature(getattr(keras_res3d, name)).parameters) == shared
@@ -139,3 +140,9 @@ def test_other_models_are_not_recognised():
     stranger = keras.Sequential([keras.Input((4, 16, 16, 3)), keras.layers.Conv3D(2, 3)])
     with pytest.raises(ValueError, match="not a net of this family"):
         architecture_of(stranger)
+
+
+@pytest.mark.parametrize("dense", [(8,), (8, 7), (8, 7, 6)])
+def test_any_number_of_hidden_layers_is_recognised(dense):
+    net = replace(ZOO["c3d"], width=2, dense=dense, crop=32)
+    assert architecture_of(keras_res3d.build_model(net)) == net

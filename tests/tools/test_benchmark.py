@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -76,10 +77,13 @@ def test_flags(tmp_path, capsys):
     assert benchmark.parse([]).suite == "all"
 
 
-def test_a_missing_export_tool_is_said(monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "EXPORT", "no_such_tool")
-    benchmark.run_export()
-    assert "skipped: export" in capsys.readouterr().out
+def test_suites_with_tools_of_their_own_run_them(monkeypatch):
+    called = []
+    module = types.SimpleNamespace(main=called.append)
+    monkeypatch.setitem(sys.modules, benchmark.TOOLS["export"], module)
+    benchmark.main(["--suite", "export"])
+    assert called == [[]]
+
 
 
 def test_json_is_written(monkeypatch, tmp_path, capsys):
