@@ -18,6 +18,7 @@ _PUBLIC = {
     "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
     "keras_res3d.video.clips": ["Sampling"],
     "keras_res3d.video.labels": ["decode_predictions", "label_names"],
+    "keras_res3d.video.layouts": ["read_layout"],
     "keras_res3d.video.lists": ["read_data_set"],
     "keras_res3d.video.pipeline": ["evaluation_batches", "training_batches"],
     "keras_res3d.video.transform": ["preprocess_input"],
@@ -26,6 +27,7 @@ _PUBLIC = {
     "keras_res3d.weights.freeze": ["freeze"],
     "keras_res3d.weights.pretrained": ["load_pretrained"],
     "keras_res3d.weights.source": ["WeightsError"],
+    "keras_res3d.weights.trim": ["trim_weights", "untrim_weights"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
 __all__ = sorted(_MODULE_OF)

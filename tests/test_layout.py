@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "weights": {"nets", "cards", "video.labels"},
     "applications": {"nets", "weights"},
     "export": {"nets", "cards", "video"},
-    "training": {"nets", "video", "cards", "applications", "protocols.classification"},
+    "training": {"nets", "video", "cards", "applications", "protocols.classification", "weights.catalog"},
     "protocols": {"nets", "video", "cards", "applications", "training", "export", "weights"},
     "figures": {"nets"},
 }

@@ -15,6 +15,9 @@ import numpy as np
 # Demuxers of the file types in `lists.VIDEO_EXTENSIONS`. A playlist (m3u8, ffconcat) or an image sequence that poses
 # as a video would open other files or addresses, so anything else is refused, and so is any protocol but files.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg"
+# Titles that are not UTF-8 (some HMDB51 files) are no reason to refuse a video. PyAV 19 replaces them by itself, and
+# does not know the argument any more.
+BROKEN_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 # MPEG-4 in AVI marks a delayed frame by a packet of one byte, which yields no picture (many HMDB51 files have one).
 PLACEHOLDER_BYTES = 1
 
@@ -55,7 +58,7 @@ def open_container(path, max_pixels):
             # The prefix keeps FFmpeg from reading a protocol out of the name.
             "file:" + os.path.abspath(name),
             options={"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": _padded(max_pixels)},
-            metadata_errors="replace",
+            **BROKEN_METADATA,
         )
     except (av.error.FFmpegError, ValueError) as error:
         raise VideoError(f"{name}: cannot be opened as a video ({error}); expected a video file such as MP4, AVI or "

@@ -1,6 +1,7 @@
-"""The training run: what is decayed, what is saved, what stops it."""
+"""The training run: what is saved, what stops it, what each option changes."""
 
 import csv
+import sys
 from dataclasses import replace
 
 import keras
@@ -8,27 +9,26 @@ import numpy as np
 import pytest
 
 import keras_res3d
-from keras_res3d.cards import read_card
+from keras_res3d.cards import read_card, save_model
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.training import fit
-from keras_res3d.training.fit import TrainingOptions, batch_norm_momentum, logits_of, prepare_net, train
+from keras_res3d.training import run as run_module
+from keras_res3d.training.distributed import strategy_for
+from keras_res3d.training.fit import (
+    TrainingOptions,
+    batch_norm_momentum,
+    logits_of,
+    prepare_net,
+    starting_card,
+    train,
+)  # fmt: skip
+from keras_res3d.training.step import Learner, clip_losses
 from keras_res3d.video.clips import Sampling
 from keras_res3d.video.motion import motion_data_set
+from keras_res3d.weights.catalog import find
+from tests.training.runs import Few, run, tiny_net
 
 NARROW = replace(ZOO["d10"], width=4)
 SAMPLING = Sampling(frames=4, stride=2, resize=(32, 32), crop=(32, 32))
-
-
-class Few:
-    """The first videos of the embedded data set."""
-
-    def __init__(self, split, count):
-        whole = motion_data_set(split)
-        self.examples, self.classes, self.name = whole.examples[:count], whole.classes, whole.name
-        self.open, self.mirror_safe = whole.open, whole.mirror_safe
-
-    def __len__(self):
-        return len(self.examples)
 
 
 def test_moving_statistics_follow_short_runs():
@@ -36,19 +36,6 @@ def test_moving_statistics_follow_short_runs():
     assert batch_norm_momentum(0.999, 100) == pytest.approx(0.9)
     assert batch_norm_momentum(0.999, 3) == 0.5
     assert batch_norm_momentum(None, 100) is None
-
-
-def test_decay_adds_w_to_the_gradient_of_kernels_alone():
-    model = keras_res3d.build_model(NARROW, input_shape=(4, 32, 32, 3))
-    fit.decay_kernels(model, 0.1)
-    decayed = {v.path for v in model.trainable_variables if v.regularizer is not None}
-    assert decayed == {v.path for v in model.trainable_variables if v.path.endswith("kernel")}
-    kernel = model.get_layer("conv1").kernel
-    import tensorflow as tf
-
-    with tf.GradientTape() as tape:
-        loss = kernel.regularizer(kernel)
-    assert np.allclose(tape.gradient(loss, kernel.value), 0.1 * kernel.numpy())
 
 
 def test_logits_share_weights_and_precede_softmax():
@@ -72,6 +59,8 @@ def test_a_run_writes_log_models_and_cards_and_repeats_exactly(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first.get_weights(), again.get_weights(), strict=True))
     rows = list(csv.DictReader((tmp_path / "a" / "log.csv").read_text().splitlines()))
     assert [float(row["loss"]) for row in rows] == pytest.approx(history["loss"])
+    assert {"clips_per_second", "data_wait", "learning_rate", "seconds"} <= set(rows[0])
+    assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
     assert set(history) == {"loss", "clip@1", "val_clip@1", "val_video@1"}
     card = read_card(tmp_path / "a" / "model.keras")
     assert card.labels == motion_data_set("train").classes and card.sampling == SAMPLING
@@ -79,6 +68,7 @@ def test_a_run_writes_log_models_and_cards_and_repeats_exactly(tmp_path):
     loaded = keras.models.load_model(tmp_path / "a" / "model.keras")
     assert all(np.array_equal(a, b) for a, b in zip(loaded.get_weights(), first.get_weights(), strict=True))
     assert read_card(tmp_path / "a" / "best.keras").training["val_video@1"] == max(history["val_video@1"])
+    assert not list((tmp_path / "a").glob("*checkpoint*"))
 
 
 def test_seeds_give_other_weights():
@@ -87,11 +77,28 @@ def test_seeds_give_other_weights():
     assert np.array_equal(kernels[0], kernels[1]) and not np.array_equal(kernels[0], kernels[2])
 
 
-def test_nan_stops_the_run_and_leaves_nothing_bad(tmp_path):
-    with pytest.raises(RuntimeError, match="NaN"):
-        _run(tmp_path, "nan", learning_rate=1e30, epochs=6)
-    saved = tmp_path / "nan" / "model.keras"
+def test_nan_stops_the_run_names_the_step_and_leaves_nothing_bad(tmp_path):
+    with pytest.raises(RuntimeError, match=r"NaN or infinite (at|by) step \d+"):
+        run(tmp_path, learning_rate=1e30, epochs=6)
+    saved = tmp_path / "model.keras"
     assert not saved.exists() or all(np.isfinite(w).all() for w in keras.models.load_model(saved).get_weights())
+
+
+def test_nan_after_good_epochs_keeps_their_model_and_checkpoint(tmp_path, monkeypatch):
+    take = run_module.Feed.take
+
+    def poisoned(self, count):
+        clips, labels, shares = take(self, count)
+        return clips, labels, shares * (np.nan if self._step > 7 else 1)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="at step 8 of 10"):
+        patched.setattr(run_module.Feed, "take", poisoned)
+        run(tmp_path, mixup=1.0)
+    kept = keras.models.load_model(tmp_path / "model.keras")
+    assert all(np.isfinite(weight).all() for weight in kept.get_weights())
+    net, _ = run(tmp_path, mixup=1.0, resume=True)
+    alone, _ = run(tmp_path / "alone", mixup=1.0)
+    assert all(np.array_equal(a, b) for a, b in zip(net.get_weights(), alone.get_weights(), strict=True))
 
 
 def test_classes_must_agree(tmp_path):
@@ -101,7 +108,86 @@ def test_classes_must_agree(tmp_path):
         train(net, data, SAMPLING, tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"learning_rate": 0.0}, {"weight_decay": 2.0}, {"batch_size": 0}])
-def test_options_are_checked(change):
-    with pytest.raises(ValueError, match=next(iter(change))):
-        TrainingOptions(**change)
+def test_early_stopping_needs_and_heeds_validation(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="early_stopping"):
+        run(tmp_path, early_stopping=1, validation=0)
+    monkeypatch.setattr(run_module.Run, "_scores", lambda run: {"val_clip@1": 0.5, "val_video@1": 0.5})
+    _, history = run(tmp_path, early_stopping=2, epochs=9)
+    assert len(history["loss"]) == 3
+    assert read_card(tmp_path / "best.keras").training["epochs_done"] == 1
+
+
+def test_iterations_end_in_the_middle_of_an_epoch(tmp_path):
+    _, history = run(tmp_path, iterations=7)
+    assert len(history["loss"]) == 2
+    assert read_card(tmp_path / "model.keras").training["steps_done"] == 7
+
+
+@pytest.mark.parametrize("change", [
+    {"mixup": 0.4}, {"label_smoothing": 0.2}, {"smallest_area": 0.3}, {"ema": 0.9}, {"clip_norm": 0.01},
+    {"optimizer": "adamw"}, {"precision": "mixed_bfloat16"}, {"precision": "mixed_float16"},
+    {"clips_per_video": 2}, {"seed": 1}, {"warmup": 0.5}, {"weight_decay": 0.5},
+])  # fmt: skip
+def test_every_option_changes_what_is_learnt(tmp_path, plain, change):
+    net, history = run(tmp_path, epochs=1, validation=0, **change)
+    assert np.isfinite(history["loss"]).all()
+    assert any(not np.array_equal(a, b) for a, b in zip(net.get_weights(), plain, strict=True))
+    stored = keras.models.load_model(tmp_path / "model.keras")
+    assert {layer.dtype_policy.name for layer in (*stored.layers, *net.layers)} == {"float32"}
+    assert all(np.array_equal(a, b) for a, b in zip(stored.get_weights(), net.get_weights(), strict=True))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("plain"), epochs=1, validation=0)[0].get_weights()
+
+
+@pytest.mark.parametrize("change, tolerance", [
+    ({"steps_per_execution": 3}, 1e-5), ({"fused_batch_norm": False}, 1e-4), ({"workers": 1}, 0),
+    ({"checkpoint_steps": 1}, 0),
+])  # fmt: skip
+def test_options_that_change_the_speed_alone(tmp_path, plain, change, tolerance):
+    net, _ = run(tmp_path, epochs=1, validation=0, **change)
+    for a, b in zip(net.get_weights(), plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_averaged_weights_are_the_moving_average_of_every_step():
+    options = TrainingOptions(ema=0.5, warmup=0.0, schedule="constant", learning_rate=0.1)
+    net = tiny_net(options)
+    learner = Learner(net, options, 3, "res3d", strategy_for(options))
+    clips = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 24, 24, 3), np.uint8)
+    kernel, average = net.get_layer("fc8").kernel, None
+    for step in range(3):
+        learner.train(clips, np.zeros((1, 4), np.int32), np.ones((1, 4), np.float32), np.zeros(4), np.float64(step))
+        value = kernel.numpy()
+        average = value if average is None else 0.5 * average + 0.5 * value
+    with learner.as_scored():
+        np.testing.assert_allclose(kernel.numpy(), average, atol=1e-6)
+    assert np.array_equal(kernel.numpy(), value)
+
+
+def test_smoothing_and_mixing_by_hand():
+    logits = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]], np.float32)
+    scores = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    labels, partners, shares = np.array([0, 2]), np.array([1, 2]), np.array([0.7, 0.6], np.float32)
+    smooth = [-(0.9 * scores[i, k] + 0.1 * scores[i].mean()) for i, k in enumerate(labels)]
+    np.testing.assert_allclose(clip_losses(logits, labels, smoothing=0.1), smooth, rtol=1e-5)
+    mixed = [-(0.7 * scores[0, 0] + 0.3 * scores[0, 1]), -scores[1, 2]]
+    np.testing.assert_allclose(clip_losses(logits, labels, partners, shares), mixed, rtol=1e-5)
+
+
+def test_tensorboard_names_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"keras-res3d\[tensorboard\]"):
+        run(tmp_path, tensorboard=True)
+
+
+def test_cards_carry_on_where_weights_come_from(tmp_path):
+    data, entry = Few("train", 8), find("res3d18", "sports1m")
+    card = starting_card(ZOO["res3d18"], "sports1m", data, SAMPLING)
+    assert card.licence == entry.licence and card.trained_on == f"{entry.trained_on}, motion/train"
+    assert starting_card(NARROW, None, data, SAMPLING).trained_on == "motion/train"
+    save_model(tiny_net(TrainingOptions()), tmp_path / "own.keras", replace(card, trained_on="here"))
+    again = starting_card(NARROW, str(tmp_path / "own.keras"), data, SAMPLING)
+    assert (again.licence, again.trained_on) == (entry.licence, "here, motion/train")

@@ -11,11 +11,12 @@ import pytest
 
 from keras_res3d.video import decode
 from keras_res3d.video.clips import even_clips, sliding_clips
+from keras_res3d.video.container import BROKEN_METADATA
 from keras_res3d.video.decode import Video, VideoError
 
 
 def full_decode(path):
-    with av.open(str(path), metadata_errors="replace") as container:
+    with av.open(str(path), **BROKEN_METADATA) as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 

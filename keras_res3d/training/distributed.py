@@ -1,0 +1,97 @@
+"""Several devices as one: strategies, and batch-norm statistics that are the same on all of them."""
+
+from __future__ import annotations
+
+import contextlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_res3d.training.recipes import TrainingOptions
+
+# A second MirroredStrategy in one process can fail on collective keys: one for each list of devices.
+_STRATEGIES: dict[tuple[str, ...], tf.distribute.Strategy] = {}
+
+
+def make_logical_cpus(count: int) -> list[str]:
+    """Splits the processor into `count` logical devices; to be called before TensorFlow runs anything.
+
+    Raises:
+        RuntimeError: TensorFlow has started already, with another number of them.
+    """
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if len(tf.config.get_logical_device_configuration(cpu) or [None]) != count:
+        try:
+            tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * count)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"cpu_replicas is {count}, but TensorFlow has started with another number of logical CPUs; "
+                "train in a fresh process"
+            ) from error
+    return [f"/cpu:{number}" for number in range(count)]
+
+
+def strategy_for(options: TrainingOptions) -> tf.distribute.Strategy:
+    """The strategy that the options name; the same object each time.
+
+    Raises:
+        ValueError: mirrored without a GPU and without `cpu_replicas`.
+    """
+    if options.strategy == "none":
+        return tf.distribute.get_strategy()
+    if options.cpu_replicas:
+        devices = tuple(make_logical_cpus(options.cpu_replicas))
+    else:
+        devices = tuple(f"/gpu:{number}" for number in range(len(tf.config.list_physical_devices("GPU"))))
+    if not devices:
+        raise ValueError("strategy is 'mirrored', and TensorFlow sees no GPU; set cpu_replicas to try it without")
+    if devices not in _STRATEGIES:
+        # On processors the sum is taken in one place: collectives gain nothing there and can clash on their keys.
+        reduction = tf.distribute.ReductionToOneDevice() if options.cpu_replicas else None
+        _STRATEGIES[devices] = tf.distribute.MirroredStrategy(list(devices), cross_device_ops=reduction)
+    return _STRATEGIES[devices]
+
+
+def check_built_for(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Raises ValueError where the net's variables are not the strategy's."""
+    first = net.variables[0].value
+    found = len(strategy.experimental_local_results(first))
+    if found != strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"{net.name} was built for {found} replica(s), strategy has {strategy.num_replicas_in_sync}; build it with "
+            "prepare_net and the same options, or inside strategy_for(options).scope()"
+        )
+
+
+def batch_norms(net: keras.Model) -> list[keras.layers.BatchNormalization]:
+    return [layer for layer in net.layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    """Gives every replica the replicas' mean of batch norm's moving statistics.
+
+    A moving average is linear in what it averages, so the mean of the replicas' averages is the average of the
+    replicas' means: taking it now and then gives what taking it at every step would.
+    """
+    if strategy.num_replicas_in_sync == 1:
+        return
+    for layer in batch_norms(net):
+        for variable in (layer.moving_mean, layer.moving_variance):
+            values = [part.numpy() for part in strategy.experimental_local_results(variable.value)]
+            if any(not np.array_equal(values[0], other) for other in values[1:]):
+                variable.value.assign(np.mean(values, axis=0, dtype=values[0].dtype))
+
+
+@contextlib.contextmanager
+def synchronised(net: keras.Model, wanted: bool):
+    """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
+    layers = batch_norms(net)
+    before = [layer.synchronized for layer in layers]
+    for layer in layers:
+        layer.synchronized = wanted
+    try:
+        yield
+    finally:
+        for layer, value in zip(layers, before, strict=True):
+            layer.synchronized = value

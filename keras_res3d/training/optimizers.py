@@ -1,0 +1,120 @@
+"""Optimisers and learning rates of a recipe, with a multiplier and a decay for each variable as Caffe has them."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from keras_res3d.training.recipes import TrainingOptions
+
+
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that rises from 0 over the first `steps`, then is the schedule's, counted from there."""
+
+    def __init__(self, schedule, highest: float, steps: int):
+        self.schedule, self.highest, self.steps = schedule, highest, steps
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        rising = self.highest * step / max(1, self.steps)
+        return tf.where(step < self.steps, rising, self.schedule(tf.maximum(step - self.steps, 0.0)))
+
+
+class Constant(keras.optimizers.schedules.LearningRateSchedule):
+    """The same learning rate at every step."""
+
+    def __init__(self, rate: float):
+        self.rate = rate
+
+    def __call__(self, step):
+        return tf.constant(self.rate, tf.float32)
+
+
+def make_schedule(options: TrainingOptions, steps: int):
+    """The learning rate as a function of the step, for a run of `steps`."""
+    warmup = round(options.warmup * steps)
+    schedules = keras.optimizers.schedules
+    after = {
+        "cosine": lambda rate: schedules.CosineDecay(rate, max(1, steps - warmup)),
+        "step": lambda rate: schedules.ExponentialDecay(
+            rate, options.divide_every, 1 / options.divide_by, staircase=True
+        ),
+        "constant": Constant,
+    }[options.schedule](options.learning_rate)
+    return WarmUp(after, options.learning_rate, warmup) if warmup else after
+
+
+class CaffeSGD(keras.optimizers.SGD):
+    """SGD whose momentum buffer is Caffe's: v = momentum * v - rate * multiplier * (gradient + decay * w); w += v.
+
+    Args:
+        multipliers: of the learning rate, one for each trainable variable in order.
+        decays: likewise, the share of the weight that is added to its gradient.
+    """
+
+    def __init__(self, learning_rate, multipliers, decays, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.multipliers, self.decays = list(multipliers), list(decays)
+
+    def update_step(self, gradient, variable, learning_rate):
+        index = self._get_variable_index(variable)
+        if self.decays[index]:
+            gradient = gradient + tf.cast(self.decays[index] * variable, gradient.dtype)
+        super().update_step(gradient, variable, learning_rate * self.multipliers[index])
+
+
+class ScaledAdamW(keras.optimizers.AdamW):
+    """AdamW with a multiplier of the learning rate for each trainable variable."""
+
+    def __init__(self, learning_rate, multipliers, **kwargs):
+        super().__init__(learning_rate, **kwargs)
+        self.multipliers = list(multipliers)
+
+    def update_step(self, gradient, variable, learning_rate):
+        super().update_step(gradient, variable, learning_rate * self.multipliers[self._get_variable_index(variable)])
+
+
+def decays_and_multipliers(model: keras.Model, options: TrainingOptions) -> tuple[list[float], list[float]]:
+    """For each trainable variable its weight decay and its multiplier of the learning rate.
+
+    Decayed are the kernels of convolutions and of dense layers, neither biases nor batch norm's gamma and beta
+    (released solver). The last layer with a kernel is the classifier.
+    """
+    decays, multipliers = {}, {}
+    weighted = [layer for layer in model.layers if getattr(layer, "kernel", None) is not None]
+    for layer in weighted:
+        head = layer is weighted[-1]
+        decays[id(layer.kernel)] = options.weight_decay
+        multipliers[id(layer.kernel)] = options.head_multiplier if head else 1.0
+        if getattr(layer, "bias", None) is not None:
+            multipliers[id(layer.bias)] = options.head_bias_multiplier if head else options.bias_multiplier
+    variables = model.trainable_variables
+    return [decays.get(id(v), 0.0) for v in variables], [multipliers.get(id(v), 1.0) for v in variables]
+
+
+def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, replicas: int = 1):
+    """The optimiser of a run of `steps`, built for the model's trainable variables.
+
+    Args:
+        model: the net in training.
+        options: of the run.
+        steps: of the whole run.
+        replicas: the gradients that it gets are a sum's equal shares on so many replicas, where they are clipped.
+    """
+    decays, multipliers = decays_and_multipliers(model, options)
+    common = {
+        "global_clipnorm": options.clip_norm / replicas if options.clip_norm else None,
+        "use_ema": options.ema > 0,
+        "ema_momentum": options.ema,
+    }
+    rate = make_schedule(options, steps)
+    if options.optimizer == "sgd":
+        optimizer = CaffeSGD(rate, multipliers, decays, momentum=options.momentum, **common)
+    else:
+        optimizer = ScaledAdamW(rate, multipliers, weight_decay=options.weight_decay or None, **common)
+        spared = [v for v, decay in zip(model.trainable_variables, decays, strict=True) if not decay]
+        optimizer.exclude_from_weight_decay(var_list=spared)
+    if options.precision == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    optimizer.build(model.trainable_variables)
+    return optimizer

@@ -1,0 +1,70 @@
+"""A run small enough to be killed and repeated: the embedded data set's first videos and a net of two convolutions."""
+
+import json
+import os
+import signal
+import sys
+
+import keras
+
+from keras_res3d.training import feed
+from keras_res3d.training.distributed import strategy_for
+from keras_res3d.training.fit import TrainingOptions, train
+from keras_res3d.video.clips import Sampling
+from keras_res3d.video.motion import motion_data_set
+
+SAMPLING = Sampling(frames=4, stride=2, resize=(32, 32), crop=(24, 24))
+
+
+class Few:
+    """The first videos of the embedded data set."""
+
+    def __init__(self, split, count):
+        whole = motion_data_set(split)
+        self.examples, self.classes, self.name = whole.examples[:count], whole.classes, whole.name
+        self.open, self.mirror_safe = whole.open, whole.mirror_safe
+
+    def __len__(self):
+        return len(self.examples)
+
+
+def tiny_net(options, dropout=0.0):
+    """Convolution, batch norm, convolution, perhaps dropout, classifier; eight classes."""
+    keras.utils.set_random_seed(options.seed)
+    with strategy_for(options).scope():
+        inputs = x = keras.Input((4, 24, 24, 3))
+        x = keras.layers.Conv3D(4, 3, strides=(1, 2, 2), use_bias=False, name="conv1")(x)
+        x = keras.layers.BatchNormalization(momentum=0.9, name="bn_conv1")(x)
+        x = keras.layers.ReLU(name="relu1")(x)
+        x = keras.layers.Conv3D(8, (1, 3, 3), strides=(1, 2, 2), name="conv2")(x)
+        x = keras.layers.GlobalAveragePooling3D(name="pool5")(x)
+        if dropout:
+            x = keras.layers.Dropout(dropout, name="drop")(x)
+        x = keras.layers.Dense(8, name="fc8")(x)
+        return keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="prob")(x), name="tiny")
+
+
+def run(output, dropout=0.0, resume=False, validation=8, videos=40, **changes):
+    """Trains a tiny net; returns it and its history."""
+    options = TrainingOptions(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.05, **changes})
+    net = tiny_net(options, dropout)
+    held_out = Few("test", validation) if validation else None
+    return net, train(net, Few("train", videos), SAMPLING, output, options, held_out, resume=resume)
+
+
+def die_at(step):
+    """The process kills itself when the run asks for the batch of that step, counted from 0."""
+    take = feed.Feed.take
+
+    def taking(self, count):
+        if self._step + count > step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return take(self, count)
+
+    feed.Feed.take = taking
+
+
+if __name__ == "__main__":
+    arguments = json.loads(sys.argv[1])
+    die_at(arguments.pop("die_at"))
+    run(**arguments)

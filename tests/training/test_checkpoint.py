@@ -1,0 +1,161 @@
+"""Killed at any moment, a run goes on where it was; what is on disk is whole, and belongs to the run that asks."""
+
+import csv
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_res3d.commands.main import main
+from keras_res3d.training import checkpoint, feed
+from tests.training.runs import run
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def kill_in_a_process(step, **arguments):
+    """Starts the run in a new process, which is killed by SIGKILL before it takes the batch of that step."""
+    command = [sys.executable, "-m", "tests.training.runs", json.dumps({"die_at": step, **arguments})]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def log_of(folder, scored=True):
+    """The columns of log.csv that do not depend on the clock."""
+    names = ["epoch", "loss", "clip@1", "learning_rate"] + ["val_video@1"] * scored
+    rows = list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def same_weights(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first.get_weights(), second.get_weights(), strict=True))
+
+
+@pytest.mark.parametrize("options", [
+    {"dropout": 0.5, "mixup": 0.2, "ema": 0.9, "checkpoint_steps": 1},
+    pytest.param({"checkpoint_steps": 2, "optimizer": "adamw"}, marks=pytest.mark.slow),
+    pytest.param({"dropout": 0.5, "precision": "mixed_bfloat16", "smallest_area": 0.5}, marks=pytest.mark.slow),
+    pytest.param({"precision": "mixed_float16", "steps_per_execution": 3, "checkpoint_steps": 2},
+                 marks=pytest.mark.slow),
+])  # fmt: skip
+def test_killed_and_resumed_equals_left_alone_bit_for_bit(tmp_path, options):
+    step = random.randrange(1, 10)
+    kill_in_a_process(step, output=str(tmp_path / "killed"), **options)
+    left = checkpoint.load(tmp_path / "killed")
+    every = options.get("checkpoint_steps", 5)
+    reached = left[1]["step"] if left else 0
+    assert max(0, step - max(every, options.get("steps_per_execution", 1))) <= reached <= step, step
+    resumed, history = run(tmp_path / "killed", resume=True, **options)
+    alone, expected = run(tmp_path / "alone", **options)
+    assert history == expected, step
+    assert same_weights(resumed, alone), step
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "alone") and len(log_of(tmp_path / "alone")) == 2
+    for name in ("model.keras", "best.keras"):
+        models = [keras.models.load_model(tmp_path / folder / name) for folder in ("killed", "alone")]
+        assert same_weights(*models), name
+    assert not list((tmp_path / "killed").glob("*checkpoint*"))
+
+
+def test_interrupted_runs_are_those_of_the_same_settings_alone(tmp_path, monkeypatch):
+    def interrupt(self):
+        self._checkpoint()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("keras_res3d.training.run.Run.go", interrupt)
+        run(tmp_path, epochs=1)
+    with pytest.raises(ValueError, match=r"options.learning_rate: 0.05 before, 0.1 now") as error:
+        run(tmp_path, epochs=1, learning_rate=0.1, videos=32, resume=True)
+    assert "data.videos: 40 before, 32 now" in str(error.value) and "--overwrite" in str(error.value)
+    run(tmp_path, epochs=1, workers=1, steps_per_execution=2, resume=True)
+    assert len(log_of(tmp_path)) == 1
+
+
+def test_the_command_goes_on_by_itself(tmp_path, monkeypatch, capsys):
+    flags = ["train", "--data", "motion", "--net", "d10", "--width", "2", "--crop", "16", "--iterations", "3",
+             "--checkpoint_steps", "1", "--output", str(tmp_path / "run")]  # fmt: skip
+    take = feed.Feed.take
+
+    def interrupted(self, count):
+        if self._step == 2:
+            raise KeyboardInterrupt
+        return take(self, count)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(feed.Feed, "take", interrupted)
+        assert main(flags) == 130
+    assert main([*flags, "--seed", "3"]) == 1
+    assert "options.seed: 0 before, 3 now" in capsys.readouterr().err
+    assert main(flags) == 0
+    assert "going on at step 2 of 3" in capsys.readouterr().out
+    assert len(log_of(tmp_path / "run", scored=False)) == 1
+
+
+VALUES = [np.arange(5, dtype=np.float32), np.array(7, np.int64), np.array([1, 2], np.uint32)]
+
+
+def test_values_and_state_come_back(tmp_path):
+    assert checkpoint.load(tmp_path) is None
+    checkpoint.save(tmp_path, VALUES, {"step": 3, "rows": [{"loss": 0.1}]})
+    values, state = checkpoint.load(tmp_path)
+    assert state == {"step": 3, "rows": [{"loss": 0.1}]}
+    assert all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in zip(values, VALUES, strict=True))
+
+
+@pytest.mark.parametrize("where", ["numpy.savez", "os.fsync", "os.replace"])
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, where):
+    checkpoint.save(tmp_path, VALUES, {"step": 3})
+
+    def full(file, *_, **__):
+        if hasattr(file, "write"):
+            file.write(b"PK half of it")
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr(where, full)
+        checkpoint.save(tmp_path, VALUES, {"step": 4})
+    assert checkpoint.load(tmp_path)[1] == {"step": 3}
+    assert os.listdir(tmp_path) == [checkpoint.FILE]
+
+
+def test_remains_of_a_killed_write_are_swept_away(tmp_path):
+    checkpoint.save(tmp_path, VALUES, {"step": 3})
+    (tmp_path / f".{checkpoint.FILE}.abcd").write_bytes(b"PK half")
+    assert checkpoint.load(tmp_path)[1] == {"step": 3}
+    assert os.listdir(tmp_path) == [checkpoint.FILE]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda data: data[:-100],
+    lambda data: b"",
+    lambda data: data.replace(b"\x80\x3f", b"\x80\x3e"),
+])  # fmt: skip
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    checkpoint.save(tmp_path, VALUES, {"step": 3})
+    path = tmp_path / checkpoint.FILE
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoint.load(tmp_path)
+
+
+def test_restore_takes_all_or_nothing():
+    variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(3, np.float32))]
+    with pytest.raises(ValueError, match="differ"):
+        checkpoint.restore(variables, [np.ones(2, np.float32), np.ones(4, np.float32)])
+    assert all((variable.numpy() == 0).all() for variable in variables)
+
+
+def test_differences_name_the_field():
+    before = {"options": {"seed": 0, "ema": 0.0}, "data": {"videos": 3}, "validation": None}
+    now = {"options": {"seed": 1, "ema": 0.0}, "data": {"videos": 3}, "validation": {"videos": 2}}
+    assert checkpoint.differences(before, now) == [
+        "options.seed: 0 before, 1 now", "validation: None before, {'videos': 2} now",
+    ]  # fmt: skip
+    assert checkpoint.differences(before, before) == []

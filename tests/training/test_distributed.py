@@ -1,0 +1,73 @@
+"""Mirrored training on two logical CPUs, in a process of its own: TensorFlow divides the processor once."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from keras_res3d.training.distributed import check_built_for, strategy_for
+from keras_res3d.training.fit import TrainingOptions
+from tests.training.runs import tiny_net
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    path = tmp_path_factory.mktemp("mirrored") / "found.json"
+    command = [sys.executable, "-m", "tests.training.mirrored", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(path.read_text())
+
+
+def test_two_replicas_equal_one_device_statistics_included(found):
+    assert found["moved"] > 0.01
+    assert found["weights"] < 1e-5 and found["loss"] < 1e-5
+    assert found["val"][0] == found["val"][1]
+
+
+def test_gradients_are_clipped_over_all_replicas(found):
+    assert found["clipped"] < 1e-5
+
+
+def test_batches_that_do_not_divide_are_shared_unevenly(found):
+    assert found["odd"] < 1e-5
+
+
+def test_a_batch_smaller_than_the_replicas_is_refused(found):
+    assert "at least 2" in found["too_few"]
+
+
+def test_without_synchronisation_statistics_are_made_to_agree(found):
+    assert found["replicas_before"] > 0.01
+    assert found["replicas_after"] == 0 and found["mean"] < 1e-6 and found["kernels"] == 0
+
+
+def test_every_clip_is_scored_once(found):
+    assert found["scored"] == [3, 8] and found["scores_of_one_clip"] < 1e-6
+
+
+def test_mirrored_needs_devices(monkeypatch):
+    monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind=None: [])
+    with pytest.raises(ValueError, match="cpu_replicas"):
+        strategy_for(TrainingOptions(strategy="mirrored"))
+
+
+def test_processors_are_divided_before_tensorflow_starts():
+    tiny_net(TrainingOptions())
+    with pytest.raises(RuntimeError, match="fresh process"):
+        strategy_for(TrainingOptions(strategy="mirrored", cpu_replicas=7))
+
+
+def test_nets_belong_to_a_strategy():
+    class TwoReplicas:
+        num_replicas_in_sync = 2
+
+        def experimental_local_results(self, value):
+            return (value,)
+
+    with pytest.raises(ValueError, match="prepare_net"):
+        check_built_for(tiny_net(TrainingOptions()), TwoReplicas())
