@@ -10,6 +10,9 @@ import tempfile
 from dataclasses import dataclass, field
 
 from keras_res3d.video.clips import Sampling
+from keras_res3d.video.files import write_atomically
+
+__all__ = ["ModelCard", "card_path", "read_card", "save_model", "write_atomically"]
 
 
 @dataclass(frozen=True)
@@ -47,24 +50,6 @@ class ModelCard:
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a model card ({type(error).__name__}: {error})") from error
-
-
-def write_atomically(path, data: bytes | str) -> None:
-    """Writes beside, syncs, renames: a reader sees the old file or the new one, never a part."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = data.encode() if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise
 
 
 def card_path(model_path) -> pathlib.Path:

@@ -10,6 +10,7 @@ import numpy as np
 from .clips import at_frame_rate
 from .container import VideoError
 from .lists import FRAME_EXTENSIONS
+from .source import FrameSource
 
 # Frames in a folder carry no times; the public data sets' frames were extracted at about this rate.
 FRAME_RATE = 25.0
@@ -25,25 +26,7 @@ def frame_names(folder):
                                            for part in re.split(r"(\d+)", name, flags=re.ASCII)])
 
 
-def read_clips(read, clips):
-    """Yield each clip, (frames, height, width, 3), frames read one by one, each once while later clips still need it.
-
-    read: gives the frame of a number. clips: arrays of frame numbers.
-    """
-    clips = [np.asarray(clip, np.int64).tolist() for clip in clips]
-    last_use = {index: number for number, clip in enumerate(clips) for index in clip}
-    held = {}
-    for number, clip in enumerate(clips):
-        for index in clip:
-            if index not in held:
-                held[index] = read(index)
-        yield np.stack([held[index] for index in clip])
-        for index in set(clip):
-            if last_use[index] == number:
-                del held[index]
-
-
-class FrameFolder:
+class FrameFolder(FrameSource):
     """A folder of JPEG frames, read as RGB frames and clips. A context manager, though it holds nothing open.
 
     path: the folder; its .jpg and .jpeg files in the order of their names are the frames. size, max_pixels, strict:
@@ -79,28 +62,6 @@ class FrameFolder:
 
     def close(self):
         """Nothing to let go of."""
-
-    def frames(self, indices, size=None):
-        """Yield (index, frame) for each index, in the order given; a frame is uint8 RGB (height, width, 3).
-
-        size: (height, width), in place of the video's own. Raises ValueError on indices out of range.
-        """
-        indices = np.asarray(list(indices), np.int64)
-        self._check(indices)
-        for index in indices.tolist():
-            yield index, self._frame(index, size)
-
-    def clips(self, clips, size=None):
-        """Yield each clip, in the order given, as uint8 RGB (frames, height, width, 3); see `decode.Video.clips`."""
-        clips = [np.asarray(clip, np.int64) for clip in clips]
-        for clip in clips:
-            self._check(clip)
-        return read_clips(lambda index: self._frame(index, size), clips)
-
-    def _check(self, indices):
-        if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
-            raise ValueError(f"{self.path}: frames {indices.min()}..{indices.max()} were asked for; "
-                             f"expected 0..{self.num_frames - 1}")
 
     def _frame(self, index, size):
         wanted = index if self._ticks is None else int(self._ticks[index])

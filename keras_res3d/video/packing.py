@@ -11,8 +11,9 @@ import warnings
 import numpy as np
 
 from .children import map_in_children
+from .files import write_atomically
 from .lists import MANIFEST, DataError, open_video
-from .shards import FORMAT, ShardIndex, digest, quick_faults, read_manifest, write_atomically
+from .shards import FORMAT, ShardIndex, digest, quick_faults, read_manifest
 
 SETTINGS = "packing.json"
 # A record is a protocol buffer, which ends at 2 GiB.

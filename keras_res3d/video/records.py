@@ -8,9 +8,9 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
 from .clips import at_frame_rate
-from .frames import read_clips
 from .lists import DataError, Example, Row, make_listing
 from .shards import PackedVideoError, Shard, quick_faults, read_manifest
+from .source import FrameSource
 
 __all__ = ["PackedDataSet", "PackedVideo", "PackedVideoError", "read_packed"]
 
@@ -44,7 +44,7 @@ class _Decoder(threading.local):
 _decoder = _Decoder()
 
 
-class PackedVideo:
+class PackedVideo(FrameSource):
     """One video of a shard, with the interface of `decode.Video`: num_frames, seconds, frame_rate, frames, clips.
 
     shard: a `shards.Shard`. number: of the record in it. stored: (height, width) of its frames. fps: as in
@@ -78,28 +78,6 @@ class PackedVideo:
         if self._file is not None:
             os.close(self._file)
             self._file = None
-
-    def frames(self, indices, size=None):
-        """Yield (index, frame) for each index, in the order given; a frame is uint8 RGB (height, width, 3).
-
-        size: (height, width) to resize to; the stored size by default. Raises ValueError on indices out of range.
-        """
-        indices = np.asarray(list(indices), np.int64)
-        self._check(indices)
-        for index in indices.tolist():
-            yield index, self._frame(index, size)
-
-    def clips(self, clips, size=None):
-        """Yield each clip, in the order given, as uint8 RGB (frames, height, width, 3); see `decode.Video.clips`."""
-        clips = [np.asarray(clip, np.int64) for clip in clips]
-        for clip in clips:
-            self._check(clip)
-        return read_clips(lambda index: self._frame(index, size), clips)
-
-    def _check(self, indices):
-        if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
-            raise ValueError(f"{self.path}: frames {indices.min()}..{indices.max()} were asked for; "
-                             f"expected 0..{self.num_frames - 1}")
 
     def _frame(self, index, size):
         number = index if self._ticks is None else self._ticks[index]

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import pathlib
-import tempfile
 import threading
 import zipfile
 from typing import NamedTuple
@@ -42,22 +41,6 @@ class ShardIndex(NamedTuple):
         buffer = io.BytesIO()
         np.savez(buffer, **self._asdict())
         return buffer.getvalue()
-
-
-def write_atomically(path, data):
-    """Writes beside, syncs, renames: a reader sees the old file or the new one, never a part."""
-    path = pathlib.Path(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise
 
 
 def digest(path):
