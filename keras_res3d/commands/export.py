@@ -14,6 +14,8 @@ import pathlib
 
 from absl import flags
 
+from keras_res3d.commands.common import import_keras_quietly
+
 FLAGS = flags.FLAGS
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
@@ -36,6 +38,7 @@ def define_flags():
 def run(args: list[str]) -> int:
     if len(args) != 1 or not FLAGS.output:
         raise ValueError("expected one model and --output: keras-res3d export MODEL --format litert --output m.tflite")
+    import_keras_quietly()
     import keras
 
     from keras_res3d.cards import read_card

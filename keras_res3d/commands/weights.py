@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.nets import tables
 from keras_res3d.weights import catalog
 from keras_res3d.weights.cache import MIRROR_VARIABLE, cache_home, state_of
@@ -41,6 +42,7 @@ def run(args: list[str]) -> int:
         raise ValueError(f"called with {' '.join(args)}; expected nothing, or: get NAME, as in get res3d18/sports1m")
     entry = catalog.find_name(args[1])
     print(f"{entry.name}: {entry.url}\nlicence {entry.licence}; trained on {entry.trained_on}")
+    import_keras_quietly()
     from keras_res3d.weights.pretrained import converted
 
     print(f"ready: {converted(entry)}\n{entry.net} takes it as weights={entry.tag!r}")
