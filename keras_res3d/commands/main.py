@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 0
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         if os.environ.get("KERAS_RES3D_TRACEBACK"):
             traceback.print_exc()
         print(f"keras-res3d {verb}: {error}", file=sys.stderr)
