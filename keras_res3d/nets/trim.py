@@ -31,6 +31,11 @@ class Taps:
     after: int
 
     @property
+    def indices(self) -> range:
+        """Places in the whole kernel."""
+        return range(self.first, self.first + self.count)
+
+    @property
     def kept(self) -> slice:
         """Of the first axis of the whole kernel."""
         return slice(self.first, self.first + self.count)

@@ -95,7 +95,7 @@ def _published(name: str) -> Classifier:
     """Published weights by their catalog name, e.g. "res3d18/sports1m"."""
     entry = find_name(name)
     model = build_model(entry.net, weights=entry.tag, input_shape=(entry.frames, *entry.crop, 3))
-    sampling = Sampling(entry.frames, entry.stride, entry.resize, entry.crop, entry.fps, entry.preprocessing)
+    sampling = Sampling(**entry.sampling_fields())
     labels = label_names(entry.labels)
     return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on))
 

@@ -84,14 +84,18 @@ def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy
 
 
 @contextlib.contextmanager
-def synchronised(net: keras.Model, wanted: bool):
-    """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
-    layers = batch_norms(net)
-    before = [layer.synchronized for layer in layers]
+def layers_set(layers: list[keras.Layer], attribute: str, value):
+    """The layers have `attribute` set to `value` inside the block; each gets its own back after it."""
+    before = [getattr(layer, attribute) for layer in layers]
     for layer in layers:
-        layer.synchronized = wanted
+        setattr(layer, attribute, value)
     try:
         yield
     finally:
-        for layer, value in zip(layers, before, strict=True):
-            layer.synchronized = value
+        for layer, old in zip(layers, before, strict=True):
+            setattr(layer, attribute, old)
+
+
+def synchronised(net: keras.Model, wanted: bool):
+    """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
+    return layers_set(batch_norms(net), "synchronized", wanted)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.nets.batch_norm import fuse_batch_norm
-from keras_res3d.training.distributed import average_moving_statistics, check_built_for, synchronised
+from keras_res3d.training.distributed import average_moving_statistics, check_built_for, layers_set, synchronised
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.video.transform import preprocess_input
@@ -24,20 +24,12 @@ def logits_of(model: keras.Model) -> keras.Model:
     return keras.Model(model.input, last.input if last.name == "prob" else last.output, name=model.name)
 
 
-@contextlib.contextmanager
 def precision(net: keras.Model, policy: str):
     """The net's layers compute by `policy` inside the block, the classifier in float32; put back after it."""
     weighted = [layer for layer in net.layers if getattr(layer, "kernel", None) is not None]
     after = net.layers[net.layers.index(weighted[-1]) :]
     changed = [layer for layer in net.layers if layer not in after and layer.dtype_policy.name != policy]
-    before = [layer.dtype_policy for layer in changed]
-    for layer in changed:
-        layer.dtype_policy = policy
-    try:
-        yield
-    finally:
-        for layer, old in zip(changed, before, strict=True):
-            layer.dtype_policy = old
+    return layers_set(changed, "dtype_policy", policy)
 
 
 def clip_losses(logits, labels, partners=None, shares=None, smoothing: float = 0.0):

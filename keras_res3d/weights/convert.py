@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from keras_res3d.nets.architecture import Architecture, layer_shapes, walk
-from keras_res3d.nets.budget import live_taps
+from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.builders import EPSILON
+from keras_res3d.nets.trim import kernel_taps
 from keras_res3d.weights.names import Arrays, Wanted, wanted_tensors
 from keras_res3d.weights.source import Source, WeightsError
 
@@ -179,20 +179,6 @@ def newly_live_taps(architecture: Architecture, source_frames: int, frames: int 
         source_frames: clip length in training.
         frames: clip length now; None: any.
     """
-    layers = walk(architecture, include_top=False)
-    size = architecture.smallest_input[1:]
-    lengths, now = (
-        {name: shape[0] for name, shape in layer_shapes(layers, (count, *size, 3)).items()}
-        for count in (source_frames, frames or source_frames)
-    )
-    found = {}
-    for layer in layers:
-        if layer.op != "conv":
-            continue
-        before, after = (
-            live_taps(count[layer.inputs[0]], layer.kernel[0], layer.strides[0]) for count in (lengths, now)
-        )
-        taps = [tap for tap, count in enumerate(before) if not count and (frames is None or after[tap])]
-        if taps:
-            found[layer.name] = taps
-    return found
+    before, after = kernel_taps(architecture, source_frames), kernel_taps(architecture, frames)
+    found = {name: sorted({*taps.indices} - {*before[name].indices}) for name, taps in after.items()}
+    return {name: taps for name, taps in found.items() if taps}
