@@ -26,6 +26,7 @@ setup(
         "av>=14",
         "pillow",
         "matplotlib",
+        "filelock",
         "h5py",
         "protobuf",
         "safetensors",

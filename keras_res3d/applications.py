@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.budget import with_budget
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
+from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import get_architecture, mixed_conv3d
 from keras_res3d.weights.catalog import resolve
 from keras_res3d.weights.pretrained import load_pretrained

@@ -1,31 +1,38 @@
-"""What a saved model needs beside its weights to be used: class names, sampling, where it comes from."""
+"""What a saved model needs beside its weights to be used: class names, sampling, architecture, where it comes from."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
-import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.files import write_atomically
-
-__all__ = ["ModelCard", "card_path", "read_card", "save_model", "write_atomically"]
+from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.io import atomic_path, write_atomically
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.taps import is_trimmed
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The JSON beside a model file.
+    """The JSON beside a model file: `model.json` of `model.keras`.
+
+    `save_model` writes it, `read_card` reads it. What takes a model file (`evaluate`, `predict`, `export`, training
+    from its weights) takes its settings from the card.
 
     Attributes:
-        net: the architecture's name.
+        net: the architecture's name, or the Keras model's where it is none of this family.
         labels: class names in the order of the outputs.
         sampling: how clips are taken from a video and preprocessed.
         licence: of the weights; "" where they are the user's own.
         trained_on: what the weights were trained on, data set and split, e.g. "ucf101 split 1".
         training: what `keras-res3d train` used, for the record.
+        architecture: of the net, or of the net inside a user's model; None where it is none of this family.
+        frames: clip length that the model was built for; None: any.
+        trim: whether kernel taps that are dead at `frames` were left out (docs/trimmed.md).
+        seen: sketch of the training videos (`data.seen`), by which `evaluate` notices videos that were trained on.
     """
 
     net: str
@@ -34,19 +41,30 @@ class ModelCard:
     licence: str = ""
     trained_on: str = ""
     training: dict = field(default_factory=dict)
+    architecture: Architecture | None = None
+    frames: int | None = None
+    trim: bool = False
+    seen: dict = field(default_factory=dict)
 
     def to_json(self) -> str:
-        fields = {**dataclasses.asdict(self), "sampling": self.sampling.to_dict(), "format": 1}
+        fields = {
+            **dataclasses.asdict(self),
+            "sampling": self.sampling.to_dict(),
+            "architecture": None if self.architecture is None else self.architecture.to_dict(),
+            "format": 2,
+        }
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
-        """Raises ValueError where `text` is not what `to_json` writes."""
+        """The card of what `to_json` wrote; cards of format 1 had no architecture. Raises ValueError on other text."""
         try:
             fields = json.loads(text)
             fields.pop("format")
             fields["labels"] = tuple(fields["labels"])
             fields["sampling"] = Sampling.from_dict(fields["sampling"])
+            if fields.get("architecture") is not None:
+                fields["architecture"] = Architecture(**fields["architecture"])
             return cls(**fields)
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a model card ({type(error).__name__}: {error})") from error
@@ -69,14 +87,81 @@ def read_card(model_path) -> ModelCard | None:
         raise ValueError(f"{path}: {error}") from error
 
 
-def save_model(model, path, card: ModelCard) -> None:
-    """Writes a Keras model as `path` (.keras) and its card beside it, each in one step."""
+def card_of(
+    model,
+    labels: Iterable[str] = (),
+    sampling: Sampling | None = None,
+    licence: str = "",
+    trained_on: str = "",
+) -> ModelCard:
+    """A card for a Keras model that has none.
+
+    Args:
+        model: any Keras model of clips `(batch, frames, height, width, channels)`.
+        labels: class names in the order of its outputs; none where it is no classifier.
+        sampling: how clips are taken; None: the paper's, at the model's own clip size, every second frame.
+        licence, trained_on: as of `ModelCard`.
+
+    Raises:
+        ValueError: as many labels as outputs are expected, and a sampling where the model takes clips of any size.
+    """
+    labels = tuple(labels)
+    if labels and len(labels) != model.output_shape[-1]:
+        raise ValueError(f"labels has {len(labels)} names, {model.name} has {model.output_shape[-1]} outputs")
+    size = tuple(model.input_shape[1:])
+    if sampling is None:
+        if len(size) != 4 or None in size:
+            raise ValueError(f"{model.name} takes inputs of {size}; pass sampling, which says what its clips are")
+        sampling = for_crop(size[0], 2, size[1:3])
+    try:
+        architecture, trim = architecture_of(model), is_trimmed(model)
+    except ValueError:  # a net of somebody else's
+        architecture, trim = None, False
+    name = model.name if architecture is None else architecture.name
+    return ModelCard(name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim)
+
+
+def save_model(
+    model,
+    path,
+    card: ModelCard | None = None,
+    *,
+    labels: Iterable[str] | None = None,
+    sampling: Sampling | None = None,
+    licence: str | None = None,
+    trained_on: str | None = None,
+) -> ModelCard:
+    """Writes a Keras model as `path` and its card beside it, each in one step; what was there is replaced.
+
+    `save_model(model, "mine.keras", labels=data.classes, sampling=sampling)` is all that a model trained with
+    `model.fit` needs to be scored, exported and used by this package.
+
+    Args:
+        model: a Keras model, of this package's builders or not.
+        path: a file that ends in .keras.
+        card: its card; None: made from the model and the arguments below, which replace a card's fields where given.
+        labels, sampling, licence, trained_on: see `card_of`.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        ValueError: another suffix than .keras, or as of `card_of`.
+        OSError: a file cannot be written; what was there is left.
+    """
     path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=path.parent) as folder:
-        aside = pathlib.Path(folder) / path.name
+    if path.suffix != ".keras":
+        raise ValueError(f"path is {path}; expected a file name that ends in .keras")
+    given = {"labels": labels, "sampling": sampling, "licence": licence, "trained_on": trained_on}
+    given = {name: value for name, value in given.items() if value is not None}
+    if card is None:
+        card = card_of(model, **given)
+    elif given:
+        card = dataclasses.replace(card, **{**given, "labels": tuple(given.get("labels", card.labels))})
+    if card.architecture is None:
+        found = card_of(model, sampling=card.sampling)
+        card = dataclasses.replace(card, architecture=found.architecture, frames=found.frames, trim=found.trim)
+    with atomic_path(path) as aside:
         model.save(aside)
-        with open(aside, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    write_atomically(path.with_suffix(".json"), card.to_json())
+    write_atomically(card_path(path), card.to_json())
+    return card

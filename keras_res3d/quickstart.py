@@ -8,17 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_res3d.cards import ModelCard, read_card, write_atomically
+from keras_res3d.cards import ModelCard, read_card
+from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.sources.motion import CLASSES, motion_data_set
 from keras_res3d.export.export import export_model
 from keras_res3d.export.report import ExportError, ExportReport
-from keras_res3d.figures import plots, report
+from keras_res3d.io import write_atomically
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.budget import count_macs, count_params
-from keras_res3d.protocols.comparison import Contender, answers_in_reverse, compare, same_budget_2d
-from keras_res3d.training.fit import TrainingOptions
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.motion import CLASSES, motion_data_set
-from keras_res3d.video.pipeline import evaluation_batches
+from keras_res3d.nets.counts import count_macs, count_params
+from keras_res3d.reports import pages, plots
+from keras_res3d.tasks.compare import Contender, answers_in_reverse, compare, same_budget_2d
+from keras_res3d.training.recipes import TrainingOptions
 
 # One residual block per group, as the paper's D10, narrow, on small clips: trains in a minute on two cores. conv1 keeps
 # the full resolution: halved, the texture that tells a turn to the left from one to the right is gone.
@@ -163,7 +164,7 @@ def _net_table(tour: Tour) -> str:
             f"{scores.clip_at_1:.1%}",
             f"{scores.video_at_1:.1%}",
         ])  # fmt: skip
-    return report.table(header, rows)
+    return pages.table(header, rows)
 
 
 def _why(tour: Tour) -> str:
@@ -171,13 +172,13 @@ def _why(tour: Tour) -> str:
     flat = tour.contenders[1].architecture
     seen = flat.frames // int(np.prod([stride[0] for stride in flat.strides]))
     three, two = (f"{share:.0%}" for share in tour.reversal)
-    return report.paragraph(
+    return pages.paragraph(
         "Each class is a direction of change: right is left played backwards, grow is shrink played backwards. A frame "
         "at a random moment has the same distribution in every class. The 2D net's kernels span one frame, so it looks "
         f"at frames one by one (with the temporal strides, {seen} of the {flat.frames}) and averages what it saw: "
         "the order of the frames never reaches it. What it learns of the training clips is their textures by heart: "
         "its training accuracy rises, its test accuracy stays."
-    ) + report.paragraph(
+    ) + pages.paragraph(
         f"The test: play every test clip backwards. The 3D net's answer turns into the opposite class for {three} of "
         f"the clips, the 2D net's for {two}. More parameters would not help it; temporal kernels do: the width "
         "solver gave both nets as nearly the same number of parameters as whole widths allow."
@@ -196,13 +197,13 @@ def _export_table(tour: Tour) -> str:
         ]
         for name, done in tour.exports.items()
     ]
-    refused = "".join(report.paragraph(f"{name} was not kept: {reason}") for name, reason in tour.refused.items())
-    return report.table(header, rows) + refused
+    refused = "".join(pages.paragraph(f"{name} was not kept: {reason}") for name, reason in tour.refused.items())
+    return pages.table(header, rows) + refused
 
 
 def _examples(tour: Tour, pixels, truth) -> str:
     """One test clip of each class, animated, with both nets' answers."""
-    from keras_res3d.video.transform import preprocess_input
+    from keras_res3d.data.transform import preprocess_input
 
     chosen = [int(np.flatnonzero(truth == number)[0]) for number in range(len(CLASSES)) if (truth == number).any()]
     clips = preprocess_input(pixels[chosen], SAMPLING.preprocessing)
@@ -211,7 +212,7 @@ def _examples(tour: Tour, pixels, truth) -> str:
     for row, number in enumerate(chosen):
         said = [(who, CLASSES[scores[row].argmax()], float(scores[row].max())) for who, scores in answers.items()]
         items.append((pixels[number], CLASSES[truth[number]], said))
-    return report.clip_grid(items)
+    return pages.clip_grid(items)
 
 
 def page(tour: Tour, pixels, truth, options: TrainingOptions) -> str:
@@ -235,17 +236,17 @@ def page(tour: Tour, pixels, truth, options: TrainingOptions) -> str:
         "keras-res3d train --data videos/ --net sr18 --output runs/mine\n"
         "keras-res3d evaluate runs/mine --data test.csv\nkeras-res3d predict runs/mine video.mp4"
     )
-    return report.page(
+    return pages.page(
         "keras_res3d quickstart",
         lead,
         [
-            ("The two nets", _net_table(tour) + report.paragraph(setting, "muted")),
+            ("The two nets", _net_table(tour) + pages.paragraph(setting, "muted")),
             ("Why the 2D net cannot", _why(tour)),
             ("Test clips, and what the nets say", _examples(tour, pixels, truth)),
-            ("Learning curves", report.figures(curves)),
-            ("Confusion", report.figures(*matrices)),
-            ("Exports of the 3D net", _export_table(tour) + report.paragraph(
+            ("Learning curves", pages.figures(curves)),
+            ("Confusion", pages.figures(*matrices)),
+            ("Exports of the 3D net", _export_table(tour) + pages.paragraph(
                 f"Each was run on the {len(pixels)} test clips and compared with Keras before it was kept.", "muted")),
-            ("Next: your own videos", report.commands(next_steps)),
+            ("Next: your own videos", pages.commands(next_steps)),
         ],
     )  # fmt: skip

@@ -1,13 +1,25 @@
 """The JSON beside a model: read back as written, replaced whole or not at all."""
 
+import dataclasses
+import json
 import os
 
+import keras
 import pytest
 
-from keras_res3d.cards import ModelCard, card_path, read_card, write_atomically
-from keras_res3d.video.clips import Sampling
+from keras_res3d.applications import build_model
+from keras_res3d.cards import ModelCard, card_of, card_path, read_card, save_model
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.seen import shared_with, sketch_of
+from keras_res3d.data.sources.motion import motion_data_set
+from keras_res3d.io import write_atomically
+from keras_res3d.nets.zoo import ZOO
 
-CARD = ModelCard("sr18", ("ä", "b"), Sampling(fps=15.0), "CC BY-NC 3.0", "ucf101 split 1", {"epochs": 3})
+NARROW = dataclasses.replace(ZOO["d10"], width=4)
+CARD = ModelCard(
+    "sr18", ("ä", "b"), Sampling(fps=15.0), "CC BY-NC 3.0", "ucf101 split 1", {"epochs": 3}, ZOO["sr18"], 4, True,
+    {"name": "a.csv", "videos": 1, "hashes": ["00"], "groups": []},
+)  # fmt: skip
 
 
 def test_cards_survive_json(tmp_path):
@@ -35,3 +47,41 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.json"]
+
+
+def test_cards_of_the_first_format_are_read():
+    fields = json.loads(CARD.to_json())
+    old = {name: fields[name] for name in ("net", "labels", "sampling", "licence", "trained_on", "training")}
+    card = ModelCard.from_json(json.dumps({**old, "format": 1}))
+    assert card.architecture is None and card.labels == CARD.labels and card.sampling == CARD.sampling
+
+
+def test_one_line_saves_a_users_own_model(tmp_path):
+    body = build_model(NARROW, include_top=False, pooling="avg", input_shape=(4, 32, 32, 3), trim=True)
+    model = keras.Model(body.input, keras.layers.Dense(2, activation="softmax")(body.output), name="mine")
+    sampling = Sampling(frames=4, stride=1, resize=(32, 32), crop=(32, 32))
+    written = save_model(model, tmp_path / "mine.keras", labels=["a", "b"], sampling=sampling, licence="MIT")
+    card = read_card(tmp_path / "mine.keras")
+    assert card == written
+    assert (card.labels, card.sampling, card.licence, card.frames, card.trim) == (("a", "b"), sampling, "MIT", 4, True)
+    assert dataclasses.replace(card.architecture, name="d10", classes=NARROW.classes) == dataclasses.replace(
+        NARROW, crop=32
+    )
+    with pytest.raises(ValueError, match="3 names"):
+        save_model(model, tmp_path / "mine.keras", labels="abc", sampling=sampling)
+    with pytest.raises(ValueError, match=r"\.keras"):
+        save_model(model, tmp_path / "mine.h5", card)
+    assert read_card(tmp_path / "mine.keras") == card and sorted(os.listdir(tmp_path)) == ["mine.json", "mine.keras"]
+
+
+def test_a_net_of_another_family_has_a_card_without_an_architecture():
+    inputs = keras.Input((4, 8, 8, 3))
+    model = keras.Model(inputs, keras.layers.GlobalAveragePooling3D()(inputs), name="other")
+    card = card_of(model)
+    assert (card.net, card.architecture, card.frames, card.sampling.crop) == ("other", None, 4, (8, 8))
+
+
+def test_sketches_tell_shared_videos():
+    train, test = motion_data_set("train"), motion_data_set("test")
+    sketch = json.loads(json.dumps(sketch_of(train)))
+    assert shared_with(sketch, train) == (1600, 0) and shared_with(sketch, test) == (0, 0)

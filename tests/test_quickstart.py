@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from keras_res3d import quickstart
 from keras_res3d.cards import read_card
-from keras_res3d.nets.budget import count_params
-from keras_res3d.protocols.classifier import load_classifier
-from keras_res3d.protocols.comparison import same_budget_2d
+from keras_res3d.inference.classifier import load_classifier
+from keras_res3d.nets.counts import count_params
+from keras_res3d.tasks.compare import same_budget_2d
 
 from .training.test_fit import Few
 

@@ -88,13 +88,13 @@ def _baselines(model, folder: pathlib.Path, threads: int):
 def _exports(model, folder: pathlib.Path, threads: int, wanted):
     """As `_baselines`; exports without preprocessing, so that all take the same clip. Missing runtimes are skipped."""
     from keras_res3d.cards import ModelCard
+    from keras_res3d.data.clips import for_crop
     from keras_res3d.export.formats import FORMATS
     from keras_res3d.export.graph import ServingGraph
     from keras_res3d.export.measure import peak_memory_bytes
     from keras_res3d.export.runners import OpenVINORunner
     from keras_res3d.export.samples import clips_from, default_count, embedded_clips
     from keras_res3d.export.writers import Request
-    from keras_res3d.video.clips import for_crop
 
     shape = model.input_shape[1:]
     sampling = for_crop(shape[0], 2, shape[1:3])

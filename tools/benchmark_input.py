@@ -22,9 +22,9 @@ import av
 import numpy as np
 from PIL import Image
 
-from keras_res3d.video.clips import Sampling, random_clip
-from keras_res3d.video.lists import read_data_set
-from keras_res3d.video.transform import random_crop_and_mirror
+from keras_res3d.data.clips import Sampling, random_clip
+from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.transform import random_crop_and_mirror
 
 # What shards must gain over files, and files over whole videos.
 TARGETS = {"shards / files": 2.5, "files / whole videos": 1.5}
@@ -128,7 +128,7 @@ def report(seconds):
 def main(arguments=None) -> None:
     """Packs the videos into a temporary folder, measures and prints."""
     options = parse(arguments)
-    from keras_res3d.video.packing import pack
+    from keras_res3d.data.pack import pack
 
     sampling = Sampling(frames=options.frames, stride=options.stride)
     with tempfile.TemporaryDirectory() as folder:

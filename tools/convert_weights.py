@@ -13,8 +13,8 @@ import numpy as np
 from absl import app, flags
 
 from keras_res3d import __version__, get_architecture, preprocess_input
-from keras_res3d.cards import write_atomically
-from keras_res3d.weights.read import read_tensors
+from keras_res3d.io import write_atomically
+from keras_res3d.weights.formats.read import read_tensors
 
 _SOURCE = flags.DEFINE_string("source", None, "Original: .caffemodel, .pth, .pt or .safetensors.", required=True)
 _NET = flags.DEFINE_string("net", None, "Net of the zoo that it is for, e.g. res3d18.", required=True)
@@ -52,7 +52,7 @@ def convert_file(source_path, net, output, licence="", frames=None):
     where it does not agree."""
     source, row = read_tensors(source_path), get_architecture(net)
     # TensorFlow takes seconds to import: a file that cannot be read is refused before.
-    from keras_res3d.nets.builders import build_graph
+    from keras_res3d.nets.build import build_graph
     from keras_res3d.weights.convert import CONVERTER_VERSION, convert, count_classes
     from keras_res3d.weights.load import assign
     from keras_res3d.weights.parity import parity_report

@@ -29,8 +29,8 @@ def define_flags():
 
 def _listing(subset: str, path: str, classes=None):
     """(Listing, further faults) of a list, packed shards or the embedded data."""
-    from keras_res3d.video.lists import DataError, Listing, is_motion, is_packed
-    from keras_res3d.video.preflight import as_listing
+    from keras_res3d.data.check import as_listing
+    from keras_res3d.data.lists import DataError, Listing, is_motion, is_packed
 
     try:
         if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
@@ -44,7 +44,7 @@ def _listing(subset: str, path: str, classes=None):
 def _decode(listings) -> list[str]:
     import os
 
-    from keras_res3d.video.preflight import probe_files
+    from keras_res3d.data.check import probe_files
 
     paths = list(dict.fromkeys(os.fspath(row.path) for listing in listings for row in listing.rows))
     paths = [path for path in paths if os.path.exists(path)]  # missing ones are named already
@@ -59,8 +59,8 @@ def _decode(listings) -> list[str]:
 
 
 def run(args: list[str]) -> int:
-    from keras_res3d.nets.tables import as_text
-    from keras_res3d.video.preflight import preflight
+    from keras_res3d.data.check import preflight
+    from keras_res3d.tables import as_text
 
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; check takes flags alone (--data PATH)")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from absl import flags
 
-from keras_res3d.video.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, for_crop
 
 FLAGS = flags.FLAGS
 

@@ -12,7 +12,7 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True,
 
     data: what --data is to the verb, the first words of its help.
     """
-    from keras_res3d.video.layouts import LAYOUTS
+    from keras_res3d.data.layouts import LAYOUTS
 
     flags.DEFINE_string(
         "data",
@@ -37,7 +37,7 @@ def data_from_flags(subset: str, classes=None):
     """
     import warnings
 
-    from keras_res3d.video.lists import is_motion, is_packed, read_data_set
+    from keras_res3d.data.lists import is_motion, is_packed, read_data_set
 
     path = _path(subset)
     if path is None:
@@ -52,8 +52,8 @@ def data_from_flags(subset: str, classes=None):
 
 def listing_from_flags(subset: str, classes=None, path=None):
     """Like `data_from_flags`, but a `Listing` of what the list says, faults and all. path: in place of the flag's."""
-    from keras_res3d.video.layouts import LAYOUTS, list_layout
-    from keras_res3d.video.lists import list_videos
+    from keras_res3d.data.layouts import LAYOUTS, list_layout
+    from keras_res3d.data.lists import list_videos
 
     path = path or _path(subset)
     _check()

@@ -33,8 +33,8 @@ def define_flags():
 
 
 def _write(scores, folder: pathlib.Path, details: dict) -> None:
-    from keras_res3d.cards import write_atomically
-    from keras_res3d.figures.plots import confusion_matrix, save_png
+    from keras_res3d.io import write_atomically
+    from keras_res3d.reports.plots import confusion_matrix, save_png
 
     write_atomically(folder / "scores.json", json.dumps({**details, **scores.summary()}, indent=2) + "\n")
     with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
@@ -49,10 +49,10 @@ def run(args: list[str]) -> int:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
     import keras
 
-    from keras_res3d.nets.tables import as_text
-    from keras_res3d.protocols.classification import score
-    from keras_res3d.protocols.classifier import load_classifier
-    from keras_res3d.video.pipeline import evaluation_batches
+    from keras_res3d.data.batches import evaluation_batches
+    from keras_res3d.inference.classifier import load_classifier
+    from keras_res3d.scores import score
+    from keras_res3d.tables import as_text
     from keras_res3d.weights.contamination import check_benchmark
 
     classifier = load_classifier(args[0])

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from absl import flags
 
-from keras_res3d.nets import tables
-from keras_res3d.nets.budget import with_budget
+from keras_res3d import tables
+from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import ALIASES
+from keras_res3d.reports import zoo
 
 FLAGS = flags.FLAGS
 
@@ -32,8 +33,8 @@ def _show_net(name: str, show) -> None:
     net = with_budget(name, FLAGS.width, FLAGS.target_params, FLAGS.classes)
     net = replace(net, frames=FLAGS.frames or net.frames, crop=FLAGS.crop or net.crop)
     classes = FLAGS.classes or net.classes
-    table = show(*tables.net_table(net, classes))
-    print(f"{net.name}: input {tables.size_text(net.input_shape)}, width {net.width}, {classes} classes\n\n{table}")
+    table = show(*zoo.net_table(net, classes))
+    print(f"{net.name}: input {zoo.size_text(net.input_shape)}, width {net.width}, {classes} classes\n\n{table}")
 
 
 def run(args: list[str]) -> int:
@@ -46,7 +47,7 @@ def run(args: list[str]) -> int:
     given = [name for name in ("frames", "crop", "classes", "width", "target_params") if FLAGS[name].present]
     if given:
         raise ValueError(f"--{given[0]} needs a net: keras-res3d models NET --{given[0]} ...")
-    print(show(*tables.zoo_table()))
+    print(show(*zoo.zoo_table()))
     print(
         "\nparams and MACs counted on the released graph; live: without what meets temporal zero padding alone."
         "\n* the published figure differs from the count. Aliases: "

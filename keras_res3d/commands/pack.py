@@ -57,7 +57,7 @@ def run(args: list[str]) -> int:
     print(f"packing {len(data)} videos of {len(data.classes)} classes into {FLAGS.output}: {resize[0]} x {resize[1]}, "
           f"quality {FLAGS.quality}")  # fmt: skip
     import_keras_quietly()
-    from keras_res3d.video.packing import pack
+    from keras_res3d.data.pack import pack
 
     manifest = pack(data, FLAGS.output, resize, FLAGS.quality, FLAGS.shard_mb * 2**20, FLAGS.workers, _progress())
     for video in manifest["left_out"]:

@@ -31,14 +31,14 @@ def define_flags():
 
 
 def _best(prediction, labels, top: int) -> list[dict]:
-    from keras_res3d.video.labels import decode_predictions
+    from keras_res3d.data.labels import decode_predictions
 
     found = decode_predictions(prediction.mean[None], top, labels)[0]
     return [{"class": int(number), "label": name, "score": float(score)} for number, name, score in found]
 
 
 def _write_timeline(prediction, labels, several: bool) -> str:
-    from keras_res3d.figures.plots import save_png, timeline
+    from keras_res3d.reports.plots import save_png, timeline
 
     path = pathlib.Path(FLAGS.timeline)
     name = pathlib.Path(prediction.path)
@@ -49,7 +49,7 @@ def _write_timeline(prediction, labels, several: bool) -> str:
 
 def _predict(classifier, path: str, several: bool) -> dict:
     """One video's row of the output."""
-    from keras_res3d.protocols.classifier import predict_video
+    from keras_res3d.inference.classifier import predict_video
 
     labels, row = classifier.card.labels, {"video": path}
     step = FLAGS.step or 4 * classifier.card.sampling.stride
@@ -72,7 +72,7 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     if len(args) < 2:
         raise ValueError("expected a model and at least one video: keras-res3d predict MODEL VIDEO...")
-    from keras_res3d.protocols.classifier import load_classifier, with_sampling
+    from keras_res3d.inference.classifier import load_classifier, with_sampling
 
     model, *videos = args
     classifier = load_classifier(model)

@@ -45,7 +45,7 @@ def _output_folder():
 
 def _plan(net, data, sampling, options) -> str:
     """What is about to happen, in three lines."""
-    from keras_res3d.nets.budget import count_params
+    from keras_res3d.nets.counts import count_params
 
     classes, shape = len(data.classes), (sampling.frames, *sampling.crop, 3)
     steps = options.total_steps(len(data))
@@ -64,8 +64,8 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
-    from keras_res3d.figures import plots
-    from keras_res3d.nets.budget import with_budget
+    from keras_res3d.nets.counts import with_budget
+    from keras_res3d.reports import plots
     from keras_res3d.training.fit import prepare_net, starting_card, train
 
     output, unfinished = _output_folder()

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
+from keras_res3d import tables
 from keras_res3d.commands.common import import_keras_quietly
-from keras_res3d.nets import tables
 from keras_res3d.weights import catalog
 from keras_res3d.weights.cache import MIRROR_VARIABLE, cache_home, state_of
 

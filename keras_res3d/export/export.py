@@ -13,14 +13,15 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.cards import ModelCard, card_path, read_card, write_atomically
+from keras_res3d.cards import ModelCard, card_path, read_card
+from keras_res3d.data.clips import for_crop
 from keras_res3d.export.formats import FORMATS, FORMS, Format
 from keras_res3d.export.graph import ServingGraph, float32_model
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
 from keras_res3d.export.samples import clips_from, default_count, embedded_clips
 from keras_res3d.export.writers import Request
-from keras_res3d.video.clips import for_crop
+from keras_res3d.io import write_atomically
 
 CHECK_CLIPS = 32
 

@@ -6,11 +6,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.transform import preprocess_input, preprocessing_row
 from keras_res3d.export.two_d import TwoDNet
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.nets.trim import is_trimmed
-from keras_res3d.video.transform import preprocess_input, preprocessing_row
+from keras_res3d.nets.taps import is_trimmed
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
 

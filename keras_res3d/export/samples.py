@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 
-from keras_res3d.video.clips import Sampling, even_clips
-from keras_res3d.video.lists import read_data_set
-from keras_res3d.video.motion import motion_videos
-from keras_res3d.video.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
+from keras_res3d.data.clips import Sampling, even_clips
+from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.sources.motion import motion_videos
+from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
 
 # Calibration time grows with clips x positions: 16 clips of 8 x 112 x 112, 98 of 16 x 32 x 32.
 POSITIONS, FEWEST, MOST = 1_600_000, 16, 128

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.nets.architecture import Layer, check_input_shape, layer_shapes, walk
-from keras_res3d.nets.budget import live_taps
+from keras_res3d.nets.counts import live_taps
 from keras_res3d.nets.recognise import architecture_of
 
 Shape = tuple[int, ...]

@@ -6,7 +6,7 @@ import itertools
 import re
 
 from keras_res3d.nets.architecture import FACTORIZATIONS, Architecture, walk
-from keras_res3d.nets.trim import is_trimmed, kernel_taps, whole_extent
+from keras_res3d.nets.taps import is_trimmed, kernel_taps, whole_extent
 
 _BRANCH = re.compile(r"res(\d)([a-z])_branch2a(?:_temporal)?")
 _DENSE = re.compile(r"fc\d-1")

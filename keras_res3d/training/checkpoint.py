@@ -12,8 +12,8 @@ import zipfile
 
 import numpy as np
 
+from keras_res3d.data.clips import Sampling
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.video.clips import Sampling
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.

@@ -8,10 +8,10 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.batches import training_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.transform import random_crop_and_mirror, random_resized_crop_and_mirror
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.pipeline import training_batches
-from keras_res3d.video.transform import random_crop_and_mirror, random_resized_crop_and_mirror
 
 
 class SeveralClips:

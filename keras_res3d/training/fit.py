@@ -10,15 +10,15 @@ import keras
 
 from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, read_card
+from keras_res3d.data.batches import evaluation_batches, naming_the_video
+from keras_res3d.data.clips import Sampling
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.protocols.classification import Scores, score
+from keras_res3d.scores import Scores, score
 from keras_res3d.training import checkpoint
 from keras_res3d.training.distributed import strategy_for
 from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
 from keras_res3d.training.run import Run
 from keras_res3d.training.step import Learner, logits_of
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.pipeline import evaluation_batches, naming_the_video
 from keras_res3d.weights.catalog import resolve
 
 __all__ = [

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
-from keras_res3d.video.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, for_crop
 
 
 def _option(default, help, low=None, below=None, above=None, choices=None):
@@ -86,7 +86,7 @@ class TrainingOptions:
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in the clips of one epoch."""
-        from keras_res3d.video.pipeline import steps_per_epoch  # TensorFlow, which --help can do without
+        from keras_res3d.data.batches import steps_per_epoch  # TensorFlow, which --help can do without
 
         return steps_per_epoch(examples * self.clips_per_video, self.batch_size)
 

@@ -10,15 +10,16 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.cards import ModelCard, save_model, write_atomically
-from keras_res3d.protocols.classification import score
+from keras_res3d.cards import ModelCard, save_model
+from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.io import write_atomically
+from keras_res3d.scores import score
 from keras_res3d.training import checkpoint
 from keras_res3d.training.feed import Feed
 from keras_res3d.training.progress import Bar, Clock, TensorBoard, epoch_line
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.step import NO_TOTALS, Learner
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.pipeline import evaluation_batches
 
 # On a GPU steps run behind Python's back; it is asked for their result, and so for its waiting, every so often.
 GPU_READ_EVERY = 8

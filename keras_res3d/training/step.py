@@ -8,11 +8,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.training.distributed import average_moving_statistics, check_built_for, layers_set, synchronised
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.video.transform import preprocess_input
 
 # What a run adds up: the loss, clips answered right, clips; and the first step whose loss was not finite, or -1.
 NO_TOTALS = (0.0, 0.0, 0.0, -1.0)

@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.parse
 
-from keras_res3d.cards import write_atomically
+from keras_res3d.io import write_atomically
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.download import DownloadError, Patience, clear_part, download, looks_like_html
 

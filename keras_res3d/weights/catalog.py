@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.budget import layer_counts
+from keras_res3d.nets.counts import layer_counts
 from keras_res3d.nets.zoo import get_architecture
 
 # How the name of a weights file ends, of those that can be loaded.

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.builders import EPSILON
-from keras_res3d.nets.trim import kernel_taps
+from keras_res3d.nets.build import EPSILON
+from keras_res3d.nets.taps import kernel_taps
 from keras_res3d.weights.names import Arrays, Wanted, wanted_tensors
 from keras_res3d.weights.source import Source, WeightsError
 

@@ -16,7 +16,7 @@ import urllib.request
 from dataclasses import dataclass, field
 
 from keras_res3d import __version__
-from keras_res3d.cards import write_atomically
+from keras_res3d.io import write_atomically
 
 CHUNK_BYTES = 1 << 18
 # After this much the failures before it no longer count.

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 
 from keras_res3d import __version__
-from keras_res3d.cards import write_atomically
+from keras_res3d.io import write_atomically
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.weights.cache import converted_path, expected_digest, fetch, locked, reject, sha256_of
 from keras_res3d.weights.catalog import WeightsEntry, resolve

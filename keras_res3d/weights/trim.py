@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_res3d.nets.architecture import Architecture, convolutions, walk
 from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.nets.trim import Taps, is_trimmed, kernel_taps
+from keras_res3d.nets.taps import Taps, is_trimmed, kernel_taps
 from keras_res3d.weights.names import Arrays
 from keras_res3d.weights.source import Source
 

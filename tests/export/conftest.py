@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from keras_res3d.cards import ModelCard
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.samples import embedded_clips
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.transform import preprocess_input
 
 from .nets import narrow_net
 

@@ -5,11 +5,12 @@ import os
 
 import pytest
 
-from keras_res3d.cards import ModelCard, card_path, read_card, write_atomically
+from keras_res3d.cards import ModelCard, card_path, read_card
+from keras_res3d.data.clips import Sampling
 from keras_res3d.export import export, report
 from keras_res3d.export.export import export_model
 from keras_res3d.export.report import ExportError
-from keras_res3d.video.clips import Sampling
+from keras_res3d.io import write_atomically
 
 from .nets import narrow_net
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.graph import ServingGraph, float32_model
-from keras_res3d.video.transform import preprocess_input
 
 from .nets import narrow_net
 

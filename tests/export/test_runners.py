@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
 from keras_res3d.export.runners import OpenVINORunner, check_batch, missing_extra
-from keras_res3d.video.transform import preprocess_input
 
 NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.transform import preprocess_input, to_uint8
 from keras_res3d.export.samples import as_input, clips_from, default_count, embedded_clips
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.lists import read_data_set
-from keras_res3d.video.pipeline import evaluation_batches
-from keras_res3d.video.transform import preprocess_input, to_uint8
 
 SAMPLING = Sampling(4, 2, (36, 48), (32, 24))
 

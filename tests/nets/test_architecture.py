@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from keras_res3d.nets import builders, recognise
+from keras_res3d.nets import build as builders
+from keras_res3d.nets import recognise
 from keras_res3d.nets.architecture import Architecture, convolutions, layer_shapes, walk
-from keras_res3d.nets.tables import net_table, zoo_table
 from keras_res3d.nets.zoo import ALIASES, PUBLISHED, ZOO, get_architecture, mixed_conv3d, two_d_counterpart
+from keras_res3d.reports.zoo import net_table, zoo_table
 
 
 def test_rows_are_valid_and_published_figures_complete():

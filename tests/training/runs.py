@@ -7,11 +7,11 @@ import sys
 
 import keras
 
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.training import feed
 from keras_res3d.training.distributed import strategy_for
 from keras_res3d.training.fit import TrainingOptions, train
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.motion import motion_data_set
 
 SAMPLING = Sampling(frames=4, stride=2, resize=(32, 32), crop=(24, 24))
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from keras_res3d.data.transform import random_resized_crop_and_mirror
 from keras_res3d.training.feed import Feed, SeveralClips, mixup_shares
 from keras_res3d.training.progress import Clock, epoch_line
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.video.transform import random_resized_crop_and_mirror
 from tests.training.runs import SAMPLING, Few
 
 

@@ -10,6 +10,8 @@ import pytest
 
 import keras_res3d
 from keras_res3d.cards import read_card, save_model
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training import run as run_module
 from keras_res3d.training.distributed import strategy_for
@@ -22,8 +24,6 @@ from keras_res3d.training.fit import (
     train,
 )  # fmt: skip
 from keras_res3d.training.step import Learner, clip_losses
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.motion import motion_data_set
 from keras_res3d.weights.catalog import find
 from tests.training.runs import Few, run, tiny_net
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
 from tests.weights import formula
 from tests.weights.writers import write_caffemodel, write_pth

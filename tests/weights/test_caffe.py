@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_res3d.weights.caffe import read_blobs, read_caffemodel
+from keras_res3d.weights.formats.caffe import read_blobs, read_caffemodel
+from keras_res3d.weights.formats.wire import MAX_FIELDS
 from keras_res3d.weights.source import WeightsError
-from keras_res3d.weights.wire import MAX_FIELDS
 from tests.weights.writers import caffemodel_bytes, write_caffemodel
 
 ARRAYS = {
@@ -147,7 +147,7 @@ def test_flipped_bytes_read_or_are_refused(tmp_path_factory, data):
 # VmHWM, not ru_maxrss: the latter starts at the parent's size and would hide everything below it.
 PEAK = """
 import pathlib, re, sys
-import keras_res3d.weights.caffe as caffe
+import keras_res3d.weights.formats.caffe as caffe
 def high_water():
     return 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 before = high_water()

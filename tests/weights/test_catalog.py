@@ -5,10 +5,10 @@ import pathlib
 
 import pytest
 
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.labels import LABEL_SETS
+from keras_res3d.data.transform import PREPROCESSING
 from keras_res3d.nets.zoo import ZOO, get_architecture
-from keras_res3d.video.clips import Sampling
-from keras_res3d.video.labels import LABEL_SETS
-from keras_res3d.video.transform import PREPROCESSING
 from keras_res3d.weights import catalog
 from keras_res3d.weights.contamination import ContaminatedError, check_evaluation
 

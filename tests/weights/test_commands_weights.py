@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from keras_res3d.commands.main import main
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.weights import cache, catalog
 from keras_res3d.weights.catalog import WeightsEntry

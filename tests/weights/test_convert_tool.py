@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.weights.load import load_weights
 from tests.weights import nets

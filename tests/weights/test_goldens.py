@@ -7,12 +7,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
+from keras_res3d.weights.formats.read import read_tensors
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.names import wanted_tensors
 from keras_res3d.weights.parity import parity_report, parity_table
-from keras_res3d.weights.read import read_tensors
 from tests.weights import formula
 from tests.weights.writers import write_pth
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from keras_res3d.applications import build_model
-from keras_res3d.nets.builders import build_graph
+from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.weights import cache, catalog, pretrained
 from keras_res3d.weights.catalog import WeightsEntry

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from keras_res3d.weights.read import read_tensors
+from keras_res3d.weights.formats.read import read_tensors
 from keras_res3d.weights.source import WeightsError
 from tests.weights import nets
 from tests.weights.writers import write_caffemodel, write_pth

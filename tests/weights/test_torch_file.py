@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keras_res3d.weights.formats.torch_file import read_pth
 from keras_res3d.weights.source import WeightsError
-from keras_res3d.weights.torch_file import read_pth
 from tests.weights.writers import LEGACY_MAGIC, Name, Tensor, pickled, state_dict, write_pth, write_stream, write_zip
 
 

@@ -44,7 +44,7 @@ def write_video(path, codec: str, frames=GENERATED_FRAMES, height=HEIGHT, width=
 
 def read_ours(path) -> int:
     """Decode and resize every frame; how many there were."""
-    from keras_res3d.video.decode import Video
+    from keras_res3d.data.sources.video_file import Video
 
     with Video(path, size=SIZE) as video:
         return sum(1 for _ in video.frames(range(video.num_frames)))

@@ -1,0 +1,146 @@
+"""Shards on disk: TFRecord files of JPEG frames, an index beside each, and the manifest that they are held against.
+
+A record is one video, a tf.train.Example with its frames, times, label, group and name. The index says at which byte
+each frame stands, so that a clip is read without a look at what comes before it.
+"""
+
+import hashlib
+import io
+import json
+import os
+import pathlib
+import threading
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_res3d.data.lists import MANIFEST, DataError
+from keras_res3d.data.sources.container import VideoError
+
+FORMAT = "keras_res3d shards 1"
+SHARD_FIELDS = {"file": str, "records": int, "bytes": int, "sha256": str, "index": dict, "videos": list}
+
+
+class PackedVideoError(VideoError):
+    """Packed shards that cannot be read; the message names the shard and says what to do."""
+
+
+class ShardIndex(NamedTuple):
+    """Where everything stands in a shard. first: first frame of each record in the other arrays, and their end,
+    int64 (records + 1,). offsets, sizes: of each frame's JPEG in the file, in bytes. seconds: of each frame, float64.
+    """
+
+    first: np.ndarray
+    offsets: np.ndarray
+    sizes: np.ndarray
+    seconds: np.ndarray
+
+    def to_bytes(self):
+        """As an .npz file; equal indexes give equal bytes."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **self._asdict())
+        return buffer.getvalue()
+
+
+def digest(path):
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_manifest(folder):
+    """The manifest of a folder of shards, a dict. Raises DataError where it is none."""
+    path = pathlib.Path(folder) / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        found = manifest["format"]
+        if found != FORMAT:
+            raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
+        for name, kind in (("classes", list), ("shards", list), ("resize", list), ("records", int)):
+            if not isinstance(manifest[name], kind):
+                raise TypeError(f"{name} is {type(manifest[name]).__name__}")
+        for shard in manifest["shards"]:
+            _check_entry(shard)
+            _check_entry(shard["index"], ("file", "bytes", "sha256"))
+        return manifest
+    except (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(str(folder), [f"{path} is no manifest of packed shards ({type(error).__name__}: {error}); "
+                                      "pack the videos again"]) from error
+
+
+def _check_entry(entry, names=tuple(SHARD_FIELDS)):
+    for name in names:
+        if not isinstance(entry[name], SHARD_FIELDS[name]):
+            raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
+    if os.path.basename(entry["file"]) != entry["file"]:
+        raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
+
+
+def quick_faults(folder, manifest):
+    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree. A list."""
+    faults = []
+    for shard in manifest["shards"]:
+        for entry in (shard, shard["index"]):
+            path = pathlib.Path(folder) / entry["file"]
+            found = path.stat().st_size if path.is_file() else None
+            if found != entry["bytes"]:
+                what = "is missing" if found is None else f"has {found} bytes"
+                faults.append(f"shard {entry['file']} {what}; the manifest says {entry['bytes']} bytes: pack again")
+        if len(shard["videos"]) != shard["records"]:
+            faults.append(f"shard {shard['file']} names {len(shard['videos'])} videos in {shard['records']} records")
+    total = sum(shard["records"] for shard in manifest["shards"])
+    if total != manifest["records"]:
+        faults.append(f"the manifest says {manifest['records']} records, its shards {total}")
+    return faults
+
+
+class Shard:
+    """One shard of a folder, whose bytes are compared with the manifest before the first one is used."""
+
+    _verified, _guard = {}, threading.Lock()
+
+    def __init__(self, folder, entry):
+        self.path, self.entry = pathlib.Path(folder) / entry["file"], entry
+        self._index, self._lock = None, threading.Lock()
+
+    def verify(self):
+        """Compare shard and index with the manifest, size and digest; once per process. Raises PackedVideoError."""
+        index = self.entry["index"]
+        for path, entry in ((self.path, self.entry), (self.path.parent / index["file"], index)):
+            try:
+                state = path.stat()
+                key = (str(path), state.st_size, state.st_mtime_ns, entry["sha256"])
+                if key in Shard._verified:
+                    continue
+                good = state.st_size == entry["bytes"] and digest(path) == entry["sha256"]
+            except OSError as error:
+                raise PackedVideoError(f"shard {path} cannot be read ({error.strerror}); pack again") from error
+            if not good:
+                raise PackedVideoError(f"shard {path} is not what the manifest says (SHA-256 or size differ): it is "
+                                   "damaged; copy it again, or delete it and pack the videos again")
+            with Shard._guard:
+                Shard._verified[key] = True
+
+    def index(self):
+        """The ShardIndex, read and checked at the first call, the shard itself too. Raises PackedVideoError."""
+        with self._lock:
+            self.verify()
+            if self._index is None:
+                self._index = self._read_index()
+            return self._index
+
+    def _read_index(self):
+        path = self.path.parent / self.entry["index"]["file"]
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                index = ShardIndex(*(arrays[name] for name in ShardIndex._fields))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
+        first, offsets, sizes, seconds = index
+        good = (first.shape == (self.entry["records"] + 1,) and first[0] == 0 and (np.diff(first) > 0).all()
+                and offsets.shape == sizes.shape == seconds.shape == (first[-1],)
+                and (offsets >= 0).all() and (sizes > 0).all() and (offsets + sizes <= self.entry["bytes"]).all())
+        if not good:
+            raise PackedVideoError(f"index {path} does not fit its shard; pack the videos again")
+        return index

@@ -1,0 +1,1 @@
+"""Trained nets in use: a video's scores, and a stream's."""

@@ -1,0 +1,109 @@
+"""Predictions from a stream of frames, such as a camera's: bounded memory, one smoothed prediction every n frames."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+
+import av
+import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from keras_res3d.cards import ModelCard
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.transform import centre_crop, preprocess_input
+
+
+class StreamingPredictor:
+    """Takes frames one by one and scores the latest clip every `every` frames.
+
+    Args:
+        predict: a function of a batch of one clip that gives scores `(1, classes)`: what `load_runner` returns, a Keras
+            model, or any other.
+        sampling: how clips are taken (frames, stride, resize, crop, preprocessing): a `Sampling`, a `ModelCard`, or
+            None for the card of `predict`. Its `fps` is not used: push frames at the rate the net was trained on.
+        every: frames from one prediction to the next.
+        smoothing: weight of the past in the running mean of scores, from 0 (none) to below 1.
+        preprocessing: whether to preprocess here; None: unless `predict` has the dtype uint8 (an export that
+            preprocesses itself).
+
+    Raises:
+        ValueError: `every` below 1, `smoothing` outside 0..1, or no sampling anywhere.
+    """
+
+    def __init__(
+        self,
+        predict: Callable,
+        sampling: Sampling | ModelCard | None = None,
+        every: int = 8,
+        smoothing: float = 0.6,
+        preprocessing: bool | None = None,
+    ):
+        if sampling is None:
+            sampling = getattr(predict, "card", None)
+        sampling = getattr(sampling, "sampling", sampling)
+        if not isinstance(sampling, Sampling):
+            raise ValueError("predict has no card; pass sampling, a Sampling or a ModelCard")
+        if not isinstance(every, int) or every < 1:
+            raise ValueError(f"every is {every!r}; expected a number of frames from 1")
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is {smoothing!r}; expected 0 (none) to below 1")
+        if preprocessing is None:
+            preprocessing = getattr(predict, "dtype", None) != np.uint8
+        self.sampling, self.every, self.smoothing = sampling, every, smoothing
+        self._predict, self._preprocessing, self._reformatter = predict, preprocessing, VideoReformatter()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all frames and scores, as at the start of another stream."""
+        # A clip spans this many frames of the stream; older ones are never looked at again.
+        self._frames: collections.deque = collections.deque(maxlen=self.sampling.span)
+        self._count, self._scores = 0, None
+
+    def push(self, frame) -> np.ndarray | None:
+        """Takes the next frame.
+
+        Args:
+            frame: uint8 RGB, `(height, width, 3)`, any size; resized and cropped as in evaluation.
+
+        Returns:
+            Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, else None.
+
+        Raises:
+            ValueError: not a uint8 RGB frame.
+        """
+        frame = np.asarray(frame)
+        if frame.ndim != 3 or frame.shape[2] != 3 or not frame.size or frame.dtype != np.uint8:
+            expected = "expected uint8 RGB of shape (height, width, 3)"
+            raise ValueError(f"frame is {frame.dtype} of shape {frame.shape}; {expected}")
+        self._frames.append(self._prepared(frame))
+        self._count += 1
+        # The first prediction comes with the first whole clip, the others at equal distances from it.
+        since_first = self._count - self.sampling.span
+        if since_first < 0 or since_first % self.every:
+            return None
+        return self._smoothed(self._latest_scores())
+
+    def _prepared(self, frame: np.ndarray) -> np.ndarray:
+        height, width = self.sampling.resize
+        if frame.shape[:2] != (height, width):
+            # As video files are resized, so that a stream scores what its recording would.
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            resized = self._reformatter.reformat(
+                picture, width, height, "rgb24", interpolation=Interpolation.FAST_BILINEAR
+            )
+            frame = resized.to_ndarray()
+        # A copy: a crop that is a view would keep its whole frame alive.
+        return np.array(centre_crop(frame, self.sampling.crop))
+
+    def _latest_scores(self) -> np.ndarray:
+        clip = np.stack(list(self._frames)[:: self.sampling.stride])[None]
+        if self._preprocessing:
+            clip = preprocess_input(clip, self.sampling.preprocessing)
+        return np.asarray(self._predict(clip), np.float32)[0]
+
+    def _smoothed(self, scores: np.ndarray) -> np.ndarray:
+        if self._scores is not None:
+            scores = self.smoothing * self._scores + (1 - self.smoothing) * scores
+        self._scores = scores
+        return scores.copy()

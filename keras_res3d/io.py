@@ -1,0 +1,116 @@
+"""Files written whole or not at all, told apart by digest, held by one process at a time; and the usable cores."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import filelock
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use, at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return cores or 1
+
+
+def digest(path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path) -> None:
+    """Makes what was written to a file, or what a folder lists, reach the disk."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # folders cannot be opened on Windows, which syncs them by itself
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_path(path) -> Iterator[pathlib.Path]:
+    """Yields where to write a file so that `path` is the old file or the whole new one, whatever happens.
+
+    The file is written under its own name in a hidden folder beside `path`, synced, and moved when the block ends; an
+    error in the block leaves `path` as it was. The folder of `path` is made if missing.
+
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        aside = folder / path.name
+        yield aside
+        os.chmod(aside, 0o644)
+        sync(aside)
+        os.replace(aside, path)
+        sync(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_atomically(path, data: str | bytes) -> None:
+    """Writes bytes, or text as UTF-8, through `atomic_path`."""
+    with atomic_path(path) as aside:
+        aside.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def sweep(path) -> None:
+    """Removes what killed writes of `path` through `atomic_path` left beside it, while no other process writes it."""
+    path = pathlib.Path(path)
+    for remains in path.parent.glob(f".{path.name}.*"):
+        if remains.is_dir() and not remains.is_symlink():
+            shutil.rmtree(remains, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked(path, waiting: str = "", timeout: float = -1) -> Iterator[bool]:
+    """Holds the lock of `path` among processes; it goes with its owner, however that ends.
+
+    Args:
+        path: what is guarded; the lock is a hidden file beside it.
+        waiting: printed to stderr once if another process holds the lock.
+        timeout: seconds to wait; 0: not at all; below 0: for ever.
+
+    Yields:
+        Whether the lock is held: some file systems have none, and a folder that cannot be written needs none.
+
+    Raises:
+        TimeoutError: another process still holds it.
+    """
+    path = pathlib.Path(path)
+    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        held = _acquire(lock, waiting, timeout)
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, TimeoutError):
+            raise
+        held = False
+    try:
+        yield held
+    finally:
+        lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, waiting: str, timeout: float) -> bool:
+    pathlib.Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if waiting:
+            print(waiting, file=sys.stderr)
+        lock.acquire(timeout=timeout)
+    return True

@@ -1,0 +1,1 @@
+"""Weights files as named float arrays, one module for each format."""

@@ -1,0 +1,188 @@
+"""Batches: stateless order, exact resuming, every clip once, errors that name the file."""
+
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_res3d.data.batches import evaluation_batches, steps_per_epoch, training_batches
+from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.data.lists import DataSet, Example
+from keras_res3d.data.sources.motion import motion_data_set
+from keras_res3d.data.sources.video_file import VideoError
+
+SMALL = Sampling(frames=4, stride=2, resize=(20, 26), crop=(16, 16))
+
+
+class CountedVideo:
+    """Frames whose pixels say which video (red) and which frame (green) they are; brighter to the right (blue)."""
+
+    def __init__(self, number, num_frames):
+        self.number, self.num_frames = number, num_frames
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def clips(self, clips, size):
+        for clip in clips:
+            pixels = np.zeros((len(clip), *size, 3), np.uint8)
+            pixels[..., 0], pixels[..., 2] = self.number, np.arange(size[1])
+            pixels[..., 1] = np.asarray(clip)[:, None, None]
+            yield pixels
+
+
+class CountedSet:
+    """A data set of CountedVideos that notes what is opened."""
+
+    mirror_safe, classes, name = True, ("a", "b", "c"), "counted"
+
+    def __init__(self, lengths):
+        self.lengths, self.opened, self.lock = lengths, [], threading.Lock()
+        self.examples = tuple(Example(f"{i}", i % 3) for i in range(len(lengths)))
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def open(self, i, fps=None):
+        with self.lock:
+            self.opened.append(i)
+        return CountedVideo(i, self.lengths[i])
+
+
+def batches(*args, **options):
+    return [(clips.numpy(), labels.numpy()) for clips, labels in training_batches(*args, **options)]
+
+
+def videos_of(clips):
+    return (clips[:, 0, 0, 0, 2] + 128).astype(int).tolist()
+
+
+def test_steps_per_epoch():
+    assert [steps_per_epoch(n, 4) for n in (1, 4, 7, 8, 9)] == [1, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="expected"):
+        steps_per_epoch(0, 4)
+
+
+def test_an_epoch_takes_every_example_once_in_a_new_order():
+    data = CountedSet([40] * 12)
+    got = batches(data, SMALL, 4, epochs=3)
+    assert len(got) == 9
+    assert all(c.shape == (4, 4, 16, 16, 3) and c.dtype == np.float32 and y.dtype == np.int32 for c, y in got)
+    epochs = [[v for c, _ in got[i:i + 3] for v in videos_of(c)] for i in (0, 3, 6)]
+    assert [sorted(e) for e in epochs] == [list(range(12))] * 3
+    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
+    assert all((np.array(videos_of(c)) % 3 == y).all() for c, y in got)
+
+
+def test_the_rest_of_an_epoch_differs_each_time():
+    data = CountedSet([40] * 7)
+    got = batches(data, SMALL, 4, epochs=12)
+    assert len(got) == 12
+    left_out = [set(range(7)) - set(videos_of(c)) for c, _ in got]
+    assert all(len(v) == 3 for v in left_out) and len({frozenset(v) for v in left_out}) > 3
+    assert [c.shape[0] for c, _ in batches(CountedSet([40] * 2), SMALL, 4, epochs=2)] == [2, 2]
+
+
+@pytest.mark.parametrize("start", [1, 3, 5, 9])
+def test_a_resumed_stream_is_the_rest_of_the_uninterrupted_one(start):
+    data = CountedSet([40, 30, 20, 10, 5, 60, 70, 80, 9, 8])
+    whole = batches(data, SMALL, 3, epochs=3, seed=5, workers=3)
+    data.opened.clear()
+    rest = batches(data, SMALL, 3, epochs=3, seed=5, start_step=start, workers=1)
+    assert len(data.opened) == 3 * (9 - start)
+    assert len(rest) == 9 - start
+    for (a, b), (c, d) in zip(whole[start:], rest, strict=True):
+        assert np.array_equal(a, c) and np.array_equal(b, d)
+
+
+def test_the_seed_decides_and_the_mirror_is_honoured():
+    data = CountedSet([40] * 8)
+    one, same, other = (batches(data, SMALL, 8, epochs=1, seed=s)[0][0] for s in (1, 1, 2))
+    assert np.array_equal(one, same) and not np.array_equal(one, other)
+
+    def mirrored(**options):
+        clips = np.concatenate([c for c, _ in batches(data, SMALL, 8, epochs=4, **options)])
+        return clips[:, 0, 0, 1, 0] < clips[:, 0, 0, 0, 0]
+
+    assert 4 < mirrored().sum() < 28
+    assert not mirrored(mirror=False).any()
+    data.mirror_safe = False
+    assert not mirrored().any()
+    with pytest.raises(ValueError, match="start_step is 5"):
+        training_batches(data, SMALL, 8, epochs=4, start_step=5)
+    with pytest.raises(ValueError, match="seed is -1"):
+        training_batches(data, SMALL, 8, epochs=4, seed=-1)
+
+
+def test_the_stream_knows_its_shapes_and_length():
+    data = training_batches(CountedSet([40] * 8), SMALL, 4, epochs=2, start_step=1)
+    assert data.cardinality().numpy() == 3
+    assert data.element_spec[0] == tf.TensorSpec((4, 4, 16, 16, 3), tf.float32)
+    assert data.element_spec[1] == tf.TensorSpec((4,), tf.int32)
+
+
+def test_evaluation_gives_every_clip_once_in_order():
+    lengths = [40, 7, 9, 1, 30]
+    data = CountedSet(lengths)
+    counts = [5, 1, 3, 1, 5]
+    stream = evaluation_batches(data, SMALL, 4, clips=5, workers=3)
+    for _ in range(2):
+        got = list(stream)
+        assert [len(y) for _, y, _ in got] == [4, 4, 4, 3]
+        assert all(c.shape[1:] == (4, 16, 16, 3) and c.dtype == np.float32 for c, _, _ in got)
+        numbers = np.concatenate([v for _, _, v in got])
+        assert numbers.tolist() == np.repeat(range(5), counts).tolist()
+        assert np.concatenate([y for _, y, _ in got]).tolist() == (numbers % 3).tolist()
+        clips = np.concatenate([c for c, _, _ in got])
+        assert videos_of(clips) == numbers.tolist()
+        starts = (clips[:, 0, 0, 0, 1] + 128).astype(int)
+        assert starts[:5].tolist() == [0, 8, 16, 25, 33] and (clips[:, 0, 0, 0, 0] + 128 == 5).all()
+    exact = list(evaluation_batches(CountedSet([40] * 4), SMALL, 5, clips=5))
+    assert [len(y) for _, y, _ in exact] == [5] * 4
+
+
+def test_evaluation_reads_only_a_few_videos_ahead():
+    data = CountedSet([40] * 50)
+    stream = iter(evaluation_batches(data, SMALL, 5, clips=5, workers=2))
+    next(stream)
+    stream.close()
+    assert len(data.opened) <= 5
+
+
+def test_unreadable_files_are_named(tmp_path, make_video):
+    good = make_video(tmp_path / "good.mp4", np.full((10, 48, 64, 3), 128, np.uint8))
+    (tmp_path / "bad ü.mp4").write_bytes(b"not a video" * 100)
+    data = DataSet((Example(str(good), 0), Example(str(tmp_path / "bad ü.mp4"), 1)), ("a", "b"), "test")
+    with pytest.raises(tf.errors.OpError, match=r"bad ü\.mp4: cannot be opened as a video"):
+        list(training_batches(data, SMALL, 2, epochs=1))
+    with pytest.raises(VideoError, match=r"bad ü\.mp4"):
+        list(evaluation_batches(data, SMALL, 2, clips=1))
+
+
+def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):
+    path = make_video(tmp_path / "a.mp4", np.full((30, 48, 64, 3), (200, 128, 28), np.uint8))
+    data = DataSet((Example(str(path), 0),) * 3, ("a",), "test")
+    clips, labels = batches(data, for_crop(8, 2, 56), 2, epochs=1)[0]
+    assert clips.shape == (2, 8, 56, 56, 3) and labels.tolist() == [0, 0]
+    assert np.abs(clips.mean((0, 1, 2, 3)) - [-100, 0, 72]).max() < 4
+    sampling = Sampling(8, 2, (32, 32), (28, 28))
+    clips, labels = batches(motion_data_set("test"), sampling, 16, epochs=1)[0]
+    assert clips.shape == (16, 8, 28, 28, 3) and len(set(labels.tolist())) > 3
+    resampled = Sampling(4, 1, (32, 32), (28, 28), fps=5.0)
+    (_, _, numbers), = evaluation_batches(data, resampled, 99, clips=10)
+    assert np.bincount(numbers).tolist() == [3, 3, 3]
+
+
+def test_real_videos_in_batches(shared_data):
+    from keras_res3d.data.lists import read_data_set
+
+    data = read_data_set(shared_data / "fight" / "test.csv")
+    part = DataSet(data.examples[:6], data.classes, data.name)
+    clips, _ = batches(part, Sampling(), 6, epochs=1)[0]
+    assert clips.shape == (6, 8, 112, 112, 3) and clips.std() > 20
+    numbers = np.concatenate([v for _, _, v in evaluation_batches(part, Sampling(), 16)])
+    assert (np.bincount(numbers) == 10).all()

@@ -1,0 +1,187 @@
+"""The public data sets' lists: the published counts, and every fault named."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.labels import label_names
+from keras_res3d.data.layouts import LAYOUTS, read_layout
+from keras_res3d.data.lists import DataError, Example
+
+
+def write(folder, **texts):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (folder / name.replace("__", ".")).write_bytes(text.encode())
+    return folder
+
+
+def touch(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x")
+    return str(path)
+
+
+@pytest.mark.parametrize("split, train, test", [(1, 9537, 3783), (2, 9586, 3734), (3, 9624, 3696)])
+def test_ucf101_as_published(shared_data, split, train, test):
+    sets = [read_layout("ucf101", shared_data / "lists" / "ucf101", "videos", split, subset, check_files=False)
+            for subset in ("train", "test")]
+    assert [len(data) for data in sets] == [train, test]
+    assert sets[0].classes == sets[1].classes and sets[0].classes[:2] == ("ApplyEyeMakeup", "ApplyLipstick")
+    assert sets[0].classes == label_names("ucf101")
+    groups = [{example.group for example in data.examples} for data in sets]
+    assert len(groups[0] | groups[1]) == 101 * 25 and not groups[0] & groups[1]
+
+
+@pytest.mark.parametrize("split", [1, 2, 3])
+def test_hmdb51_as_published(shared_data, split):
+    sets = {subset: read_layout("hmdb51", shared_data / "lists" / "hmdb51", "videos", split, subset, check_files=False)
+            for subset in ("train", "test", "unused")}
+    assert [len(data) for data in sets.values()] == [3570, 1530, 1666]
+    assert all(data.classes == label_names("hmdb51") for data in sets.values())
+    assert np.bincount([example.label for example in sets["train"].examples]).tolist() == [70] * 51
+    groups = [{example.group for example in data.examples} for data in sets.values()]
+    assert not groups[0] & groups[1]
+    assert "sit/50_FIRST_DATES" in groups[0] | groups[1] | groups[2]
+
+
+def test_ucf101_paths_labels_and_given_classes(tmp_path):
+    lists = write(tmp_path / "lists", classInd__txt="1 Run\r\n2 Walk\r\n",
+                  trainlist01__txt="Walk/v_Walk_g03_c01.avi 2\r\nRun/v_Run ü_g03_c02.avi 1\r\n")
+    files = [touch(tmp_path / "v" / name) for name in ("Walk/v_Walk_g03_c01.avi", "Run/v_Run ü_g03_c02.avi")]
+    data = read_layout("ucf101", lists, tmp_path / "v")
+    assert data.examples == (Example(files[0], 1, "Walk/g03"), Example(files[1], 0, "Run/g03"))
+    assert [e.label for e in read_layout("ucf101", lists, tmp_path / "v", classes=["Walk", "Run"]).examples] == [0, 1]
+
+
+def test_every_fault_of_ucf101_lists_is_named(tmp_path):
+    lists = write(tmp_path, classInd__txt="1 Run\n3 Walk\n", trainlist01__txt=(
+        "Run/v_Run_g01_c01.avi 1\nRun/v_Run_g01_c01.avi 1\nRun/v_Run_g01_c02.avi 2\nnonsense\n"
+        "Fly/v_Fly_g01_c01.avi 1\n"))
+    with pytest.raises(DataError) as caught:
+        read_layout("ucf101", lists, tmp_path, check_files=False)
+    text = str(caught.value)
+    for expected in ("classInd.txt line 2: malformed", "trainlist01.txt line 2: duplicate of trainlist01.txt line 1",
+                     "line 3: label 2 of a video of 'Run', which classInd.txt calls 1", "line 4: malformed: 'nonsense'",
+                     "line 5: label 'Fly' is not one of"):
+        assert expected in text, expected
+    assert len(caught.value.faults) == 5
+    with pytest.raises(DataError, match="line 1: missing file"):
+        read_layout("ucf101", lists, tmp_path)
+    with pytest.raises(DataError, match="no list"):
+        read_layout("ucf101", lists, tmp_path, split=2)
+
+
+def test_faults_of_hmdb51_lists(tmp_path):
+    lists = write(tmp_path, run_test_split1__txt="a_run_f_cm_np1_ba_bad_0.avi 1 \nb.avi 3\n",
+                  walk_test_split1__txt="\n")
+    with pytest.raises(DataError, match=r"run_test_split1.txt line 2: malformed") as caught:
+        read_layout("hmdb51", lists, tmp_path)
+    assert len(caught.value.faults) == 2  # and the missing file
+    with pytest.raises(DataError, match=r"no list CLASS_test_split2\.txt"):
+        read_layout("hmdb51", lists, tmp_path, split=2)
+
+
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_kinetics(tmp_path, flat):
+    lists = write(tmp_path / "lists",
+                  train__csv=f'{KINETICS}air drumming,-abc_1,10,20,train\n"hug, long",x y,0,10,train\n',
+                  val__csv=f"{KINETICS}air drumming,zzz,5,15,val\n")
+    root = tmp_path / "videos"
+    files = [touch(root / ("" if flat else "air_drumming") / "-abc_1_000010_000020.mp4"),
+             touch(root / ("" if flat else "hug, long") / "x y.mkv"), touch(root / "zzz.mp4")]
+    data = read_layout("kinetics", lists, root)
+    assert data.classes == ("air drumming", "hug, long")
+    assert data.examples == (Example(files[0], 0, "-abc_1"), Example(files[1], 1, "x y"))
+    held_out = read_layout("kinetics", lists, root, subset="validation", classes=data.classes)
+    assert held_out.examples == (Example(files[2], 0, "zzz"),)
+    assert read_layout("kinetics", lists / "train.csv", root) == read_layout("kinetics", lists / "train.csv", root)
+
+
+def test_kinetics_class_order_and_faults(tmp_path, shared_data):
+    shutil.copy(shared_data / "lists" / "kinetics" / "label_map.txt", tmp_path)
+    write(tmp_path, train__csv=f"{KINETICS}abseiling,a,1,x,train\nfly,b,1,2,train\nabseiling,,1,2,train\nshort\n"
+                               "air drumming,c,3,4,train\nair drumming,c,3,4,train\n")
+    with pytest.raises(DataError) as caught:
+        read_layout("kinetics", tmp_path, tmp_path)
+    text = str(caught.value)
+    for expected in ("line 2: malformed: times '1', 'x'", "line 3: label 'fly' is not one of the 400", "line 4: empty",
+                     "line 5: malformed: 1 fields", "line 6: missing file c_000003_000004.mp4", "line 7: duplicate"):
+        assert expected in text, expected
+    write(tmp_path, train__csv=f"{KINETICS}air drumming,c,3,4,train\n")
+    data = read_layout("kinetics", tmp_path, tmp_path, check_files=False)
+    assert data.classes == label_names("kinetics400") and data.examples[0].label == 1
+    with pytest.raises(DataError, match="header is"):
+        read_layout("kinetics", write(tmp_path / "b", train__csv="a,b\n"), tmp_path)
+
+
+def test_sports1m(tmp_path, shared_data):
+    lists = write(tmp_path / "lists", train_partition__txt=(
+        "https://www.youtube.com/watch?v=a-_bcdefghi 3\nhttp://youtu.be/bbbbbbbbbbb 486,2\n"))
+    shutil.copy(shared_data / "lists" / "sports1m" / "labels.txt", lists)
+    files = [touch(tmp_path / "v" / "a-_bcdefghi.mp4"), touch(tmp_path / "v" / "deep" / "bbbbbbbbbbb.webm")]
+    with pytest.warns(UserWarning, match="1 videos have several labels; the first counts"):
+        data = read_layout("sports1m", lists, tmp_path / "v")
+    assert data.examples == (Example(files[0], 3), Example(files[1], 486)) and data.classes == label_names("sports1m")
+    write(lists, test_partition__txt="https://www.youtube.com/watch?v=ccc 487\nhttps://www.youtube.com/watch?v=ddd\n"
+                                     "https://www.youtube.com/watch?v=eee 1\n")
+    with pytest.raises(DataError) as caught:
+        read_layout("sports1m", lists, tmp_path, subset="test")
+    assert [fault.split(":")[1].split(";")[0].strip() for fault in caught.value.faults] == [
+        "label 487", "malformed", "missing file eee.mp4, in " + str(tmp_path) + " or its folders"]
+
+
+@pytest.fixture
+def frame_folders(tmp_path):
+    from PIL import Image
+
+    for name in ("run a", "walk"):
+        folder = tmp_path / "frames" / name
+        folder.mkdir(parents=True)
+        for number in range(1, 41):
+            Image.new("RGB", (40, 32), (number * 6,) * 3).save(folder / f"{number:06d}.jpg", quality=95)
+    return tmp_path / "frames"
+
+
+def test_caffe_frame_lists(tmp_path, frame_folders):
+    lists = write(tmp_path / "lists", train_01__lst="run a 1 0\nrun a 17 0\nwalk/ 33 1\n")
+    data = read_layout("caffe", lists, frame_folders, classes=["run", "walk"])
+    assert [(e.label, e.first_frame, e.frames) for e in data.examples] == [(0, 1, 16), (0, 17, 16), (1, 33, 16)]
+    assert read_layout("caffe", lists / "train_01.lst", frame_folders).classes == ("0", "1")
+    with data.open(2) as video:
+        assert video.num_frames == 8
+    sampling = Sampling(crop=(112, 112))
+    clips = np.concatenate([c for c, _, _ in evaluation_batches(data, sampling, 3, clips=1, preprocess=False)])
+    # The released net's clip: from the line's first frame, every second one.
+    assert np.abs(clips[1].mean((1, 2, 3)) - 6 * np.arange(17, 33, 2)).max() < 2
+
+
+def test_faults_of_frame_lists(tmp_path, frame_folders):
+    lists = write(tmp_path / "lists", test__txt="run a 0 0\nwalk 41 0\nnone 1 0\nwalk 1 2\nwalk 1 x\n"
+                                                     "walk 1 0\nwalk 1 0\n")
+    with pytest.raises(DataError) as caught:
+        read_layout("caffe", lists, frame_folders, subset="test", classes=["run", "walk"])
+    starts = sorted(fault.split(":")[0] + ":" + fault.split(":")[1][:12] for fault in caught.value.faults)
+    assert starts == ["test.txt line 1: malformed", "test.txt line 2: first frame", "test.txt line 3: missing fra",
+                      "test.txt line 4: label 2; ex", "test.txt line 5: malformed", "test.txt line 7: duplicate o"]
+
+
+def test_wrong_calls(tmp_path):
+    with pytest.raises(ValueError, match=r"expected one of .*'ucf101'"):
+        read_layout("ucf", tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="subset is 'valid'"):
+        read_layout("ucf101", tmp_path, tmp_path, subset="valid")
+    with pytest.raises(ValueError, match="split is 0"):
+        read_layout("ucf101", tmp_path, tmp_path, split=0)
+    for layout, row in LAYOUTS.items():
+        assert row.held_out in row.subsets
+        with pytest.raises(DataError):
+            read_layout(layout, tmp_path / "nowhere", tmp_path)
+        with pytest.raises(DataError):
+            read_layout(layout, tmp_path, tmp_path)

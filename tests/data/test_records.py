@@ -1,0 +1,306 @@
+"""Packed shards: the same clips as from the files, resumable writing, and damage that is named before it is used."""
+
+import io
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_res3d.data import pack as packing
+from keras_res3d.data.batches import evaluation_batches, naming_the_video, training_batches
+from keras_res3d.data.clips import Sampling, even_clips
+from keras_res3d.data.lists import DataError, read_data_set
+from keras_res3d.data.pack import pack
+from keras_res3d.data.sources import packed as records
+from keras_res3d.data.sources import shards
+from keras_res3d.data.sources.packed import PackedVideoError
+
+VIDEOS, FRAMES = 6, 20
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, make_video):
+    """Six videos of two classes and two groups, as a list; names with spaces and Unicode."""
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    lines = ["path,label,group"]
+    for number in range(VIDEOS):
+        shades = np.linspace(30 * number, 30 * number + 60, FRAMES).astype(int)
+        texture = np.kron(rng.integers(0, 30, (12, 16, 3)), np.ones((8, 8, 1), int))
+        frames = (texture + shades[:, None, None, None]).astype(np.uint8)
+        name = f"clip ü {number}.mp4"
+        make_video(folder / name, frames)
+        lines.append(f"{name},{'walk' if number % 2 else 'run'},g{number % 2}")
+    (folder / "list.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return read_data_set(folder / "list.csv")
+
+
+@pytest.fixture(scope="module")
+def packed(files, tmp_path_factory):
+    """A folder with these videos in three shards."""
+    folder = tmp_path_factory.mktemp("packed") / "shards"
+    pack(files, folder, shard_bytes=120_000, workers=2)
+    return folder
+
+
+@pytest.fixture
+def copy(packed, tmp_path):
+    for path in packed.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def first_clip(data, i=0, **options):
+    with data.open(i, **options) as video:
+        return next(video.clips([np.arange(0, 16, 2)], size=(128, 171)))
+
+
+def test_shards_hold_what_the_files_hold(files, packed):
+    data = read_data_set(packed)
+    manifest = json.loads((packed / "manifest.json").read_text())
+    assert len(manifest["shards"]) > 1 and manifest["records"] == VIDEOS == len(data)
+    assert manifest["frames"] == VIDEOS * FRAMES and manifest["left_out"] == []
+    assert data.classes == files.classes and data.mirror_safe
+    assert [(e.label, e.group) for e in data.examples] == [(e.label, e.group) for e in files.examples]
+    assert [e.path for e in data.examples] == [os.path.basename(e.path) for e in files.examples]
+    for i in range(VIDEOS):
+        with data.open(i) as ours, files.open(i) as theirs:
+            assert ours.num_frames == theirs.num_frames and ours.frame_rate == pytest.approx(theirs.frame_rate)
+            assert np.array_equal(ours.seconds, theirs.seconds)
+            places = even_clips(FRAMES, 4, 3, 3)
+            for mine, file in zip(ours.clips(places, (128, 171)), theirs.clips(places, (128, 171)), strict=True):
+                assert mine.dtype == np.uint8 and np.abs(mine.astype(int) - file).mean() < 3
+    assert data.verify() == [] and not list(packed.glob(".*"))
+
+
+def test_frames_are_those_that_libjpeg_decodes(packed):
+    data = read_data_set(packed)
+    with data.open(2) as video:
+        (_, found), = video.frames([7])
+        raw = os.pread(video._file, int(video._sizes[7]), int(video._offsets[7]))
+    assert np.abs(found.astype(int) - np.asarray(Image.open(io.BytesIO(raw)))).mean() < 2
+
+
+def test_sizes_rates_and_bad_indices(packed):
+    data = read_data_set(packed)
+    assert first_clip(data, fps=50).shape == (8, 128, 171, 3)
+    with data.open(1, fps=5) as video:
+        assert video.num_frames == 4 and video.frame_rate == 5
+        assert next(video.clips([[0, 3]], size=(64, 86))).shape == (2, 64, 86, 3)
+        with pytest.raises(ValueError, match=r"frames 0\.\.4 were asked for; expected 0\.\.3"):
+            video.clips([[0, 4]])
+
+
+def test_tensorflow_reads_the_records(packed, files):
+    import tensorflow as tf
+
+    features = {"frames": tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True),
+                "label": tf.io.FixedLenFeature([], tf.int64), "name": tf.io.FixedLenFeature([], tf.string)}
+    rows = [tf.io.parse_single_example(record, features)
+            for record in tf.data.TFRecordDataset(sorted(map(str, packed.glob("*.tfrecord"))))]
+    assert [int(row["label"]) for row in rows] == [e.label for e in files.examples]
+    assert rows[0]["name"].numpy().decode() == "clip ü 0.mp4"
+    assert tf.io.decode_jpeg(rows[3]["frames"][5]).shape == (128, 171, 3) and len(rows[3]["frames"]) == FRAMES
+
+
+def test_classes_of_another_split(packed):
+    data = read_data_set(packed, classes=["jump", "walk", "run"])
+    assert [e.label for e in data.examples] == [2, 1] * 3
+    with pytest.raises(DataError, match="label 'run' is not one of"):
+        read_data_set(packed, classes=["walk"])
+
+
+def test_batches_from_shards_and_files_agree(files, packed):
+    data, sampling = read_data_set(packed), Sampling(frames=4)
+    for clips, theirs in zip(training_batches(data, sampling, 3, 2, seed=3),
+                             training_batches(files, sampling, 3, 2, seed=3), strict=True):
+        assert np.array_equal(clips[1], theirs[1]) and np.abs(clips[0] - theirs[0]).mean() < 3
+    for ours, theirs in zip(evaluation_batches(data, sampling, 4, 3), evaluation_batches(files, sampling, 4, 3),
+                            strict=True):
+        assert np.array_equal(ours[2], theirs[2]) and np.abs(ours[0] - theirs[0]).mean() < 3
+
+
+def flip(path, place):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", ["flipped bit", "huge length", "flipped index"])
+def test_damage_is_named_before_a_frame_is_used(copy, damage):
+    shard = copy / ("shard-00001.index.npz" if damage == "flipped index" else "shard-00001.tfrecord")
+    if damage == "huge length":  # the length of the first record, which would take TensorFlow's reader down
+        data = bytearray(shard.read_bytes())
+        data[:8] = (2**40).to_bytes(8, "little")
+        shard.write_bytes(data)
+    else:
+        flip(shard, shard.stat().st_size // 2)
+    data = read_data_set(copy)
+    assert first_clip(data, 0).shape == (8, 128, 171, 3)  # of another shard
+    number = json.loads((copy / "manifest.json").read_text())["shards"][0]["records"]
+    with pytest.raises(PackedVideoError, match=rf"{shard.name} is not what the manifest says"):
+        data.open(number)
+    assert len(data.verify()) == 1
+    with pytest.raises(ValueError, match=shard.name), naming_the_video():
+        list(training_batches(data, Sampling(frames=4), 2, 1))
+    with pytest.raises(PackedVideoError, match=shard.name):
+        list(evaluation_batches(data, Sampling(frames=4), 2))
+
+
+def test_truncated_and_missing_shards_are_named_at_once(copy):
+    path = copy / "shard-00001.tfrecord"
+    path.write_bytes(path.read_bytes()[:-5])
+    (copy / "shard-00000.index.npz").unlink()
+    with pytest.raises(DataError) as caught:
+        read_data_set(copy)
+    assert len(caught.value.faults) == 2
+    assert "shard-00000.index.npz is missing" in str(caught.value) and "shard-00001.tfrecord has" in str(caught.value)
+
+
+def test_an_undecodable_frame_is_named_although_digests_agree(copy):
+    data = read_data_set(copy)
+    with data.open(0) as video:
+        offset, size = int(video._offsets[4]), int(video._sizes[4])
+    path, manifest = copy / "shard-00000.tfrecord", json.loads((copy / "manifest.json").read_text())
+    content = bytearray(path.read_bytes())
+    content[offset:offset + size] = bytes(size)
+    path.write_bytes(content)
+    manifest["shards"][0]["sha256"] = shards.digest(path)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PackedVideoError, match=r"shard-00000\.tfrecord: clip ü 0\.mp4: frame 4 cannot be decoded"):
+        first_clip(read_data_set(copy))
+
+
+@pytest.mark.parametrize("text, what", [
+    ("{", "is no manifest"), ("[]", "is no manifest"), ('{"format": "other"}', "has format 'other'"),
+    ('{"format": "keras_res3d shards 1", "classes": 3}', "is no manifest"),
+])
+def test_manifests_that_are_none(tmp_path, text, what):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(DataError, match=what):
+        read_data_set(tmp_path)
+
+
+def test_a_folder_of_classes_may_hold_a_manifest_of_its_own(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
+    (tmp_path / "walk").mkdir()
+    (tmp_path / "walk" / "a.mp4").write_bytes(b"x")
+    assert read_data_set(tmp_path).classes == ("walk",)
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"][0]["file"] = "../shard-00000.tfrecord"
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"a shard is called '\.\./shard"):
+        read_data_set(copy)
+
+
+def test_each_shard_is_read_for_its_digest_once(packed, monkeypatch):
+    monkeypatch.setattr(shards.Shard, "_verified", {})
+    read = []
+    real = shards.digest
+    monkeypatch.setattr(shards, "digest", lambda path: read.append(path.name) or real(path))
+    data = read_data_set(packed)
+    for _ in range(2):
+        for i in range(VIDEOS):
+            first_clip(data, i)
+    assert len(read) == len(set(read)) == 2 * len(data._shards)
+
+
+def test_only_the_frames_of_a_clip_are_read(packed, monkeypatch):
+    data, sizes = read_data_set(packed), []
+    real = os.pread
+    with data.open(0) as video:
+        monkeypatch.setattr(records.os, "pread", lambda *args: sizes.append(args[1]) or real(*args))
+        list(video.clips([[3, 5], [5, 7]]))
+    assert sizes == [int(video._sizes[i]) for i in (3, 5, 7)]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(files, packed, tmp_path, monkeypatch):
+    done = []
+
+    def interrupt(number, total):
+        done.append(number)
+        if number == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(files, tmp_path, shard_bytes=120_000, workers=1, progress=interrupt)
+    assert not (tmp_path / "manifest.json").exists() and list(tmp_path.glob("shard-*.tfrecord"))
+    started = []
+    pack(files, tmp_path, shard_bytes=120_000, workers=1, progress=lambda number, total: started.append(number))
+    assert 0 < started[0] <= 4 and contents(tmp_path) == contents(packed)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(files, packed, tmp_path):
+    code = (f"from keras_res3d.data.lists import read_data_set\nfrom keras_res3d.data.pack import pack\n"
+            f"pack(read_data_set({files.name!r}), {str(tmp_path)!r}, shard_bytes=120_000, workers=1)")
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "shard-00000.tfrecord").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    assert not (tmp_path / "manifest.json").exists()
+    with pytest.raises(DataError):
+        read_data_set(tmp_path)
+    pack(files, tmp_path, shard_bytes=120_000, workers=1)
+    assert contents(tmp_path) == contents(packed)
+
+
+def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
+    flip(copy / "shard-00001.tfrecord", 1000)
+    pack(files, copy, shard_bytes=120_000, workers=1)
+    assert contents(copy) == contents(packed)
+    monkeypatch.setattr(packing, "_ShardWriter", None)  # all is there: nothing is written
+    pack(files, copy, shard_bytes=120_000, workers=1)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path):
+    (tmp_path / ".shard-00000.tfrecord.part").symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"shard-00000\.tfrecord\.part cannot be written .* goes on"):
+        pack(files, tmp_path, workers=1)
+    assert not (tmp_path / "manifest.json").exists()
+    assert pack(files, tmp_path, workers=1)["records"] == VIDEOS
+
+
+def test_shards_of_another_kind_are_left_alone(files, copy):
+    with pytest.raises(ValueError, match="quality is 90 there, 80 now"):
+        pack(files, copy, shard_bytes=120_000, quality=80)
+    with pytest.raises(ValueError, match="quality, shard_bytes, resize are 0"):
+        pack(files, copy, quality=0)
+    with pytest.raises(DataError, match="nothing to pack"):
+        pack(read_data_set("motion"), copy)
+
+
+def test_videos_that_cannot_be_decoded_are_left_out_and_named(files, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("text")
+    data = type(files)((files.examples[0], files.examples[1]._replace(path=str(bad)), files.examples[2]),
+                       files.classes, "three")
+    manifest = pack(data, tmp_path / "shards", workers=2)
+    assert manifest["records"] == 2 and "cannot be opened" in manifest["left_out"][0]["fault"]
+    assert [e.label for e in read_data_set(tmp_path / "shards").examples] == [0, 0]
+    with pytest.raises(DataError, match=r"bad\.mp4"):
+        pack(type(files)((data.examples[1],), files.classes, "one"), tmp_path / "none", workers=1)
+
+
+def test_damaged_videos_are_packed_with_their_faults(tmp_path, make_video):
+    rng = np.random.default_rng(1)
+    whole = make_video(tmp_path / "a.avi", rng.integers(0, 255, (60, 48, 64, 3), np.uint8)).read_bytes()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "cut.avi").write_bytes(whole[:len(whole) // 2])
+    manifest = pack(read_data_set(tmp_path), tmp_path / "shards", workers=1)
+    video, = manifest["shards"][0]["videos"]
+    assert video["faults"] >= 1 and "cut short" in video["fault"] and video["frames"] < 60

@@ -1,0 +1,95 @@
+"""One net opened from a folder, a file and its exports gives one answer."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import keras_res3d
+from keras_res3d.cards import ModelCard, save_model
+from keras_res3d.data.clips import Sampling
+from keras_res3d.inference import classifier
+from keras_res3d.inference.classifier import load_classifier, predict_video, with_sampling
+from keras_res3d.nets.zoo import ZOO
+
+NARROW = replace(ZOO["sr18"], width=4, classes=3)
+SAMPLING = Sampling(frames=4, stride=2, resize=(36, 48), crop=(32, 32))
+CARD = ModelCard("sr18", ("a", "b", "c"), SAMPLING)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """model.keras and model.json of a net whose classes differ."""
+    keras.utils.set_random_seed(0)
+    model = keras_res3d.build_model(NARROW, input_shape=(4, 32, 32, 3))
+    head = model.get_layer("fc8")
+    head.kernel.assign(np.random.default_rng(0).normal(size=head.kernel.shape))
+    folder = tmp_path_factory.mktemp("model")
+    save_model(model, folder / "model.keras", CARD)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory, make_video):
+    frames = np.random.default_rng(0).integers(0, 255, (40, 36, 48, 3), np.uint8)
+    return make_video(tmp_path_factory.mktemp("video") / "noise.mp4", frames)
+
+
+def test_folder_file_and_exports_agree(folder, video, tmp_path):
+    model = keras.models.load_model(folder / "model.keras")
+    clips = np.random.default_rng(1).integers(0, 255, (8, 4, 32, 32, 3), np.uint8)
+    paths = [folder, folder / "model.keras"]
+    for format, name, preprocessing in (("saved_model", "saved", True), ("litert", "float.tflite", False)):
+        paths.append(tmp_path / name)
+        keras_res3d.export_model(model, paths[-1], format, card=CARD, check_clips=clips, preprocessing=preprocessing)
+    predictions = [predict_video(load_classifier(path), video, clips=3) for path in paths]
+    assert predictions[0].probabilities.shape == (3, 3)
+    for other in predictions[1:]:
+        assert np.allclose(other.probabilities, predictions[0].probabilities, atol=1e-4)
+
+
+def test_prediction_times_and_timeline(folder, video):
+    opened = load_classifier(folder)
+    prediction = predict_video(opened, video, clips=2)
+    # 40 frames at 25 a second; a clip spans 7 frames: the first is centred on frame 3, the last on frame 36.
+    assert np.allclose(prediction.seconds, [3 / 25, 36 / 25], atol=1e-3)
+    assert np.allclose(prediction.mean.sum(), 1, atol=1e-5)
+    assert len(predict_video(opened, video, step=4).seconds) == 9
+    assert len(predict_video(with_sampling(opened, stride=8), video, step=4).seconds) == 4
+
+
+def test_batches_do_not_change_scores(folder, video):
+    opened = load_classifier(folder)
+    clips = [np.random.default_rng(i).integers(0, 255, (4, 36, 48, 3), np.uint8) for i in range(5)]
+    assert np.allclose(opened.scores_of(iter(clips), 2), opened.scores_of(iter(clips), 16), atol=1e-6)
+
+
+def test_a_model_without_a_card_says_what_is_assumed(tmp_path):
+    keras_res3d.build_model(replace(NARROW, classes=51), input_shape=(4, 32, 32, 3)).save(tmp_path / "bare.keras")
+    with pytest.warns(UserWarning, match="assumed hmdb51 labels"):
+        opened = load_classifier(tmp_path / "bare.keras")
+    assert len(opened.card.labels) == 51 and opened.card.sampling.crop == (32, 32)
+
+
+def test_published_weights_by_name(monkeypatch):
+    def narrow(net, weights, input_shape):
+        assert (net, weights, input_shape) == ("res3d18", "sports1m", (8, 112, 112, 3))
+        return keras_res3d.build_model(replace(ZOO["res3d18"], width=2, classes=487), input_shape=input_shape)
+
+    monkeypatch.setattr(classifier, "build_model", narrow)
+    card = load_classifier("res3d18/sports1m").card
+    assert len(card.labels) == 487 and card.sampling == Sampling() and card.licence == "CC BY-NC 3.0"
+
+
+def test_refusals(folder, tmp_path):
+    with pytest.raises(FileNotFoundError, match="keras-res3d weights"):
+        load_classifier(tmp_path / "nowhere")
+    keras_res3d.build_model(NARROW, input_shape=(4, 32, 32, 3)).save(tmp_path / "other.keras")
+    (tmp_path / "other.json").write_text((folder / "model.json").read_text().replace('"c"', '"c", "d"'))
+    with pytest.raises(ValueError, match="3 outputs, its card names 4"):
+        load_classifier(tmp_path / "other.keras")
+    (tmp_path / "other.json").write_text(json.dumps({"labels": 3}))
+    with pytest.raises(ValueError, match=r"other\.json: not a model card"):
+        load_classifier(tmp_path / "other.keras")

@@ -1,0 +1,90 @@
+"""Streams of frames: which clip is scored when, smoothing, bounded memory."""
+
+import numpy as np
+import pytest
+
+from keras_res3d.data.clips import Sampling
+from keras_res3d.export.formats import load_runner
+from keras_res3d.inference.streaming import StreamingPredictor
+
+SAMPLING = Sampling(3, 2, (10, 12), (8, 8))
+
+
+class Recorder:
+    """Scores a clip by the grey levels of its frames."""
+
+    dtype = np.uint8
+
+    def __init__(self):
+        self.clips = []
+
+    def __call__(self, clips):
+        self.clips.append(clips)
+        return clips[:, :, 0, 0, 0].astype(np.float32)
+
+
+def grey(level, size=(10, 12)):
+    """At the size of SAMPLING's resize by default, where no resizing rounds."""
+    return np.full((*size, 3), level, np.uint8)
+
+
+def test_which_clip_is_scored_when():
+    predict = Recorder()
+    stream = StreamingPredictor(predict, SAMPLING, every=3, smoothing=0)
+    found = {number: scores for number in range(14) if (scores := stream.push(grey(number))) is not None}
+    assert {number: scores.tolist() for number, scores in found.items()} == {
+        4: [0, 2, 4], 7: [3, 5, 7], 10: [6, 8, 10], 13: [9, 11, 13]
+    }  # fmt: skip
+    assert all(clips.shape == (1, 3, 8, 8, 3) and clips.dtype == np.uint8 for clips in predict.clips)
+
+
+def test_smoothing_is_a_running_mean():
+    stream = StreamingPredictor(Recorder(), SAMPLING, every=1, smoothing=0.75)
+    levels = [0] * 5 + [100] * 5
+    last = [stream.push(grey(level)) for level in levels][-1]
+    means = np.zeros(3)
+    for clip in ([0, 0, 100], [0, 0, 100], [0, 100, 100], [0, 100, 100], [100, 100, 100]):
+        means = 0.75 * means + 0.25 * np.array(clip)
+    np.testing.assert_allclose(last, means, rtol=1e-6)
+    stream.reset()
+    assert stream.push(grey(0)) is None
+
+
+def test_memory_is_bounded():
+    stream = StreamingPredictor(Recorder(), SAMPLING, every=50)
+    for number in range(200):
+        stream.push(grey(number, size=(200, 300)))
+    assert len(stream._frames) == SAMPLING.span == 5
+    assert all(frame.base is None and frame.nbytes == 8 * 8 * 3 for frame in stream._frames)
+
+
+def test_floats_are_preprocessed_unless_the_net_does_it():
+    seen = []
+    stream = StreamingPredictor(lambda clip: seen.append(clip) or np.zeros((1, 2)), Sampling(1, 1, (8, 8), (8, 8)), 1)
+    stream.push(np.tile(np.uint8([1, 2, 3]), (8, 8, 1)))
+    assert seen[0].dtype == np.float32 and seen[0][0, 0, 0, 0].tolist() == [-125, -126, -127]
+
+
+def test_with_an_export_and_its_card(exported):
+    stream = StreamingPredictor(load_runner(exported("litert")[0]), every=2)
+    rng = np.random.default_rng(0)
+    found = [stream.push(rng.integers(0, 256, (60, 80, 3), np.uint8)) for _ in range(11)]
+    scored = [scores for scores in found if scores is not None]
+    assert len(scored) == 3 and all(scores.shape == (3,) for scores in scored)
+    np.testing.assert_allclose([scores.sum() for scores in scored], 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"every": 0}, "every is 0"), ({"smoothing": 1}, "smoothing is 1"), ({"sampling": None}, "no card")],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        StreamingPredictor(**{"predict": lambda clip: clip, "sampling": SAMPLING, **options})
+
+
+def test_wrong_frames():
+    stream = StreamingPredictor(Recorder(), SAMPLING)
+    for frame in (grey(0)[None], grey(0)[..., :1], grey(0).astype(np.float32), grey(0)[:0]):
+        with pytest.raises(ValueError, match=r"expected uint8 RGB of shape \(height, width, 3\)"):
+            stream.push(frame)
