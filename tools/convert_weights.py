@@ -14,7 +14,7 @@ from absl import app, flags
 
 from keras_res3d import __version__, get_architecture, preprocess_input
 from keras_res3d.io import write_atomically
-from keras_res3d.weights.formats.read import read_tensors
+from keras_res3d.weights.formats.registry import read_tensors
 
 _SOURCE = flags.DEFINE_string("source", None, "Original: .caffemodel, .pth, .pt or .safetensors.", required=True)
 _NET = flags.DEFINE_string("net", None, "Net of the zoo that it is for, e.g. res3d18.", required=True)

@@ -11,10 +11,7 @@ from dataclasses import dataclass, field, replace
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import layer_counts
 from keras_res3d.nets.zoo import get_architecture
-
-# How the name of a weights file ends, of those that can be loaded.
-SUFFIXES = (".weights.h5", ".keras", ".caffemodel", ".pth", ".pt", ".safetensors")
-_SUFFIX_OF = {"caffemodel": ".caffemodel", "pth": ".pth", "safetensors": ".safetensors", "keras": ".keras"}
+from keras_res3d.weights.formats.registry import BY_NAME, SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class WeightsEntry:
         net: the row of the zoo it fits.
         tag: what `weights=` calls it.
         url: of the original file.
-        format: of the original file, a key of "caffemodel", "pth", "safetensors", "keras".
+        format: of the original file, a key of `formats.registry.BY_NAME`.
         sha256: published digest of the original, or None; then the first download's digest is kept and enforced.
         classes, labels: outputs and the name of their label set (`label_names`).
         frames: clip length in training.
@@ -62,8 +59,8 @@ class WeightsEntry:
     remark: str = ""
 
     def __post_init__(self):
-        if self.format not in _SUFFIX_OF:
-            raise ValueError(f"{self.name}: format is {self.format!r}; expected one of {sorted(_SUFFIX_OF)}")
+        if self.format not in BY_NAME:
+            raise ValueError(f"{self.name}: format is {self.format!r}; expected one of {sorted(BY_NAME)}")
 
     @property
     def name(self) -> str:
@@ -74,7 +71,7 @@ class WeightsEntry:
     def filename(self) -> str:
         """Of the original in the cache and in a mirror: the published name, with the format's suffix."""
         name = pathlib.PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(self.url).path)).name
-        suffix = _SUFFIX_OF[self.format]
+        suffix = BY_NAME[self.format].suffixes[0]
         return name if name.endswith(suffix) else name + suffix
 
     @property

@@ -7,7 +7,7 @@ import warnings
 from keras_res3d.nets.architecture import check_input_shape, walk
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.weights.convert import Converted, convert, newly_live_taps
-from keras_res3d.weights.formats.read import read_tensors
+from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
 from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, taps_of, whole_tensors
 

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import pathlib
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-
-# How the tensors are named and laid out, by the format of the file.
-FAMILIES = {
-    "caffemodel": "caffe",
-    "caffemodel-v1": "caffe",
-    "c3d-v1.0": "caffe",
-    "pth": "torch",
-    "safetensors": "torch",
-    "keras": "keras",
-}
 
 
 class WeightsError(ValueError):
@@ -28,18 +20,46 @@ class Source:
 
     Attributes:
         path: the file.
-        format: a key of `FAMILIES`.
-        tensors: by name. Caffe: `LAYER/0`, `LAYER/1`, ... for the blobs of a layer; Keras: the same for the variables
-            of a layer; PyTorch: the names of the state dict. float32, but for counters.
+        family: how the tensors are named and laid out: "caffe" (`LAYER/0`, `LAYER/1`, ... for the blobs of a layer),
+            "keras" (the same for the variables of a layer) or "torch" (the names of torchvision's state dicts).
+        tensors: by name. float32, but for counters.
         frames: clip length of the net that was saved, where the file says so (`.keras`).
     """
 
     path: pathlib.Path
-    format: str
+    family: str
     tensors: dict[str, np.ndarray]
     frames: int | None = None
 
-    @property
-    def family(self) -> str:
-        """ "caffe", "torch" or "keras": how tensors are named and laid out."""
-        return FAMILIES[self.format]
+
+@dataclass(frozen=True)
+class Format:
+    """A format of weights files: one value, in one file of `weights.formats`.
+
+    Attributes:
+        name: what messages and the catalog call it.
+        suffixes: how names of such files end, the usual one first. Files are told apart by their content; suffixes
+            say that a text is a path, and how a download is named.
+        family: of its tensors, see `Source`.
+        holds: whether a file is of this format, from its path and its first 512 bytes.
+        read: the tensors of such a file by name. Raises WeightsError where it is damaged or hostile.
+        frames: clip length of the net that was saved in a file; None where it does not say.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    family: str
+    holds: Callable[[pathlib.Path, bytes], bool]
+    read: Callable[[pathlib.Path], dict[str, np.ndarray]]
+    frames: Callable[[pathlib.Path], int | None] = lambda path: None
+
+
+def zip_names(path: pathlib.Path, head: bytes) -> list[str]:
+    """The entries of a file that starts as a zip and is a whole one; else none."""
+    try:
+        if head.startswith(b"PK\x03\x04"):
+            with zipfile.ZipFile(path) as archive:
+                return archive.namelist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        pass
+    return []

@@ -11,6 +11,7 @@ from keras_res3d.data.transform import PREPROCESSING
 from keras_res3d.nets.zoo import ZOO, get_architecture
 from keras_res3d.weights import catalog
 from keras_res3d.weights.contamination import ContaminatedError, check_evaluation
+from keras_res3d.weights.formats.registry import SUFFIXES
 
 ROWS = catalog.entries()
 
@@ -77,7 +78,7 @@ def test_resolve_tells_names_from_paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert catalog.resolve("res3d18", None) is None
     assert catalog.resolve("res3d18", pathlib.Path("sports1m")) is None
-    for suffix in catalog.SUFFIXES:
+    for suffix in SUFFIXES:
         assert catalog.resolve("res3d18", f"folder/mine{suffix}") is None
     assert catalog.resolve("res3d18", "sports1m").name == "res3d18/sports1m"
     assert catalog.resolve("Res3D18", "sports1m").name == "res3d18/sports1m"

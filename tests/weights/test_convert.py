@@ -18,13 +18,13 @@ def caffe_source(architecture, change=None, **options):
     if change:
         change(layers)
     tensors = {f"{name}/{i}": blob for name, blobs in layers.items() for i, blob in enumerate(blobs)}
-    return Source(pathlib.Path("net.caffemodel"), "caffemodel", tensors)
+    return Source(pathlib.Path("net.caffemodel"), "caffe", tensors)
 
 
 def torch_source(architecture=nets.R3D, **changes):
     tensors = {**nets.torch_tensors(architecture), **changes}
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}
-    return Source(pathlib.Path("net.pth"), "pth", tensors)
+    return Source(pathlib.Path("net.pth"), "torch", tensors)
 
 
 @pytest.mark.parametrize("architecture", [nets.RES3D, nets.FACTORIZED, nets.C3D], ids=lambda a: a.name)

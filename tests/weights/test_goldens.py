@@ -9,7 +9,7 @@ import pytest
 
 from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.weights.formats.read import read_tensors
+from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.names import wanted_tensors
 from keras_res3d.weights.parity import parity_report, parity_table

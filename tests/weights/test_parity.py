@@ -7,7 +7,7 @@ import pytest
 
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.weights.formats.read import read_tensors
+from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.parity import parity_report, parity_table
 from keras_res3d.weights.reference import conv3d, max_pool

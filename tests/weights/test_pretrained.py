@@ -250,7 +250,7 @@ def test_paths(rows, server, tmp_path, files, original):
         assert_equal_weights(build_model("tiny", weights=path), original)
     with pytest.raises(FileNotFoundError, match=r"none\.caffemodel"):
         build_model("tiny", weights=tmp_path / "none.caffemodel")
-    (tmp_path / "own.onnx").write_bytes(b"x")
+    (tmp_path / "own.onnx").write_bytes(b"\x08\x07")
     with pytest.raises(WeightsError, match="no known format"):
         build_model("tiny", weights=tmp_path / "own.onnx")
     assert server.requests == []

@@ -172,7 +172,11 @@ def write_pth(path, tensors):
 def write_stream(path, tensors, keys=None, counts=None, system=None):
     """The format before PyTorch 1.6. keys, counts: what the file says of its storages, where it lies."""
     state = state_dict(tensors)
-    storages = {value.key: value.storage for value in state.values()}
+    return stream_of(path, state, {value.key: value.storage for value in state.values()}, keys, counts, system)
+
+
+def stream_of(path, state, storages, keys=None, counts=None, system=None):
+    """That format around anything. storages: {key: array}."""
     system = system or {"protocol_version": 1001, "little_endian": True, "type_sizes": {"long": 4}}
     parts = [LEGACY_MAGIC, 1001, system, state, list(storages) if keys is None else keys]
     data = b"".join(pickled(part) for part in parts)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_res3d.weights.formats.caffe import read_blobs, read_caffemodel
-from keras_res3d.weights.formats.wire import MAX_FIELDS
+from keras_res3d.weights.formats.caffe import MAX_FIELDS, read_blobs
+from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
 from tests.weights.writers import caffemodel_bytes, write_caffemodel
 
@@ -75,7 +75,7 @@ def test_every_variant_reads_back(tmp_path, variant, arrays, kind, packed, doubl
 
 
 def test_tensors_are_named_layer_and_number(tmp_path):
-    source = read_caffemodel(write_caffemodel(tmp_path / "a.caffemodel", ARRAYS))
+    source = read_tensors(write_caffemodel(tmp_path / "a.caffemodel", ARRAYS))
     assert list(source.tensors) == ["conv1/0", "conv1/1", "fc/0"]
     assert source.family == "caffe"
 

@@ -5,22 +5,73 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from keras_res3d.weights.formats.read import read_tensors
+from keras_res3d.weights.formats.registry import FORMATS, format_of, read_tensors
 from keras_res3d.weights.source import WeightsError
 from tests.weights import nets
-from tests.weights.writers import write_caffemodel, write_pth
+from tests.weights.writers import write_caffemodel, write_pth, write_stream
 
 ONE = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3)}
 
 
-def test_the_suffix_chooses_the_reader(tmp_path):
-    save_file(ONE, tmp_path / "a.safetensors")
-    write_pth(tmp_path / "a.pth", ONE)
-    write_pth(tmp_path / "a.pt", ONE)
-    for name, kind in {"a.safetensors": "safetensors", "a.pth": "pth", "a.pt": "pth"}.items():
-        source = read_tensors(tmp_path / name)
-        assert (source.format, source.family) == (kind, "torch")
-        np.testing.assert_array_equal(source.tensors["a.weight"], ONE["a.weight"])
+@pytest.fixture(scope="module")
+def one_of_each(tmp_path_factory):
+    """A file of every format, and of every variant of it: format -> paths."""
+    folder, model = tmp_path_factory.mktemp("formats"), nets.build(nets.RES3D)
+    save_file(ONE, folder / "a.safetensors")
+    model.save(folder / "a.keras")
+    model.save_weights(folder / "a.weights.h5")
+    return {
+        "keras": [folder / "a.keras", folder / "a.weights.h5"],
+        "safetensors": [folder / "a.safetensors"],
+        "pth": [write_pth(folder / "a.pth", ONE), write_stream(folder / "old.pth", ONE)],
+        "caffemodel": [
+            write_caffemodel(folder / f"{variant}.caffemodel", {"a": [ONE["a.weight"]]}, variant=variant)
+            for variant in ("layer", "v1", "c3d")
+        ],
+    }
+
+
+SUFFIXES = [suffix for format in FORMATS for suffix in format.suffixes]
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, "", ".download", ".zip"])
+def test_the_content_chooses_the_reader_whatever_the_name(tmp_path, one_of_each, suffix):
+    assert set(one_of_each) == {format.name for format in FORMATS}
+    for kind, paths in one_of_each.items():
+        for path in paths:
+            renamed = tmp_path / f"weights{suffix}"
+            renamed.write_bytes(path.read_bytes())
+            assert format_of(renamed).name == kind
+            source, usual = read_tensors(renamed), read_tensors(path)
+            assert (source.family, source.frames) == (format_of(path).family, usual.frames)
+            assert all(np.array_equal(source.tensors[name], usual.tensors[name]) for name in usual.tensors)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty"),
+        (b"\n<!DOCTYPE html><title>404</title>", "a web page"),
+        (b"PK\x03\x04" + bytes(100), "a zip file, but not a whole one of Keras or PyTorch"),
+        (b"\xff" * 1000, r"of no known format.*pth \(\.pth, \.pt, \.tar, \.bin, \.ckpt\)"),
+        (b"\x08\x07\x12\x04onnx", "of no known format"),
+    ],
+)
+def test_what_is_none_of_them_is_named(tmp_path, content, told):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"a\.pth is {told}"):
+        read_tensors(tmp_path / "a.pth")
+
+
+def test_a_cut_zip_and_an_h5_of_keras_2_get_a_line_that_is_true(tmp_path, one_of_each):
+    whole = one_of_each["keras"][0].read_bytes()
+    (tmp_path / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsError, match=r"cut\.keras is a zip file, .* cut short"):
+        read_tensors(tmp_path / "cut.keras")
+    with h5py.File(tmp_path / "old.h5", "w") as file:
+        file.create_group("model_weights")
+    with pytest.raises(WeightsError, match=r"old\.h5: an \.h5 file in the layout of Keras 2.*save it anew"):
+        read_tensors(tmp_path / "old.h5")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float16", "int64"])
@@ -37,7 +88,8 @@ def test_bfloat16_safetensors(tmp_path):
 
 
 def test_unknown_missing_and_damaged_files(tmp_path):
-    with pytest.raises(WeightsError, match=r"no known format; .*\.caffemodel"):
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    with pytest.raises(WeightsError, match=r"a\.npz is a zip file, but not a whole one of Keras or PyTorch"):
         read_tensors(tmp_path / "a.npz")
     with pytest.raises(FileNotFoundError, match=r"a\.pth does not exist"):
         read_tensors(tmp_path / "a.pth")
