@@ -27,6 +27,7 @@ setup(
         "pillow",
         "matplotlib",
         "filelock",
+        "pooch>=1.8",
         "h5py",
         "protobuf",
         "safetensors",

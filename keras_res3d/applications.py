@@ -8,8 +8,7 @@ from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import get_architecture, mixed_conv3d
-from keras_res3d.weights.catalog import resolve
-from keras_res3d.weights.pretrained import load_pretrained
+from keras_res3d.weights.pretrained import describe, load_pretrained
 
 
 def build_model(
@@ -38,8 +37,8 @@ def build_model(
         input_shape: `(frames, height, width, 3)`, channels last; None: the net's own. Frames, height and width may
             be None unless the classifier reads a flattened map (C3D).
         pooling: without the top: None for the last feature map, "avg" or "max" over time and space.
-        classes: outputs of the classifier; None: as many as the published weights have, otherwise the net's own
-            number. Another number than the weights' keeps a new classifier, with a notice.
+        classes: outputs of the classifier; None: as many as the weights have, the net's own number without weights.
+            Another number than the weights' keeps a new classifier, with a notice.
         classifier_activation: of the output; None for logits.
         name: of the Keras model; None: the net's.
         trim: leave out the temporal kernel taps that at this clip length meet nothing but zero padding: the same
@@ -56,9 +55,9 @@ def build_model(
         OSError, WeightsError: the weights cannot be had, or do not fit; see `load_pretrained`.
     """
     architecture = get_architecture(net)
-    entry = resolve(architecture, weights)
-    if entry is not None and classes is None:
-        classes = entry.classes
+    described = describe(architecture, weights)
+    if classes is None:
+        classes = described.classes
     model = build_graph(
         architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from keras_res3d import tables
 from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.weights import catalog
-from keras_res3d.weights.cache import MIRROR_VARIABLE, cache_home, state_of
+from keras_res3d.weights.store import MIRROR_VARIABLE, cache_home, state_of
 
 
 def define_flags():
@@ -43,7 +43,7 @@ def run(args: list[str]) -> int:
     entry = catalog.find_name(args[1])
     print(f"{entry.name}: {entry.url}\nlicence {entry.licence}; trained on {entry.trained_on}")
     import_keras_quietly()
-    from keras_res3d.weights.pretrained import converted
+    from keras_res3d.weights.store import converted
 
     print(f"ready: {converted(entry)}\n{entry.net} takes it as weights={entry.tag!r}")
     return 0

@@ -13,6 +13,9 @@ from keras_res3d.nets.counts import layer_counts
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.weights.formats.registry import BY_NAME, SUFFIXES
 
+# What `keras-res3d train` leaves in its folder.
+RUN_MODEL = "model.keras"
+
 
 @dataclass(frozen=True)
 class WeightsEntry:
@@ -199,13 +202,13 @@ def find_name(name: str) -> WeightsEntry:
     return find(net, tag)
 
 
-def resolve(net: str | Architecture, weights) -> WeightsEntry | None:
+def resolve(net: str | Architecture | None, weights) -> WeightsEntry | None:
     """The catalog's row that `weights=` means for `net`; None where it is None or a path.
 
     Args:
-        net: a name of the zoo or an `Architecture`.
+        net: a name of the zoo or an `Architecture`; None where it is not known yet, and then no tag alone is taken.
         weights: None, a tag of the net ("sports1m"), a "net/tag", or a path: anything of `pathlib`, a text that ends
-            like a weights file, or the name of an existing file.
+            like a weights file, the name of an existing file, or of a folder that holds a `model.keras`.
 
     Raises:
         ValueError: neither a path nor known; the message lists the net's tags.
@@ -214,16 +217,19 @@ def resolve(net: str | Architecture, weights) -> WeightsEntry | None:
         return None
     if not isinstance(weights, str):
         raise TypeError(f"weights is {weights!r}; expected None, the name of published weights, or a path")
-    if weights.endswith(SUFFIXES) or os.path.exists(weights):
+    # A folder of videos may well be called like the weights ("ucf101"); a run's holds a model.
+    if weights.endswith(SUFFIXES) or os.path.isfile(weights) or os.path.isfile(os.path.join(weights, RUN_MODEL)):
         return None
-    own = get_architecture(net).name
+    own = None if net is None else get_architecture(net).name
     try:
-        if "/" not in weights:
+        if "/" not in weights and own is not None:
             return find(own, weights)
         entry = find_name(weights)
     except ValueError as error:
+        what = f"and that folder holds no {RUN_MODEL}" if os.path.isdir(weights) else "and no file has that name"
         raise ValueError(
-            f"weights is {weights!r}, and no file has that name: {error}. A path ends in {', '.join(SUFFIXES)}"
+            f"weights is {weights!r}, {what}: {error}. A path ends in {', '.join(SUFFIXES)}, or is a folder "
+            f"that holds a {RUN_MODEL}"
         ) from None
     # The same file may be catalogued for this net as well, with what it takes to fit.
     same = [row for row in entries() if row.net == own and row.url == entry.url]

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.build import EPSILON
 from keras_res3d.nets.taps import kernel_taps
 from keras_res3d.weights.names import Arrays, Wanted, wanted_tensors
+from keras_res3d.weights.sketch import differences, sketch
 from keras_res3d.weights.source import Source, WeightsError
 
 # Raised whenever the same file would convert to other numbers.
 CONVERTER_VERSION = 1
+ADAPT = "adapt"
+_LISTED = 5
 
 
 @dataclass
@@ -29,17 +31,31 @@ class Converted:
     notices: list[str] = field(default_factory=list)
 
 
+def first_few(names: list[str]) -> str:
+    """The first names of a list, and how many more there are."""
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
 @dataclass
 class _Faults:
     missing: list[str] = field(default_factory=list)
     misshapen: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
 
-    def check(self, source: Source, architecture: Architecture) -> None:
+    def check(self, source: Source, architecture: Architecture, wanted: list[Wanted]) -> None:
+        """Raises WeightsError if there are any: first in what the nets differ, then the tensors."""
         lists = {"missing": self.missing, "misshapen or impossible": self.misshapen, "unused": self.unused}
-        told = [f"{kind} ({len(names)}): {', '.join(names)}" for kind, names in lists.items() if names]
-        if told:
-            raise WeightsError(f"{source.path} does not fit {architecture.name}. {'. '.join(told)}")
+        told = [f"{kind} ({len(names)}): {first_few(names)}" for kind, names in lists.items() if names]
+        if not told:
+            return
+        ours = {key: shape for entry in wanted for key, shape in zip(entry.keys, entry.shapes, strict=True)}
+        theirs = {name: tensor.shape for name, tensor in source.tensors.items()}
+        differing = differences(sketch(theirs, source.family), sketch(ours, source.family))
+        reason = f": {', '.join(differing)}" if differing else ""
+        if any("input channels" in phrase for phrase in differing):
+            reason += f' (channels="{ADAPT}" makes a first kernel for other channels of theirs)'
+        raise WeightsError(f"{source.path} does not fit {architecture.name}{reason}. {'. '.join(told)}")
 
 
 def _without_ones(shape) -> tuple[int, ...]:
@@ -63,6 +79,8 @@ def _other_classes(source: Source, wanted: Wanted) -> int | None:
 
 def _identity(wanted: Wanted) -> Arrays:
     """A projection, or its batch norm, that changes nothing: gamma makes up for the norm's epsilon."""
+    from keras_res3d.nets.build import EPSILON  # which imports Keras; describing a file needs none
+
     if len(wanted.shapes) == 1:
         channels = max(wanted.shapes[0])  # square, and 1 x 1 x 1 in whichever order of axes
         return [np.eye(channels, dtype=np.float32).reshape(1, 1, 1, channels, channels)]
@@ -103,6 +121,35 @@ def _gather(source: Source, wanted: Wanted, faults: _Faults) -> Arrays | None:
     return made
 
 
+def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
+    """A kernel for another number of input channels: each is given the mean of the given ones, times theirs over its.
+
+    A grey clip, the same in every channel, then gives the same response as before; from RGB, the mean times 3 / n.
+
+    Args:
+        kernel: with its input channels on `axis`.
+        axis: of the input channels.
+        channels: how many there are to be.
+    """
+    mean = kernel.mean(axis, np.float64, keepdims=True) * (kernel.shape[axis] / channels)
+    return np.repeat(mean.astype(np.float32), channels, axis)
+
+
+def _with_channels(source: Source, wanted: list[Wanted], result: Converted) -> Source:
+    """The source with its first kernel adapted to the net's input channels, with a notice if that changes it."""
+    first = next(entry for entry in wanted if entry.channels_axis is not None)
+    kernel, axis = source.tensors.get(first.keys[0]), first.channels_axis
+    channels = first.shapes[0][axis]
+    if kernel is None or kernel.ndim != 5 or kernel.shape[axis] == channels:
+        return source
+    result.notices.append(
+        f"{first.layer} reads {channels} input channels, {kernel.shape[axis]} in {source.path.name}: each of them is "
+        f"given the mean of the file's kernels times {kernel.shape[axis]} / {channels}"
+    )
+    adapted = adapt_channels(kernel, axis, channels)
+    return replace(source, tensors={**source.tensors, first.keys[0]: adapted})
+
+
 def _all_sizes(architecture: Architecture, input_shape) -> tuple:
     sizes = input_shape or (None,) * 4
     return tuple(size or own for size, own in zip(sizes, architecture.input_shape, strict=True))
@@ -116,7 +163,7 @@ def _scale_factor_notice(source: Source, wanted: list[Wanted]) -> list[str]:
 
 
 def convert(source: Source, architecture: Architecture, include_top: bool = True, input_shape=None,
-            classes: int | None = None) -> Converted:  # fmt: skip
+            classes: int | None = None, channels: str | None = None) -> Converted:  # fmt: skip
     """The variables of `architecture` from `source`.
 
     A classifier of another number of classes is left out, with a notice. A net without projection in res2a
@@ -126,17 +173,21 @@ def convert(source: Source, architecture: Architecture, include_top: bool = True
         source: what `read_tensors` gives.
         architecture: the net.
         include_top: False leaves the head's tensors alone, whatever their shapes.
-        input_shape: `(frames, height, width, 3)` of the Keras net, for heads that read a flattened map; None: the
-            architecture's own.
+        input_shape: `(frames, height, width, channels)` of the Keras net; None: the architecture's own.
         classes: outputs of the net's classifier; None: the architecture's own number.
+        channels: "adapt" makes a first kernel for the net's input channels of the source's, see `adapt_channels`;
+            None refuses a source with another number of them.
 
     Raises:
-        WeightsError: anything is missing, unused or misshapen; all of it is listed.
+        WeightsError: anything is missing, unused or misshapen; the message says in what the nets differ, and names the
+            first tensors of each kind.
     """
     architecture = replace(architecture, classes=classes or architecture.classes)
     wanted = list(wanted_tensors(source, architecture, _all_sizes(architecture, input_shape)))
     identity = _identity_layers(source, architecture, wanted)
     result, faults = Converted(), _Faults()
+    if channels == ADAPT:
+        source = _with_channels(source, wanted, result)
     used = {key for entry in wanted for key in entry.keys}
     # The counters of PyTorch's batch norms are of no use here.
     faults.unused += [key for key in source.tensors if key not in used and not key.endswith(".num_batches_tracked")]
@@ -151,7 +202,7 @@ def convert(source: Source, architecture: Architecture, include_top: bool = True
             )
         elif (arrays := _gather(source, entry, faults)) is not None:
             result.layers[entry.layer] = arrays
-    faults.check(source, architecture)
+    faults.check(source, architecture, wanted)
     if identity:
         result.notices.append("res2a's projection is set to the identity: the weights' own net has none there")
     result.notices += _scale_factor_notice(source, wanted)

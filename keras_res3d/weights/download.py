@@ -1,28 +1,28 @@
-"""One file over HTTP: resumed where it was cut, retried, and whole or not at all. Standard library alone."""
+"""One file over HTTP by pooch: resumed where it was cut, retried, and whole or not at all.
+
+pooch and requests do the transfer. A hook looks at each answer before its body is written, which is what lets a cut
+download of several hundred megabytes go on: pooch alone would start it again.
+"""
 
 from __future__ import annotations
 
-import errno
-import http.client
 import json
-import os
 import pathlib
 import shutil
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass, field
 
 from keras_res3d import __version__
-from keras_res3d.io import write_atomically
+from keras_res3d.io import sync, write_atomically
+from keras_res3d.weights.formats.registry import looks_like_html
 
-CHUNK_BYTES = 1 << 18
+# What a cut may cost: bytes of an incomplete chunk are lost.
+CHUNK_BYTES = 1 << 16
 # After this much the failures before it no longer count.
 PROGRESS_BYTES = 1 << 20
 _PASSING_CODES = {408, 416, 425, 429, 500, 502, 503, 504}
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO}
 
 
 class DownloadError(OSError):
@@ -101,106 +101,128 @@ class _Part:
         self.state = {"url": self.url, "validator": validator, "total": total}
         write_atomically(self.state_path, json.dumps(self.state))
 
-    def discard(self) -> None:
-        self.path.unlink(missing_ok=True)
+    def forget(self) -> None:
+        """Nothing vouches for what is here any more: the next answer starts it anew."""
         self.state_path.unlink(missing_ok=True)
         self.state = {}
 
-
-def looks_like_html(start: bytes) -> bool:
-    """Whether a file's first bytes are those of a web page, which some servers send in place of a file."""
-    start = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return start.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml"))
+    def discard(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.forget()
 
 
-def _request(part: _Part) -> urllib.request.Request:
-    headers = {"User-Agent": f"keras-res3d/{__version__}", "Accept": "*/*"}
+class _Bar:
+    """The progress of one attempt, as pooch tells it; `total` is set by pooch and is what is still to come."""
+
+    def __init__(self, progress: Progress, file, part: _Part):
+        self.progress, self.file, self.part, self.total = progress, file, part, 0
+
+    def update(self, count: int) -> None:
+        self.progress.show(self.file.tell(), self.part.state.get("total"))
+
+    def reset(self) -> None:
+        """Nothing to do: the file's own size is shown."""
+
+    close = reset
+
+
+def _headers(part: _Part) -> dict[str, str]:
+    # Compressed on the way, a file would have another length than announced.
+    headers = {"User-Agent": f"keras-res3d/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
     if part.size and part.state.get("url") == part.url and part.state.get("validator"):
         headers |= {"Range": f"bytes={part.size}-", "If-Range": part.state["validator"]}
-    return urllib.request.Request(part.url, headers=headers)
+    return headers
 
 
-def _where_to_write(response, part: _Part) -> tuple[str, int | None]:
-    """("ab", total bytes) where the answer continues the part, ("wb", total) where it starts anew."""
+def _continues(headers, part: _Part) -> int:
+    """The whole length that a partial answer names, where it goes on at the end of the part."""
+    unit, _, extent = headers.get("Content-Range", "").partition(" ")
+    span, _, total = extent.partition("/")
+    fits = unit == "bytes" and span.split("-")[0] == str(part.size) and total.isdigit()
+    if not fits or part.state.get("total") not in (None, int(total)):
+        part.forget()
+        raise _CutError(f"the server answered with the range {extent or 'none'}, which was not asked for")
+    return int(total)
+
+
+def _accept(response, part: _Part, file) -> None:
+    """Looks at an answer before its body is appended to the part's open file; what was there before may have to go.
+
+    Raises:
+        DownloadError, _CutError: the body is not wanted.
+    """
+    if response.is_redirect or response.status_code >= 400:  # requests and pooch see to these
+        return
+    if part.url.startswith("https:") and not response.url.startswith("https:"):
+        raise DownloadError(f"the server sends on to {response.url}, which is not https")
     headers = response.headers
-    length = int(headers["Content-Length"]) if (headers["Content-Length"] or "").isdigit() else None
-    if response.status == 206:
-        unit, _, extent = headers.get("Content-Range", "").partition(" ")
-        span, _, total = extent.partition("/")
-        known = part.state.get("total")
-        fits = unit == "bytes" and span.split("-")[0] == str(part.size) and total.isdigit()
-        if not fits or known not in (None, int(total)):
-            part.discard()
-            raise _CutError(f"the server answered with the range {extent or 'none'}, which was not asked for")
-        return "ab", int(total)
-    if response.status != 200:
-        raise DownloadError(f"the server answered {response.status}")
-    if length is None and not response.chunked:
+    if headers.get("Content-Type", "").partition(";")[0].strip() in ("text/html", "application/xhtml+xml"):
+        raise DownloadError("the server sent a web page in place of the file")
+    if response.status_code not in (200, 206):
+        raise DownloadError(f"the server answered {response.status_code}")
+    length = int(headers["Content-Length"]) if headers.get("Content-Length", "").isdigit() else None
+    if response.status_code == 206:
+        missing = _continues(headers, part) - part.size
+    elif length is None and headers.get("Transfer-Encoding", "").lower() != "chunked":
         raise DownloadError("the server does not say how long the file is, so a cut would go unseen")
-    return "wb", length
-
-
-def _copy(response, part: _Part, mode: str, total: int | None, progress: Progress) -> None:
-    with open(part.path, mode) as file:
-        done = file.tell()
-        while True:
-            try:
-                chunk = response.read(CHUNK_BYTES)
-            except http.client.IncompleteRead as error:
-                file.write(error.partial)
-                raise
-            if not chunk:
-                break
-            file.write(chunk)
-            done += len(chunk)
-            if total is not None and done > total:
-                part.discard()
-                raise _CutError(f"the server sent more than the {total} bytes that it announced")
-            progress.show(done, total)
-        file.flush()
-        os.fsync(file.fileno())
-    if total is not None and done < total:
-        raise _CutError(f"the connection ended after {done} of {total} bytes")
+    else:
+        missing = length or 0
+        if part.size:
+            file.truncate(0)
+        part.write_state(length, headers)
+    free = shutil.disk_usage(part.path.parent).free
+    if missing > free:
+        raise DownloadError(f"{missing / 1e6:.0f} MB to come and {free / 1e6:.0f} MB free in {part.path.parent}")
 
 
 def _attempt(part: _Part, timeout: float, progress: Progress) -> None:
-    with urllib.request.urlopen(_request(part), timeout=timeout) as response:
-        if part.url.startswith("https:") and not response.geturl().startswith("https:"):
-            raise DownloadError(f"the server sends on to {response.geturl()}, which is not https")
-        if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-            raise DownloadError("the server sent a web page in place of the file")
-        mode, total = _where_to_write(response, part)
-        missing = (total or 0) - (part.size if mode == "ab" else 0)
-        free = shutil.disk_usage(part.path.parent).free
-        if missing > free:
-            raise DownloadError(f"{missing / 1e6:.0f} MB to come and {free / 1e6:.0f} MB free in {part.path.parent}")
-        if mode == "wb":
-            part.path.unlink(missing_ok=True)
-            part.write_state(total, response.headers)
-        _copy(response, part, mode, total, progress)
+    import pooch
+
+    headers = _headers(part)
+    try:
+        with open(part.path, "ab") as file:
+            hooks = {"response": lambda response, **_: _accept(response, part, file)}
+            bar = _Bar(progress, file, part)
+            pooch.HTTPDownloader(bar, CHUNK_BYTES, timeout=timeout, headers=headers, hooks=hooks)(part.url, file, None)
+    finally:
+        if not part.size:
+            part.discard()
+    total = part.state.get("total")
+    if total is not None and part.size > total:
+        part.forget()
+        raise _CutError(f"the server sent more than the {total} bytes that it announced")
+    if total is not None and part.size < total:
+        raise _CutError("the server closed the connection")
+    sync(part.path)
 
 
-def _is_local(error: Exception) -> bool:
-    """Whether a failure is the disk's and not the network's."""
-    if not isinstance(error, OSError) or isinstance(error, urllib.error.URLError):
-        return False
-    return error.errno in _DISK_ERRORS or error.filename is not None
+def _root(error: BaseException) -> BaseException:
+    """What a failure of requests comes from, which it wraps several times."""
+    wrapped = (getattr(error, "reason", None), *error.args[:1], error.__cause__, error.__context__)
+    inner = next((found for found in wrapped if isinstance(found, BaseException)), None)
+    return error if inner is None else _root(inner)
 
 
 def _explain(error: Exception, part: _Part) -> str:
     """What a failure that may pass was; raises DownloadError for one that will not."""
-    if isinstance(error, urllib.error.HTTPError):
-        if error.code not in _PASSING_CODES:
-            raise DownloadError(f"the server answered {error.code} {error.reason}") from error
-        if error.code == 416:
-            part.discard()
-        return f"the server answered {error.code} {error.reason}"
-    if isinstance(getattr(error, "reason", None), socket.gaierror) and not part.size:
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        code, reason = error.response.status_code, error.response.reason
+        if code not in _PASSING_CODES:
+            raise DownloadError(f"the server answered {code} {reason}") from error
+        if code == 416:
+            part.forget()
+        return f"the server answered {code} {reason}"
+    if not isinstance(error, (requests.RequestException, _CutError)):
+        raise DownloadError(f"{part.path} cannot be written: {getattr(error, 'strerror', error)}") from error
+    root = _root(error)
+    if isinstance(root, socket.gaierror) and not part.size:
         # Offline: waiting would only put off the message. Midway it may be a moment's failure.
-        raise DownloadError(f"the name cannot be resolved ({error.reason})") from error
-    if isinstance(error, (TimeoutError, urllib.error.URLError)):
-        return str(getattr(error, "reason", "") or error or "timed out")
-    return f"{error}" if isinstance(error, _CutError) else f"{type(error).__name__}: {error}"
+        raise DownloadError(f"the name cannot be resolved ({root})") from error
+    total = part.state.get("total")
+    ended = f"the connection ended after {part.size} of {total} bytes: " if total and part.size else ""
+    return f"{ended}{root or type(root).__name__}"
 
 
 def download(url: str, part_path, label: str, patience: Patience | None = None, stream=None) -> pathlib.Path:
@@ -231,9 +253,7 @@ def download(url: str, part_path, label: str, patience: Patience | None = None, 
             break
         except DownloadError:
             raise
-        except (_CutError, OSError, http.client.HTTPException) as error:
-            if _is_local(error):
-                raise DownloadError(f"{part.path} cannot be written: {error.strerror}") from error
+        except (_CutError, OSError) as error:
             reason = _explain(error, part)
         failures += 1
         if part.size - reached >= PROGRESS_BYTES:

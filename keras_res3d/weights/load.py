@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import warnings
 
-from keras_res3d.nets.architecture import check_input_shape, walk
+from keras_res3d.nets.architecture import Architecture, check_input_shape, walk
 from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.weights.convert import Converted, convert, newly_live_taps
+from keras_res3d.weights.about import describe_source, refuse_other_net, weights_file
+from keras_res3d.weights.convert import ADAPT, Converted, convert, first_few, newly_live_taps
 from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
 from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, taps_of, whole_tensors
@@ -45,12 +46,31 @@ def assign(model, converted: Converted, path) -> None:
         if found != expected:
             faults.append(f"{name} is {expected or 'absent'} in {model.name}, {found} in the file")
     if faults:
-        raise WeightsError(f"{path} does not fit {model.name}. {'; '.join(faults)}")
+        raise WeightsError(f"{path} does not fit {model.name}, {len(faults)} layers differ: {first_few(faults)}")
     for name, arrays in converted.layers.items():
         layers[name].set_weights(arrays)
 
 
-def load_weights(model, weights_path, source_frames: int | None = None, untrained_taps: str = "zero") -> list[str]:
+def _check_options(architecture: Architecture, source_frames, untrained_taps, channels) -> None:
+    if untrained_taps not in UNTRAINED_TAPS:
+        raise ValueError(f"untrained_taps is {untrained_taps!r}; expected 'zero' or 'keep'")
+    if channels not in (None, ADAPT):
+        raise ValueError(f"channels is {channels!r}; expected None or {ADAPT!r}")
+    if source_frames is not None:
+        try:
+            check_input_shape(architecture, (source_frames, *architecture.input_shape[1:]))
+        except ValueError as error:
+            raise ValueError(f"source_frames is {source_frames!r}: {error}") from None
+
+
+def load_weights(
+    model,
+    weights_path,
+    source_frames: int | None = None,
+    untrained_taps: str = "zero",
+    channels: str | None = None,
+    check_net: bool = True,
+) -> list[str]:
     """Loads weights into `model` by layer name; on any error the model is left as it was.
 
     A classifier of another number of classes is left as it was, with a notice; a net without its top takes the body.
@@ -59,33 +79,36 @@ def load_weights(model, weights_path, source_frames: int | None = None, untraine
 
     Args:
         model: a net of this package's builders.
-        weights_path: `.weights.h5` or `.keras` that Keras 3 wrote, `.caffemodel` (C3D v1.0 and v1.1), or `.pth`,
-            `.pt`, `.safetensors` with torchvision's names.
-        source_frames: clip length that the weights were trained at; None: what the file says (`.keras`), else unknown.
+        weights_path: a file that Keras 3 wrote (`.weights.h5`, `.keras`), Caffe (C3D v1.0 and v1.1), or PyTorch and
+            safetensors with torchvision's names, whatever its suffix; or a folder of `keras-res3d train`.
+        source_frames: clip length that the weights were trained at; None: what the card, the JSON beside the file or
+            the file itself says, else unknown.
         untrained_taps: what becomes of temporal taps that met only padding at `source_frames` and meet data in `model`:
             "zero", with a notice that names them, or "keep".
+        channels: "adapt" makes a first kernel for the model's input channels of the file's, see `adapt_channels`;
+            None refuses a file with another number of them.
+        check_net: refuse weights whose card or JSON says that they are of a net which differs where no shape shows it
+            (strides); False loads them all the same.
 
     Returns:
         The notices, each of which has been given as a warning too.
 
     Raises:
         FileNotFoundError: no such file.
-        WeightsError: the file is damaged, hostile, holds NaN or infinities, or does not fit.
+        WeightsError: the file is damaged, hostile, holds NaN or infinities, or does not fit, or is of another net.
         ValueError: an unknown option, or a model that is not of this family.
     """
-    if untrained_taps not in UNTRAINED_TAPS:
-        raise ValueError(f"untrained_taps is {untrained_taps!r}; expected 'zero' or 'keep'")
     architecture = architecture_of(model)
-    if source_frames is not None:
-        try:
-            check_input_shape(architecture, (source_frames, *architecture.input_shape[1:]))
-        except ValueError as error:
-            raise ValueError(f"source_frames is {source_frames!r}: {error}") from None
-    source = whole_tensors(read_tensors(weights_path), architecture)
+    _check_options(architecture, source_frames, untrained_taps, channels)
+    read = read_tensors(weights_file(weights_path))
+    described = describe_source(read)
+    if check_net:
+        refuse_other_net(described, architecture)
+    source = whole_tensors(read, architecture)
     input_shape = tuple(model.input_shape[1:])
     include_top = walk(architecture)[-1].name in {layer.name for layer in model.layers}
-    converted = convert(source, architecture, include_top, input_shape)
-    source_frames = source_frames or source.frames
+    converted = convert(source, architecture, include_top, input_shape, channels=channels)
+    source_frames = source_frames or described.frames or source.frames
     if source_frames and untrained_taps == "zero":
         silence_untrained_taps(converted, architecture, source_frames, input_shape[0])
     converted.layers = only_taps(converted.layers, taps_of(model))

@@ -28,6 +28,8 @@ class Wanted:
         keys: names of the source's tensors.
         shapes: their shapes there, in the same order.
         make: from these tensors to the layer's variables in Keras' order and layout.
+        channels_axis: the axis of `shapes[0]` that counts the input's channels, for the layer that reads the clip; None
+            elsewhere.
         classes_axis: the axis of `shapes[0]` that counts classes, for the classifier; None elsewhere.
         top: whether the layer belongs to the head.
     """
@@ -36,6 +38,7 @@ class Wanted:
     keys: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     make: Callable[[Arrays], Arrays]
+    channels_axis: int | None = None
     classes_axis: int | None = None
     top: bool = False
 
@@ -124,12 +127,13 @@ class _Names:
             return Wanted(layer.name, self.norm(layer), shapes, _caffe_norm)
         return Wanted(layer.name, self.norm(layer), (vector,) * 4, _keep)
 
-    def wanted_conv(self, layer: Layer) -> Wanted:
-        shape, make = (layer.channels_out, layer.channels_in, *layer.kernel), _kernel
+    def wanted_conv(self, layer: Layer, channels_in: int) -> Wanted:
+        shape, make, axis = (layer.channels_out, channels_in, *layer.kernel), _kernel, 1
         if self.family == "keras":
-            shape, make = (*layer.kernel, layer.channels_in, layer.channels_out), _keep
+            shape, make, axis = (*layer.kernel, channels_in, layer.channels_out), _keep, 3
         shapes = (shape, (layer.channels_out,))[: 1 + layer.bias]
-        return Wanted(layer.name, self.weights(layer), shapes, make)
+        first = layer.inputs == ("input",)
+        return Wanted(layer.name, self.weights(layer), shapes, make, axis if first else None)
 
     def wanted_dense(self, layer: Layer, units_in: int, flattened: tuple | None, last: bool) -> Wanted:
         shape, make = (layer.channels_out, units_in), _matrix(flattened)
@@ -137,7 +141,7 @@ class _Names:
             shape, make = shape[::-1], _keep
         axis = 1 if self.family == "keras" else 0
         shapes = (shape, (layer.channels_out,))
-        return Wanted(layer.name, self.weights(layer), shapes, make, axis if last else None, top=True)
+        return Wanted(layer.name, self.weights(layer), shapes, make, None, axis if last else None, top=True)
 
 
 def wanted_tensors(source: Source, architecture: Architecture, input_shape: tuple) -> Iterator[Wanted]:
@@ -146,7 +150,7 @@ def wanted_tensors(source: Source, architecture: Architecture, input_shape: tupl
     Args:
         source: the file; its family says how tensors are named.
         architecture: the net.
-        input_shape: `(frames, height, width, 3)`, all known: a flattening head reads a map of that size.
+        input_shape: `(frames, height, width, channels)`, all known: a flattening head reads a map of that size.
 
     Raises:
         WeightsError: the family has no names for such a net (PyTorch's for C3D).
@@ -158,7 +162,7 @@ def wanted_tensors(source: Source, architecture: Architecture, input_shape: tupl
     try:
         for layer in layers:
             if layer.op == "conv":
-                yield names.wanted_conv(layer)
+                yield names.wanted_conv(layer, shapes_in[layer.name][-1])
             elif layer.op == "norm":
                 yield names.wanted_norm(layer)
             elif layer.op == "dense":

@@ -7,7 +7,7 @@ import pytest
 from keras_res3d.commands.main import main
 from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.weights import cache, catalog
+from keras_res3d.weights import catalog, store
 from keras_res3d.weights.catalog import WeightsEntry
 from tests.weights.serving import serving
 
@@ -16,14 +16,14 @@ from tests.weights.serving import serving
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.delenv(cache.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(store.MIRROR_VARIABLE, raising=False)
 
 
 def test_list(capsys):
     first, second = catalog.entries()[:2]
-    cache.cache_home().mkdir()
-    cache.original_path(second).write_bytes(b"x")
-    cache.converted_path(first).write_bytes(b"x")
+    store.cache_home().mkdir()
+    store.original_path(second).write_bytes(b"x")
+    store.converted_path(first).write_bytes(b"x")
     assert main(["weights"]) == 0
     shown = capsys.readouterr().out
     lines = {line.split()[0]: line for line in shown.splitlines() if line}
@@ -31,7 +31,7 @@ def test_list(capsys):
         assert entry.licence in lines[entry.name] and entry.trained_on in lines[entry.name]
     assert "clip@1 48.8, video@1 65.6, video@5 87.8" in lines["res3d18/sports1m"]
     assert lines["res3d18/sports1m"].endswith("converted") and lines["res3d18/ucf101"].endswith("cached")
-    assert "mean volume" in shown and str(cache.cache_home()) in shown
+    assert "mean volume" in shown and str(store.cache_home()) in shown
 
 
 def test_get(tmp_path, monkeypatch, capfd):
@@ -47,7 +47,7 @@ def test_get(tmp_path, monkeypatch, capfd):
         server.files.clear()
         assert main(["weights", "get", "tiny/x"]) == 0
     shown = capfd.readouterr()
-    assert f"ready: {cache.converted_path(row)}" in shown.out and "weights='x'" in shown.out
+    assert f"ready: {store.converted_path(row)}" in shown.out and "weights='x'" in shown.out
     assert shown.err.count("licence CC0") == 1
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from keras_res3d.applications import build_model
+from keras_res3d.io import digest, locked
 from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.weights import cache, catalog, pretrained
+from keras_res3d.weights import about, catalog, pretrained, store
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.download import DownloadError
 from keras_res3d.weights.load import load_weights
@@ -99,7 +100,7 @@ def rows(server, files, tmp_path, monkeypatch):
     """The catalog of these tests: tag -> row."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.delenv(cache.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(store.MIRROR_VARIABLE, raising=False)
     made = {}
     for name in files:
         tag, _, kind = name.partition(".")
@@ -128,13 +129,13 @@ def test_by_name_end_to_end(rows, server, capfd, original):
 
 
 def test_the_file_beside_says_where_from(rows):
-    path = pretrained.converted(rows["tiny"])
+    path = store.converted(rows["tiny"])
     fields = json.loads((path.parent / "tiny-tiny.json").read_text())
-    assert path == cache.converted_path(rows["tiny"]) and path.name == "tiny-tiny.weights.h5"
-    assert fields == pretrained.read_sidecar(path)
+    assert path == store.converted_path(rows["tiny"]) and path.name == "tiny-tiny.weights.h5"
+    assert fields == about.read_sidecar(path)
     assert fields["source"] == rows["tiny"].url and fields["licence"] == "CC BY-NC 3.0"
-    assert fields["source_sha256"] == cache.sha256_of(cache.original_path(rows["tiny"]))
-    assert fields["sha256"] == cache.sha256_of(path)
+    assert fields["source_sha256"] == digest(store.original_path(rows["tiny"]))
+    assert fields["sha256"] == digest(path)
     assert (fields["frames"], fields["classes"], fields["labels"], fields["preprocessing"]) == (4, 3, "ucf101", "res3d")
     assert fields["trained_on"] == "ucf101 split 1" and fields["contaminated_for"] == ["ucf101 split 2"]
     assert fields["package"].startswith("keras_res3d ") and fields["converter"]
@@ -142,7 +143,7 @@ def test_the_file_beside_says_where_from(rows):
 
 @pytest.mark.parametrize("damage", ["bit", "json", "nothing", "version", "source", "digest"])
 def test_a_damaged_or_stale_conversion_is_made_again(rows, server, damage, capfd):
-    path = pretrained.converted(rows["tiny"])
+    path = store.converted(rows["tiny"])
     good, sidecar = path.read_bytes(), path.parent / "tiny-tiny.json"
     fields = json.loads(sidecar.read_text())
     if damage == "bit":
@@ -154,15 +155,15 @@ def test_a_damaged_or_stale_conversion_is_made_again(rows, server, damage, capfd
     else:
         key = {"version": "converter", "source": "source", "digest": "source_sha256"}[damage]
         sidecar.write_text(json.dumps(fields | {key: "other"}))
-    assert pretrained.converted(rows["tiny"]) == path
+    assert store.converted(rows["tiny"]) == path
     mended = json.loads(sidecar.read_text())
-    assert mended == fields | {"sha256": cache.sha256_of(path)}
+    assert mended == fields | {"sha256": digest(path)}
     assert capfd.readouterr().err.count("converting") == 2 and len(server.requests) == 1
 
 
 def test_the_original_is_not_needed_any_more(rows, server, original):
-    pretrained.converted(rows["tiny"])
-    cache.original_path(rows["tiny"]).unlink()
+    store.converted(rows["tiny"])
+    store.original_path(rows["tiny"]).unlink()
     server.files.clear()
     assert_equal_weights(build_model("tiny", weights="tiny"), original)
 
@@ -171,13 +172,13 @@ def test_no_conversion_no_file(rows, server):
     server.files.clear()
     with pytest.raises(DownloadError, match=r"tiny/tiny could not be downloaded.*404.*put it at .*tiny\.keras"):
         build_model("tiny", weights="tiny")
-    assert not list(cache.cache_home().glob("*.h5"))
+    assert not list(store.cache_home().glob("*.h5"))
 
 
 def test_a_file_without_this_nets_weights_is_withdrawn(rows, server):
     with pytest.raises(WeightsError, match=r"tiny/broken: .*moved to .*broken\.keras\.rejected"):
         build_model("tiny", weights="broken")
-    left = {path.name for path in cache.cache_home().iterdir() if not path.name.startswith(".")}
+    left = {path.name for path in store.cache_home().iterdir() if not path.name.startswith(".")}
     assert left == {"broken.keras.rejected"}
 
 
@@ -187,8 +188,8 @@ def test_every_weight_must_come_from_the_original(rows):
         pytest.warns(UserWarning, match="9 classes"),
         pytest.raises(WeightsError, match="has nothing for fc8/kernel, fc8/bias; tiny/classes must fill every weight"),
     ):
-        pretrained.converted(rows["classes"])
-    assert not cache.converted_path(rows["classes"]).exists()
+        store.converted(rows["classes"])
+    assert not store.converted_path(rows["classes"]).exists()
 
 
 def test_a_net_without_projection_serves_one_with(rows, sister, tmp_path):
@@ -232,7 +233,7 @@ def test_taps_that_were_dead_are_silenced_by_default(rows, original):
 
 
 def test_a_copied_conversion_still_knows_its_frames(rows, tmp_path):
-    path = pretrained.converted(rows["tiny"])
+    path = store.converted(rows["tiny"])
     for suffix in (".weights.h5", ".json"):
         (tmp_path / f"copy{suffix}").write_bytes((path.parent / f"tiny-tiny{suffix}").read_bytes())
     with pytest.warns(UserWarning, match="trained at 4 frames"):
@@ -266,7 +267,7 @@ def test_a_conversion_does_not_touch_the_callers_settings(rows, original):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         random.seed(3)
-        path = pretrained.converted(rows["tiny"])
+        path = store.converted(rows["tiny"])
         drawn = random.random()
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
@@ -277,7 +278,7 @@ def test_a_conversion_does_not_touch_the_callers_settings(rows, original):
 
 
 def test_a_write_that_fails_leaves_what_was_there(rows, monkeypatch):
-    path = pretrained.converted(rows["tiny"])
+    path = store.converted(rows["tiny"])
     sidecar = path.parent / "tiny-tiny.json"
     sidecar.write_text("{}")
     before = path.read_bytes()
@@ -288,18 +289,18 @@ def test_a_write_that_fails_leaves_what_was_there(rows, monkeypatch):
 
     monkeypatch.setattr(keras.Model, "save_weights", fail)
     with pytest.raises(OSError, match="No space left"):
-        pretrained.converted(rows["tiny"])
+        store.converted(rows["tiny"])
     assert path.read_bytes() == before and not list(path.parent.glob(".*h5"))
 
 
 CHILD = textwrap.dedent("""
     import dataclasses, sys
     from keras_res3d.nets.zoo import ZOO
-    from keras_res3d.weights import pretrained
+    from keras_res3d.weights import store
     from keras_res3d.weights.catalog import WeightsEntry
     tiny = dataclasses.replace(ZOO["sr18"], name="tiny", width=2, blocks=(1,) * 4, frames=4, crop=32, classes=3)
     entry = WeightsEntry("tiny", "tiny", sys.argv[1], "keras", 3, "ucf101", "L", "T", frames=4, crop=(32, 32))
-    print(pretrained.converted(entry, tiny))
+    print(store.converted(entry, tiny))
 """)
 
 
@@ -308,12 +309,12 @@ def test_two_processes_convert_once(rows, server, capfd):
         [sys.executable, "-c", CHILD, rows["tiny"].url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        with cache.locked(cache.converted_path(rows["tiny"])):
+        with locked(store.converted_path(rows["tiny"])):
             # The child comes to the lock while it is held, and waits.
             waited = child.stderr.readline()
             while waited and "waiting for another process" not in waited:
                 waited = child.stderr.readline()
-        path = pretrained.converted(rows["tiny"])
+        path = store.converted(rows["tiny"])
         out, err = child.communicate(timeout=300)
     finally:
         child.kill()

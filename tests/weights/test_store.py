@@ -10,10 +10,13 @@ import sys
 import textwrap
 import time
 
+import filelock
 import numpy as np
 import pytest
+import requests
+import urllib3
 
-from keras_res3d.weights import cache, download
+from keras_res3d.weights import download, store
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.download import DownloadError, Patience
 from tests.weights.serving import serving
@@ -24,6 +27,7 @@ QUICK = Patience(timeout=20, retries=2, backoff=0.01)
 # For servers that stall. A busy machine may take as long without any fault, hence many retries.
 SHORT = Patience(timeout=0.4, retries=50, backoff=0.01)
 NAME = "net.caffemodel"
+CHUNK = download.CHUNK_BYTES
 
 
 @pytest.fixture
@@ -37,7 +41,9 @@ def server():
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "*")
-    monkeypatch.delenv(cache.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(store.MIRROR_VARIABLE, raising=False)
+    # A cut costs an incomplete chunk: these servers cut after whole ones.
+    monkeypatch.setattr(download, "CHUNK_BYTES", 1000)
     return tmp_path / "home" / "keras_res3d"
 
 
@@ -61,7 +67,7 @@ def assert_fetched(path, home, recorded):
 def test_fetches_once(server, home, sha256):
     entry = entry_at(server, sha256)
     for _ in range(3):
-        assert_fetched(cache.fetch(entry, QUICK), home, recorded=sha256 is None)
+        assert_fetched(store.fetch(entry, QUICK), home, recorded=sha256 is None)
     assert server.requests == [(f"/{NAME}?dl=1", None)]
     if sha256 is None:
         assert (home / f"{NAME}.sha256").read_text() == f"{DIGEST}  {NAME}\n"
@@ -69,7 +75,7 @@ def test_fetches_once(server, home, sha256):
 
 def test_cut_downloads_go_on_where_they_were_cut(server, home):
     server.faults = [{"cut": 300_000}, {"cut": 250_000}]
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
     assert [wanted for _, wanted in server.requests] == [None, "bytes=300000-", "bytes=550000-"]
 
 
@@ -90,38 +96,38 @@ def test_cut_downloads_go_on_where_they_were_cut(server, home):
 )
 def test_what_may_pass_is_tried_again(server, home, faults):
     server.faults = list(faults)
-    assert_fetched(cache.fetch(entry_at(server), SHORT), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), SHORT), home, recorded=True)
 
 
 def test_a_server_that_keeps_cutting_is_given_up_and_the_part_kept(server, home):
     server.faults = [{"cut": 50_000}] * 3
     with pytest.raises(DownloadError, match=r"given up after 3 attempts.*ended after 150000 of 700000"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert left(home) == [f"{NAME}.part", f"{NAME}.part.json"]
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
     assert server.requests[-1][1] == "bytes=150000-"
 
 
 def test_progress_renews_the_patience(server, home, monkeypatch):
     monkeypatch.setattr(download, "PROGRESS_BYTES", 50_000)
     server.faults = [{"cut": 60_000}] * 8
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
 
 
 def test_a_file_that_changed_in_between_starts_anew(server, home):
     server.faults = [{"cut": 300_000}] * 3
     server.files[NAME] = bytes(700_000)
     with pytest.raises(DownloadError):
-        cache.fetch(entry_at(server), Patience(timeout=20, retries=0, backoff=0.01))
+        store.fetch(entry_at(server), Patience(timeout=20, retries=0, backoff=0.01))
     server.faults, server.files[NAME], server.etags[NAME] = [], DATA, '"second"'
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
     assert server.requests[-1][1] == "bytes=300000-"
 
 
 def test_a_weak_etag_does_not_vouch_for_a_part(server, home):
     server.etags[NAME] = 'W/"1"'
     server.faults = [{"cut": 300_000}]
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
     assert [wanted for _, wanted in server.requests] == [None, None]
 
 
@@ -142,8 +148,8 @@ def test_what_does_not_pass_is_an_error_that_says_what_to_put_where(server, home
     server.faults = [fault] * 3
     patience = Patience(0.4, 2, 0.01) if "stall" in fault else QUICK
     with pytest.raises(DownloadError, match=message) as caught:
-        cache.fetch(entry_at(server), patience)
-    for part in (server.url(NAME), str(home / NAME), cache.MIRROR_VARIABLE):
+        store.fetch(entry_at(server), patience)
+    for part in (server.url(NAME), str(home / NAME), store.MIRROR_VARIABLE):
         assert part in str(caught.value)
     assert isinstance(caught.value, OSError) and not (home / NAME).exists()
 
@@ -152,38 +158,38 @@ def test_what_does_not_pass_is_an_error_that_says_what_to_put_where(server, home
 def test_a_page_posing_as_a_file_is_refused(server, home, page):
     server.files[NAME] = page
     with pytest.raises(DownloadError, match="web page"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert left(home) == []
 
 
 def test_a_published_digest_is_enforced(server, home):
     with pytest.raises(DownloadError, match=rf"has SHA-256 {DIGEST}; expected {'0' * 64} \(published\).*was removed"):
-        cache.fetch(entry_at(server, "0" * 64), QUICK)
+        store.fetch(entry_at(server, "0" * 64), QUICK)
     assert left(home) == []
 
 
 def test_a_length_that_lies_short_does_not_pass_a_digest(server, home):
     server.faults = [{"length": -1000, "cut": 699_000}]
     with pytest.raises(DownloadError, match="has SHA-256"):
-        cache.fetch(entry_at(server, DIGEST), QUICK)
+        store.fetch(entry_at(server, DIGEST), QUICK)
     assert left(home) == []
 
 
 def test_the_digest_of_the_first_download_is_enforced(server, home):
-    cache.fetch(entry_at(server), QUICK).unlink()
+    store.fetch(entry_at(server), QUICK).unlink()
     server.files[NAME] = bytes(10)
     with pytest.raises(DownloadError, match=rf"expected {DIGEST} \(recorded.*remove .*\.sha256"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert left(home) == [f"{NAME}.sha256"]
     (home / f"{NAME}.sha256").write_text("nonsense")
     with pytest.raises(DownloadError, match="does not begin with a SHA-256"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
 
 
 def test_a_file_that_rotted_in_the_cache_is_set_aside_and_fetched_again(server, home, capsys):
-    path = cache.fetch(entry_at(server), QUICK)
+    path = store.fetch(entry_at(server), QUICK)
     path.write_bytes(DATA[:-1] + b"\0")
-    assert cache.fetch(entry_at(server), QUICK).read_bytes() == DATA
+    assert store.fetch(entry_at(server), QUICK).read_bytes() == DATA
     assert "moved to net.caffemodel.rejected" in capsys.readouterr().err
     assert (home / f"{NAME}.rejected").exists()
 
@@ -191,59 +197,63 @@ def test_a_file_that_rotted_in_the_cache_is_set_aside_and_fetched_again(server, 
 def test_a_file_put_into_the_cache_by_hand_is_taken(server, home):
     home.mkdir(parents=True)
     (home / NAME).write_bytes(DATA)
-    assert_fetched(cache.fetch(entry_at(server, url="http://127.0.0.1:9/net"), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server, url="http://127.0.0.1:9/net"), QUICK), home, recorded=True)
 
 
 def test_offline(home, tmp_path):
     entry = WeightsEntry("c3d", "x", "http://127.0.0.1:9/net", "caffemodel", 3, "ucf101", "MIT", "nothing")
     with pytest.raises(DownloadError, match=f"refused.*put it at {home / NAME}"):
-        cache.fetch(entry, QUICK)
+        store.fetch(entry, QUICK)
 
 
 def test_a_name_that_cannot_be_resolved_is_told_at_once(server, home, monkeypatch):
-    calls, plain = [], download.urllib.request.urlopen
+    calls, plain = [], requests.get
 
-    def fail(request, timeout):
-        calls.append(request)
+    def fail(url, **options):
+        calls.append(url)
         if len(calls) == 2:
-            return plain(request, timeout=timeout)
-        raise download.urllib.error.URLError(download.socket.gaierror(-2, "Name or service not known"))
+            return plain(url, **options)
+        # As requests and urllib3 wrap it.
+        error = download.socket.gaierror(-2, "Name or service not known")
+        name = urllib3.exceptions.NameResolutionError("localhost", None, error)
+        name.__cause__ = error
+        raise requests.ConnectionError(urllib3.exceptions.MaxRetryError(None, url, name))
 
-    monkeypatch.setattr(download.urllib.request, "urlopen", fail)
+    monkeypatch.setattr(requests, "get", fail)
     with pytest.raises(DownloadError, match=r"cannot be resolved.*Name or service not known"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert len(calls) == 1
     server.faults = [{"cut": 1000}]
     with pytest.raises(DownloadError, match="given up after 3 attempts"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert len(calls) == 4
 
 
 def test_mirror_address(server, home, monkeypatch):
-    monkeypatch.setenv(cache.MIRROR_VARIABLE, server.url("mirror/"))
+    monkeypatch.setenv(store.MIRROR_VARIABLE, server.url("mirror/"))
     server.files[f"mirror/{NAME}"] = DATA
-    assert_fetched(cache.fetch(entry_at(server, url="http://127.0.0.1:9/net.caffemodel"), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server, url="http://127.0.0.1:9/net.caffemodel"), QUICK), home, recorded=True)
     assert server.requests == [(f"/mirror/{NAME}", None)]
 
 
 def test_mirror_folder_is_read_where_it_lies(server, home, tmp_path, monkeypatch):
     mirror = tmp_path / "mirror"
     mirror.mkdir()
-    monkeypatch.setenv(cache.MIRROR_VARIABLE, str(mirror))
+    monkeypatch.setenv(store.MIRROR_VARIABLE, str(mirror))
     entry = entry_at(server, url="http://127.0.0.1:9/net")
     with pytest.raises(DownloadError, match=r"mirror .*has no file net\.caffemodel.*Put http"):
-        cache.fetch(entry, QUICK)
+        store.fetch(entry, QUICK)
     for page, fault in ((b"<html>", "is a web page"), (b"", "is empty")):
         (mirror / NAME).write_bytes(page)
         with pytest.raises(DownloadError, match=fault):
-            cache.fetch(entry, QUICK)
+            store.fetch(entry, QUICK)
     (mirror / NAME).unlink()
     for name in ("net", NAME):
         (mirror / name).write_bytes(DATA)
-        assert cache.fetch(entry, QUICK) == mirror / name
+        assert store.fetch(entry, QUICK) == mirror / name
     (mirror / NAME).write_bytes(b"other")
     with pytest.raises(DownloadError, match=r"from KERAS_RES3D_WEIGHTS\) has SHA-256"):
-        cache.fetch(entry, QUICK)
+        store.fetch(entry, QUICK)
     assert left(home) == [f"{NAME}.sha256"] and server.requests == []
 
 
@@ -251,23 +261,21 @@ def test_redirects_are_followed_and_keep_the_range(server, home):
     server.files["moved"] = b""
     hop = {"location": server.url(NAME)}
     server.faults = [hop, {"cut": 1000}, hop]
-    path = cache.fetch(entry_at(server, url=server.url("moved")), QUICK)
+    path = store.fetch(entry_at(server, url=server.url("moved")), QUICK)
     assert path.read_bytes() == DATA and server.requests[-1] == (f"/{NAME}", "bytes=1000-")
 
 
 def test_https_is_not_left(server, home, monkeypatch):
-    plain = download.urllib.request.urlopen
-    monkeypatch.setattr(
-        download.urllib.request, "urlopen", lambda request, timeout: plain(server.url(NAME), timeout=timeout)
-    )
+    plain = requests.get
+    monkeypatch.setattr(requests, "get", lambda url, **options: plain(server.url(NAME), **options))
     with pytest.raises(DownloadError, match="not https"):
-        cache.fetch(entry_at(server, url=f"https://localhost/{NAME}"), QUICK)
+        store.fetch(entry_at(server, url=f"https://localhost/{NAME}"), QUICK)
 
 
 def test_a_full_disk_is_told_before_and_during(server, home, monkeypatch):
     monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000}))
     with pytest.raises(DownloadError, match="MB free in"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     monkeypatch.undo()
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
@@ -283,7 +291,7 @@ def test_a_cache_that_cannot_be_written(server, tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
     with pytest.raises(DownloadError, match=r"KERAS_HOME|put it at"):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
 
 
 def test_progress_is_shown_on_a_terminal_alone(server, home):
@@ -292,19 +300,19 @@ def test_progress_is_shown_on_a_terminal_alone(server, home):
             return True
 
     terminal, pipe = Terminal(), io.StringIO()
-    cache.fetch(entry_at(server), QUICK, terminal).unlink()
+    store.fetch(entry_at(server), QUICK, terminal).unlink()
     assert "res3d18/tiny  [========================]  0.7 of 0.7 MB\n" in terminal.getvalue()
-    cache.fetch(entry_at(server), QUICK, pipe)
+    store.fetch(entry_at(server), QUICK, pipe)
     assert pipe.getvalue() == ""
 
 
 CHILD = textwrap.dedent("""
     import sys
-    from keras_res3d.weights import cache
+    from keras_res3d.weights import store
     from keras_res3d.weights.catalog import WeightsEntry
     from keras_res3d.weights.download import Patience
     entry = WeightsEntry("res3d18", "tiny", sys.argv[1], "caffemodel", 3, "ucf101", "MIT", "nothing")
-    print(cache.fetch(entry, Patience(20, 2, 0.01)))
+    print(store.fetch(entry, Patience(20, 2, 0.01)))
 """)
 
 
@@ -331,7 +339,7 @@ def test_killed_midway_then_resumed(server, home):
     assert left(home) == [f"{NAME}.part", f"{NAME}.part.json"]
     size = part.stat().st_size
     # The dead process held the lock; this one must get it all the same.
-    assert_fetched(cache.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
     assert server.requests[-1][1] == f"bytes={size}-"
 
 
@@ -340,7 +348,7 @@ def test_killed_after_the_last_byte(server, home):
     (home / f"{NAME}.part").write_bytes(DATA)
     state = {"url": server.url(NAME), "validator": '"net.caffemodel-1"', "total": len(DATA)}
     (home / f"{NAME}.part.json").write_text(json.dumps(state))
-    assert_fetched(cache.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
     assert server.requests == []
 
 
@@ -349,7 +357,7 @@ def test_a_part_of_unknown_origin_is_not_continued(server, home, state):
     home.mkdir(parents=True)
     (home / f"{NAME}.part").write_bytes(b"x" * 900_000)
     (home / f"{NAME}.part.json").write_text(state)
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
     assert server.requests[0][1] is None
 
 
@@ -358,7 +366,7 @@ def test_a_part_longer_than_the_file_is_dropped(server, home):
     (home / f"{NAME}.part").write_bytes(b"x" * 900_000)
     state = {"url": server.url(NAME), "validator": '"net.caffemodel-1"', "total": 990_000}
     (home / f"{NAME}.part.json").write_text(json.dumps(state))
-    assert_fetched(cache.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server, url=server.url(NAME)), QUICK), home, recorded=True)
 
 
 def test_several_processes_download_once(server, home):
@@ -373,31 +381,34 @@ def test_several_processes_download_once(server, home):
             child.kill()
     assert [out.decode().strip() for out, _ in outputs] == [str(home / NAME)] * 3, outputs
     assert_fetched(home / NAME, home, recorded=True)
-    assert [wanted for _, wanted in server.requests] == [None, "bytes=400000-"]
+    assert [wanted for _, wanted in server.requests] == [None, f"bytes={400_000 // CHUNK * CHUNK}-"]
 
 
 def test_without_locks_each_process_has_a_part_of_its_own(server, home, monkeypatch):
-    monkeypatch.setattr(cache, "fcntl", None)
+    def no_locks(self, timeout):
+        raise OSError("no locks on this file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
     server.faults = [{"cut": 1000}] * 3
     with pytest.raises(DownloadError):
-        cache.fetch(entry_at(server), QUICK)
+        store.fetch(entry_at(server), QUICK)
     assert left(home) == [f"{NAME}.{os.getpid()}.part", f"{NAME}.{os.getpid()}.part.json"]
-    assert_fetched(cache.fetch(entry_at(server), QUICK), home, recorded=True)
+    assert_fetched(store.fetch(entry_at(server), QUICK), home, recorded=True)
 
 
 def test_reject_withdraws_an_unpublished_file_alone(server, home):
     entry = entry_at(server)
-    path = cache.fetch(entry, QUICK)
-    assert "rejected" in cache.reject(entry, path)
+    path = store.fetch(entry, QUICK)
+    assert "rejected" in store.reject(entry, path)
     assert left(home) == [f"{NAME}.rejected"]
-    path = cache.fetch(entry_at(server, DIGEST), QUICK)
-    assert "published" in cache.reject(entry_at(server, DIGEST), path) and path.exists()
+    path = store.fetch(entry_at(server, DIGEST), QUICK)
+    assert "published" in store.reject(entry_at(server, DIGEST), path) and path.exists()
 
 
 def test_states(server, home):
     entry = entry_at(server)
-    assert cache.state_of(entry) == ""
-    cache.fetch(entry, QUICK)
-    assert cache.state_of(entry) == "cached"
-    cache.converted_path(entry).write_bytes(b"")
-    assert cache.state_of(entry) == "converted"
+    assert store.state_of(entry) == ""
+    store.fetch(entry, QUICK)
+    assert store.state_of(entry) == "cached"
+    store.converted_path(entry).write_bytes(b"")
+    assert store.state_of(entry) == "converted"

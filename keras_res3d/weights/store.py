@@ -1,28 +1,33 @@
-"""Where originals are kept: fetched once, checked by digest, shared by processes. No TensorFlow.
+"""The store of originals and of the Keras weights made of them: fetched, verified and converted once.
 
-`KERAS_HOME` (default ~/.keras) holds the cache, in its folder keras_res3d. `KERAS_RES3D_WEIGHTS` names a mirror to be
-read in place of the published addresses: a folder, or an http(s) address to which the file's name is added.
+Several processes may use it at once. It is the folder keras_res3d of `KERAS_HOME` (default ~/.keras).
+`KERAS_RES3D_WEIGHTS` names a mirror to be read in place of the published addresses: a folder, or an http(s) address to
+which the file's name is added.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
+import json
 import os
 import pathlib
+import random
 import re
 import sys
-import time
 import urllib.parse
 
-from keras_res3d.io import write_atomically
-from keras_res3d.weights.catalog import WeightsEntry
-from keras_res3d.weights.download import DownloadError, Patience, clear_part, download, looks_like_html
+import numpy as np
 
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from keras_res3d import __version__
+from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.weights.about import CONVERTED, read_sidecar, sidecar_path
+from keras_res3d.weights.catalog import WeightsEntry
+from keras_res3d.weights.convert import CONVERTER_VERSION
+from keras_res3d.weights.download import DownloadError, Patience, clear_part, download
+from keras_res3d.weights.formats.registry import looks_like_html
+from keras_res3d.weights.load import load_weights
+from keras_res3d.weights.source import WeightsError
 
 MIRROR_VARIABLE = "KERAS_RES3D_WEIGHTS"
 
@@ -40,7 +45,7 @@ def original_path(entry: WeightsEntry) -> pathlib.Path:
 
 def converted_path(entry: WeightsEntry) -> pathlib.Path:
     """Where the Keras weights made of the original lie."""
-    return cache_home() / f"{entry.net}-{entry.tag}.weights.h5"
+    return cache_home() / f"{entry.net}-{entry.tag}{CONVERTED}"
 
 
 def state_of(entry: WeightsEntry) -> str:
@@ -53,12 +58,6 @@ def state_of(entry: WeightsEntry) -> str:
 def expected_digest(entry: WeightsEntry) -> str | None:
     """The digest that the original must have: the published one, else the recorded one, else None."""
     return _expected(entry)[0]
-
-
-def sha256_of(path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _record_path(entry: WeightsEntry) -> pathlib.Path:
@@ -87,7 +86,7 @@ def _check(entry: WeightsEntry, path: pathlib.Path) -> str | None:
     if looks_like_html(start):
         return "is a web page, not a weights file"
     expected, origin = _expected(entry)
-    found = sha256_of(path)
+    found = digest(path)
     if expected and found != expected:
         return f"has SHA-256 {found}; expected {expected} ({origin})"
     return None
@@ -96,38 +95,7 @@ def _check(entry: WeightsEntry, path: pathlib.Path) -> str | None:
 def _record(entry: WeightsEntry, path: pathlib.Path) -> None:
     """Keeps the digest of a file whose digest nobody published: from now on it must not change."""
     if not entry.sha256 and not _record_path(entry).exists():
-        write_atomically(_record_path(entry), f"{sha256_of(path)}  {entry.filename}\n")
-
-
-def _wait_for(file, waiting: str) -> bool:
-    """Takes the lock on an open file, saying once that it waits; False where there are no locks."""
-    while fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            if waiting:
-                print(waiting, file=sys.stderr)
-                waiting = ""
-            time.sleep(0.1)
-    return False
-
-
-@contextlib.contextmanager
-def locked(path: pathlib.Path, waiting: str = ""):
-    """Holds the lock of `path` among processes; the kernel frees it when its owner dies.
-
-    Yields whether there is a lock: some file systems have none, and then each process works on files of its own; a
-    cache that cannot be written needs none.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(path.with_name(f".{path.name}.lock"), "w"))
-            held = _wait_for(file, waiting)
-        except OSError:
-            held = False
-        yield held
+        write_atomically(_record_path(entry), f"{digest(path)}  {entry.filename}\n")
 
 
 def _advice(entry: WeightsEntry) -> str:
@@ -218,3 +186,95 @@ def reject(entry: WeightsEntry, path: pathlib.Path) -> str:
     aside = path.with_name(f"{path.name}.rejected")
     os.replace(path, aside)
     return f"moved to {aside}; the next use fetches it again"
+
+
+def _load_original(entry: WeightsEntry, architecture: Architecture, original: pathlib.Path):
+    """The net at the source's own classes and clip length, every one of its weights read from the original."""
+    # Listing what there is needs no Keras.
+    import keras
+
+    from keras_res3d.nets.build import build_graph
+
+    policy, state = keras.config.dtype_policy(), random.getstate()
+    try:
+        # The file must not depend on the caller's precision, nor his random numbers on whether it was there already.
+        keras.config.set_dtype_policy("float32")
+        shape = (entry.frames, *entry.crop, 3)
+        model = build_graph(architecture, input_shape=shape, classes=entry.classes, classifier_activation=None)
+    finally:
+        keras.config.set_dtype_policy(policy)
+        random.setstate(state)
+    for variable in model.weights:
+        variable.assign(np.full(variable.shape, np.nan, np.float32))
+    load_weights(model, original, source_frames=entry.frames)
+    unread = [variable.path for variable in model.weights if np.isnan(np.asarray(variable)).any()]
+    if unread:
+        raise WeightsError(f"{original} has nothing for {', '.join(unread)}; {entry.name} must fill every weight")
+    return model
+
+
+def _write(model, target: pathlib.Path, fields: dict) -> None:
+    """Weights and JSON, each atomically. A kill between the two leaves digests that disagree, and a new conversion."""
+    sweep(target)
+    with atomic_path(target) as aside:
+        model.save_weights(aside)
+        fields = {**fields, "sha256": digest(aside)}
+    write_atomically(sidecar_path(target), json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+
+
+def _describe(entry: WeightsEntry, original: pathlib.Path) -> dict:
+    names = ("net", "tag", "classes", "labels", "licence", "trained_on", "contaminated_for", "remark")
+    return {
+        "format": 1,
+        "converter": CONVERTER_VERSION,
+        "package": f"keras_res3d {__version__}",
+        "source": entry.url,
+        "source_sha256": digest(original),
+        **{name: getattr(entry, name) for name in names},
+        **entry.sampling_fields(),
+        "metrics": dict(entry.metrics),
+        "metrics_source": entry.metrics_source,
+    }
+
+
+def _is_current(entry: WeightsEntry, target: pathlib.Path) -> bool:
+    """Whether the converted file is whole, of this source, and such as this version would make it."""
+    fields = read_sidecar(target)
+    return (
+        fields is not None
+        and target.exists()
+        and fields.get("source") == entry.url
+        and fields.get("converter") == CONVERTER_VERSION
+        and expected_digest(entry) in (None, fields["source_sha256"])
+        and fields.get("sha256") == digest(target)
+    )
+
+
+def converted(entry: WeightsEntry, architecture: Architecture | None = None, patience: Patience | None = None,
+              stream=None) -> pathlib.Path:  # fmt: skip
+    """The Keras weights of `entry`, made of the original where they are not there, damaged or of another version.
+
+    Args:
+        entry: a row of the catalog.
+        architecture: the net; None: the zoo's row of that name.
+        patience, stream: of the download, see `fetch`.
+
+    Returns:
+        Path of a `.weights.h5` file whose digest was just verified; its JSON has source, licence and sampling.
+
+    Raises:
+        DownloadError: the original cannot be had.
+        WeightsError: the original does not hold this net's weights.
+    """
+    target = converted_path(entry)
+    with locked(target, f"{entry.name}: waiting for another process that is converting it"):
+        if _is_current(entry, target):
+            return target
+        original = fetch(entry, patience, stream)
+        print(f"{entry.name}: converting {original}\n{entry.name}: licence {entry.licence}", file=sys.stderr)
+        try:
+            model = _load_original(entry, architecture or get_architecture(entry.net), original)
+        except WeightsError as error:
+            raise WeightsError(f"{entry.name}: {error} ({reject(entry, original)})") from error
+        _write(model, target, _describe(entry, original))
+    return target
