@@ -4,19 +4,20 @@ r"""Converts original weights into a Keras file, checks it against a NumPy evalu
         --output res3d18_sports1m.weights.h5 --report parity.json --licence "CC BY-NC 3.0"
 """
 
-import hashlib
+from __future__ import annotations
+
 import json
-import os
 import pathlib
 
 import numpy as np
 from absl import app, flags
 
 from keras_res3d import __version__, get_architecture, preprocess_input
-from keras_res3d.io import write_atomically
+from keras_res3d.io import atomic_path, digest, write_atomically
+from keras_res3d.weights.about import sidecar_path
 from keras_res3d.weights.formats.registry import read_tensors
 
-_SOURCE = flags.DEFINE_string("source", None, "Original: .caffemodel, .pth, .pt or .safetensors.", required=True)
+_SOURCE = flags.DEFINE_string("source", None, "Original file of Caffe, PyTorch or safetensors.", required=True)
 _NET = flags.DEFINE_string("net", None, "Net of the zoo that it is for, e.g. res3d18.", required=True)
 _OUTPUT = flags.DEFINE_string("output", None, "File to write: .weights.h5 or .keras.", required=True)
 _REPORT = flags.DEFINE_string("report", None, "Where to write the parity report, as JSON.")
@@ -24,30 +25,7 @@ _LICENCE = flags.DEFINE_string("licence", "", "Licence of the weights, for the r
 _FRAMES = flags.DEFINE_integer("frames", None, "Clip length in training; the net's own where not given.", lower_bound=1)
 
 
-def record_path(output):
-    """The JSON beside the output: NAME.json of NAME.weights.h5, NAME.keras.json of NAME.keras."""
-    return output.with_name(f"{output.name.removesuffix('.weights.h5')}.json")
-
-
-def save(model, output):
-    """Writes `output` whole or not at all."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f".{os.getpid()}.{output.name}")
-    try:
-        (model.save if output.suffix == ".keras" else model.save_weights)(aside)
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(aside, output)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def sha256(path):
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def convert_file(source_path, net, output, licence="", frames=None):
+def convert_file(source_path, net: str, output: pathlib.Path, licence: str = "", frames: int | None = None) -> dict:
     """Converts, compares, and writes the Keras file with its record. Returns the parity report; nothing is written
     where it does not agree."""
     source, row = read_tensors(source_path), get_architecture(net)
@@ -66,20 +44,21 @@ def convert_file(source_path, net, output, licence="", frames=None):
     report = parity_report(source, row, model, clip, lambda pixels: preprocess_input(pixels, mode))
     report["notices"] = converted.notices
     if report["agrees"]:
-        save(model, output)
+        with atomic_path(output) as aside:
+            (model.save if output.suffix == ".keras" else model.save_weights)(aside)
         record = {
             "net": row.name,
             "classes": model.output_shape[-1],
             "frames": frames or row.frames,
             "licence": licence,
             "source": source.path.name,
-            "source_sha256": sha256(source.path),
-            "sha256": sha256(output),
+            "source_sha256": digest(source.path),
+            "sha256": digest(output),
             "converter": CONVERTER_VERSION,
             "package": f"keras_res3d {__version__}",
             "notices": converted.notices,
         }
-        write_atomically(record_path(output), json.dumps(record, indent=2) + "\n")
+        write_atomically(sidecar_path(output), json.dumps(record, indent=2) + "\n")
     return report
 
 
@@ -104,7 +83,7 @@ def main(arguments):
         print(f"wrote {_REPORT.value}")
     if not report["agrees"]:
         raise SystemExit(f"convert_weights: the converted net differs from {_SOURCE.value}; {output} was not written")
-    print(f"wrote {output} and {record_path(output).name}")
+    print(f"wrote {output} and {sidecar_path(output).name}")
 
 
 if __name__ == "__main__":

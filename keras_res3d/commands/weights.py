@@ -41,7 +41,7 @@ def run(args: list[str]) -> int:
     if args[0] != "get" or len(args) != 2:
         raise ValueError(f"called with {' '.join(args)}; expected nothing, or: get NAME, as in get res3d18/sports1m")
     entry = catalog.find_name(args[1])
-    print(f"{entry.name}: {entry.url}\nlicence {entry.licence}; trained on {entry.trained_on}")
+    print(f"{entry.name}: {entry.source}\nlicence {entry.licence}; trained on {entry.trained_on}")
     import_keras_quietly()
     from keras_res3d.weights.store import converted
 

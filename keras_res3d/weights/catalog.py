@@ -24,7 +24,7 @@ class WeightsEntry:
     Attributes:
         net: the row of the zoo it fits.
         tag: what `weights=` calls it.
-        url: of the original file.
+        url: of the original file; "" where nobody serves it any more, and then `published_as` is its name.
         format: of the original file, a key of `formats.registry.BY_NAME`.
         sha256: published digest of the original, or None; then the first download's digest is kept and enforced.
         classes, labels: outputs and the name of their label set (`label_names`).
@@ -39,6 +39,7 @@ class WeightsEntry:
         metrics: percent, "clip@1", "video@1", "video@5", on the validation or test videos of the last data set.
         metrics_source: who measured, and on what.
         remark: what else a user must know.
+        published_as: name of the original file, of a row without an address.
     """
 
     net: str
@@ -60,8 +61,11 @@ class WeightsEntry:
     metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
     metrics_source: str = ""
     remark: str = ""
+    published_as: str = ""
 
     def __post_init__(self):
+        if bool(self.url) == bool(self.published_as):
+            raise ValueError(f"{self.name}: expected either an address (url) or the file's name (published_as)")
         if self.format not in BY_NAME:
             raise ValueError(f"{self.name}: format is {self.format!r}; expected one of {sorted(BY_NAME)}")
 
@@ -73,9 +77,15 @@ class WeightsEntry:
     @property
     def filename(self) -> str:
         """Of the original in the cache and in a mirror: the published name, with the format's suffix."""
-        name = pathlib.PurePosixPath(urllib.parse.unquote(urllib.parse.urlsplit(self.url).path)).name
+        path = urllib.parse.unquote(urllib.parse.urlsplit(self.url).path)
+        name = self.published_as or pathlib.PurePosixPath(path).name
         suffix = BY_NAME[self.format].suffixes[0]
         return name if name.endswith(suffix) else name + suffix
+
+    @property
+    def source(self) -> str:
+        """The original's address, or its name where it has none: what says that two originals are the same."""
+        return self.url or self.filename
 
     @property
     def estimated_bytes(self) -> int:
@@ -132,6 +142,21 @@ _ROWS = (
         metrics_source="",
         remark="fine-tuned on UCF101 split 1; the authors' test script scores it with the batch statistics of shuffled "
         "batches of 20 clips, this package with the stored ones",
+    ),
+    replace(
+        _RES3D,
+        tag="ucf101-scratch",
+        url="",
+        published_as="c3d_resnet18_ucf101_r2_iter_90000.caffemodel",
+        classes=101,
+        labels="ucf101",
+        trained_on="ucf101",
+        metrics={},
+        metrics_source="",
+        remark="trained on UCF101 alone, from random weights, 90,000 iterations of 20 clips each. The file has no "
+        "public address: the folder that its authors shared may be gone. Its split is not recorded, so that no split "
+        "is known to be free of its training videos; the licence is that of the authors' other files",
+        contaminated_for=("ucf101 split 1", "ucf101 split 2", "ucf101 split 3"),
     ),
     replace(
         _R3D,
@@ -232,5 +257,5 @@ def resolve(net: str | Architecture | None, weights) -> WeightsEntry | None:
             f"that holds a {RUN_MODEL}"
         ) from None
     # The same file may be catalogued for this net as well, with what it takes to fit.
-    same = [row for row in entries() if row.net == own and row.url == entry.url]
+    same = [row for row in entries() if row.net == own and row.source == entry.source]
     return same[0] if same else entry

@@ -99,6 +99,11 @@ def _record(entry: WeightsEntry, path: pathlib.Path) -> None:
 
 
 def _advice(entry: WeightsEntry) -> str:
+    if not entry.url:
+        return (
+            f"Nobody is known to serve it. If you have {entry.filename}, put it at {original_path(entry)}, or set "
+            f"{MIRROR_VARIABLE} to a folder (or an http address) that has it"
+        )
     return (
         f"Get {entry.url} on a machine that can, put it at {original_path(entry)}, or set {MIRROR_VARIABLE} to a "
         f"folder (or an http address) that has {entry.filename}"
@@ -108,14 +113,14 @@ def _advice(entry: WeightsEntry) -> str:
 def _from_folder(entry: WeightsEntry, folder: pathlib.Path) -> pathlib.Path:
     """The original in a mirror folder, used where it lies."""
     published_name = pathlib.PurePosixPath(urllib.parse.urlsplit(entry.url).path).name
-    for name in (entry.filename, published_name):
+    for name in dict.fromkeys((entry.filename, published_name or entry.filename)):
         path = folder / name
         if path.is_file():
             if fault := _check(entry, path):
-                raise DownloadError(f"{path} (from {MIRROR_VARIABLE}) {fault}. Replace it with {entry.url}")
+                raise DownloadError(f"{path} (from {MIRROR_VARIABLE}) {fault}. Replace it with {entry.source}")
             _record(entry, path)
             return path
-    raise DownloadError(f"{folder} (from {MIRROR_VARIABLE}) has no file {entry.filename}. Put {entry.url} there")
+    raise DownloadError(f"{folder} (from {MIRROR_VARIABLE}) has no file {entry.filename}. Put {entry.source} there")
 
 
 def _download(entry: WeightsEntry, target: pathlib.Path, url: str, private: bool, patience, stream) -> pathlib.Path:
@@ -167,6 +172,8 @@ def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) ->
             if mirror and not re.match(r"https?://", mirror):
                 return _from_folder(entry, pathlib.Path(mirror).expanduser())
             url = f"{mirror.rstrip('/')}/{urllib.parse.quote(entry.filename)}" if mirror else entry.url
+            if not url:
+                raise DownloadError(f"{entry.name} has no public address. {_advice(entry)}")
             return _download(entry, target, url, not held, patience, stream)
     except DownloadError:
         raise
@@ -182,7 +189,7 @@ def reject(entry: WeightsEntry, path: pathlib.Path) -> str:
         return f"{path} has the published digest"
     _record_path(entry).unlink(missing_ok=True)
     if path != original_path(entry):
-        return f"replace {path} by {entry.url}"
+        return f"replace {path} by {entry.source}"
     aside = path.with_name(f"{path.name}.rejected")
     os.replace(path, aside)
     return f"moved to {aside}; the next use fetches it again"
@@ -228,7 +235,7 @@ def _describe(entry: WeightsEntry, original: pathlib.Path) -> dict:
         "format": 1,
         "converter": CONVERTER_VERSION,
         "package": f"keras_res3d {__version__}",
-        "source": entry.url,
+        "source": entry.source,
         "source_sha256": digest(original),
         **{name: getattr(entry, name) for name in names},
         **entry.sampling_fields(),
@@ -243,7 +250,7 @@ def _is_current(entry: WeightsEntry, target: pathlib.Path) -> bool:
     return (
         fields is not None
         and target.exists()
-        and fields.get("source") == entry.url
+        and fields.get("source") == entry.source
         and fields.get("converter") == CONVERTER_VERSION
         and expected_digest(entry) in (None, fields["source_sha256"])
         and fields.get("sha256") == digest(target)

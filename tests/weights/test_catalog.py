@@ -33,8 +33,8 @@ def test_names_are_unique_and_every_expected_row_is_there():
     names = [entry.name for entry in ROWS]
     assert len(set(names)) == len(names)
     assert set(names) == {
-        "res3d18/sports1m", "res3d18/ucf101", "res3d18/kinetics400", "c3d/sports1m", "r3d_18/kinetics400",
-        "mc3_18/kinetics400", "r2plus1d_18/kinetics400",
+        "res3d18/sports1m", "res3d18/ucf101", "res3d18/ucf101-scratch", "res3d18/kinetics400", "c3d/sports1m",
+        "r3d_18/kinetics400", "mc3_18/kinetics400", "r2plus1d_18/kinetics400",
     }  # fmt: skip
 
 
@@ -60,13 +60,22 @@ def test_r3d_18_serves_res3d18_from_the_same_file():
 
 
 def test_unknown_names_list_what_there_is():
-    with pytest.raises(ValueError, match="for res3d18; there are 'sports1m', 'ucf101', 'kinetics400'"):
+    with pytest.raises(ValueError, match="for res3d18; there are 'sports1m', 'ucf101', 'ucf101-scratch', 'kin"):
         catalog.find("res3d18", "imagenet")
     with pytest.raises(ValueError, match=r"for sr18 .*res3d18/sports1m"):
         catalog.find("sr18", "sports1m")
     with pytest.raises(ValueError, match="expected one of res3d18/sports1m"):
         catalog.find_name("sports1m")
     assert catalog.find_name("c3d/sports1m").net == "c3d"
+
+
+def test_the_row_without_an_address_has_a_name():
+    entry = catalog.find("res3d18", "ucf101-scratch")
+    assert entry.url == "" and entry.source == entry.filename == "c3d_resnet18_ucf101_r2_iter_90000.caffemodel"
+    assert (entry.frames, entry.stride, entry.classes) == (8, 2, 101)
+    for wrong in ({"published_as": ""}, {"url": "https://example.org/a.caffemodel"}):
+        with pytest.raises(ValueError, match="either an address"):
+            dataclasses.replace(entry, **wrong)
 
 
 def test_unknown_format_is_refused():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -140,6 +141,73 @@ def test_the_identity_projection_is_for_res2a_of_torchs_files_alone():
     strided = dataclasses.replace(nets.RES3D, strides=((1, 2, 2), (1, 2, 2), *nets.RES3D.strides[2:]))
     with pytest.raises(WeightsError, match=r"missing .*downsample"):
         convert(torch_source(), strided)
+
+
+def other(**changes):
+    return dataclasses.replace(nets.RES3D, **changes)
+
+
+@pytest.mark.parametrize("make", ["caffe", "keras"])
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        (other(width=8), "does not fit narrow: width 8 there, 4 here. misshapen"),
+        (other(blocks=(1, 2, 1, 1)), r"narrow: blocks \(1, 2, 1, 1\) there, \(1, 1, 1, 1\) here. unused"),
+        (other(temporal_kernels=(3, 3, 1, 1, 1)), r"temporal kernels \(3, 3, 1, 1, 1\) there, \(3, 3, 3, 3, 3\) here"),
+        (nets.FACTORIZED, "convolutions split into spatial and temporal halves there, whole convolutions here"),
+        (dataclasses.replace(nets.C3D, crop=32), "a plain net like C3D there, a residual net here"),
+    ],
+    ids=["width", "blocks", "kernels", "split", "c3d"],
+)
+def test_mismatched_nets_are_explained_before_tensors_are_listed(theirs, told, make):
+    source = caffe_source(theirs)
+    if make == "keras":
+        layers = convert(source, theirs).layers
+        tensors = {f"{name}/{i}": array for name, arrays in layers.items() for i, array in enumerate(arrays)}
+        source = Source(pathlib.Path("net.weights.h5"), "keras", tensors)
+    with pytest.raises(WeightsError, match=told) as caught:
+        convert(source, nets.RES3D)
+    assert len(str(caught.value)) < 1200 and re.search(r" and \d+ more", str(caught.value))
+
+
+def test_a_torch_file_of_another_net_is_explained_too():
+    wide = dataclasses.replace(nets.R3D, width=8)
+    with pytest.raises(WeightsError, match="does not fit narrow_r3d: width 8 there, 4 here"):
+        convert(torch_source(wide), nets.R3D)
+    with pytest.raises(WeightsError, match=r"no classifier there, one here \(include_top=False"):
+        convert(torch_source(**{"fc.weight": None, "fc.bias": None}), nets.R3D)
+    stray = Source(pathlib.Path("net.pth"), "torch", {"encoder.weight": np.zeros((3, 3), np.float32)})
+    with pytest.raises(WeightsError, match="none of its tensors is of a net of this family"):
+        convert(stray, nets.R3D)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+@pytest.mark.parametrize("family", ["caffe", "torch"])
+def test_the_first_kernel_is_adapted_to_other_input_channels(channels, family):
+    source = caffe_source(nets.RES3D) if family == "caffe" else torch_source()
+    architecture = nets.RES3D if family == "caffe" else nets.R3D
+    shape = (8, 32, 32, channels)
+    refused = rf'input channels 3 there, {channels} here \(channels="adapt" makes'
+    with pytest.raises(WeightsError, match=refused):
+        convert(source, architecture, input_shape=shape)
+    rgb, adapted = convert(source, architecture), convert(source, architecture, input_shape=shape, channels="adapt")
+    before, after = rgb.layers["conv1"][0], adapted.layers["conv1"][0]
+    assert after.shape == (*before.shape[:3], channels, before.shape[4]) and after.dtype == np.float32
+    # The mean over RGB times 3 / n: a clip that is the same in every channel is answered as before.
+    np.testing.assert_allclose(after, np.repeat(before.mean(3, keepdims=True) * 3 / channels, channels, 3), rtol=1e-5)
+    np.testing.assert_allclose(after.sum(3), before.sum(3), atol=1e-6)
+    assert adapted.notices == [
+        f"conv1 reads {channels} input channels, 3 in {source.path.name}: each of them is given the mean of the file's "
+        f"kernels times 3 / {channels}"
+    ]
+    np.testing.assert_array_equal(adapted.layers["fc8"][0], rgb.layers["fc8"][0])
+
+
+def test_adapting_to_the_same_channels_changes_nothing():
+    converted = convert(caffe_source(nets.RES3D), nets.RES3D, channels="adapt")
+    assert converted.notices == []
+    expected = convert(caffe_source(nets.RES3D), nets.RES3D).layers["conv1"][0]
+    np.testing.assert_array_equal(converted.layers["conv1"][0], expected)
 
 
 def test_torchvision_names():

@@ -1,7 +1,10 @@
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
+from keras_res3d.cards import save_model
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.source import WeightsError
 from tests.weights import formula, nets
@@ -124,6 +127,63 @@ def test_a_keras_file_says_its_own_clip_length(tmp_path, trained):
     with pytest.warns(UserWarning, match="trained at 8 frames, loaded for 16"):
         load_weights(model, tmp_path / "a.keras")
     assert not np.asarray(model.get_layer("res5a_branch2a").kernel)[0].any()
+
+
+def in_one_channel(model, channels=1):
+    """The net on clips of other channels than RGB."""
+    return keras.models.clone_model(model, input_tensors=keras.Input((8, 32, 32, channels)))
+
+
+@pytest.mark.parametrize("suffix", ["weights.h5", "keras"])
+def test_a_grey_clip_is_answered_as_the_rgb_net_answers_it(tmp_path, trained, suffix):
+    path = tmp_path / f"a.{suffix}"
+    (trained.save if suffix == "keras" else trained.save_weights)(path)
+    grey = in_one_channel(nets.build(nets.RES3D))
+    before = snapshot(grey)
+    with pytest.raises(WeightsError, match=r'input channels 3 there, 1 here \(channels="adapt"'):
+        load_weights(grey, path)
+    with pytest.raises(ValueError, match="channels is 'mean'; expected None or 'adapt'"):
+        load_weights(grey, path, channels="mean")
+    assert same(before, grey)
+    with pytest.warns(UserWarning, match="conv1 reads 1 input channels, 3 in"):
+        load_weights(grey, path, channels="adapt")
+    pixels = CLIP[..., :1]
+    np.testing.assert_allclose(grey(pixels), trained(np.repeat(pixels, 3, -1)), rtol=1e-3, atol=1e-3)
+
+
+# Strides leave no trace in a tensor: these nets' weights fit each other to the last one.
+STRIDED = dataclasses.replace(nets.RES3D, name="strided", strides=(*nets.RES3D.strides[:4], (1, 2, 2)))
+
+
+def test_weights_of_another_net_of_the_same_shapes_are_refused_where_the_card_tells(tmp_path):
+    theirs, ours = nets.build(STRIDED), nets.build(nets.RES3D)
+    save_model(theirs, tmp_path / "a.keras")
+    before = snapshot(ours)
+    with pytest.raises(WeightsError, match=r"holds weights of strided, and this net is narrow: .*strides .*check_net"):
+        load_weights(ours, tmp_path / "a.keras")
+    assert same(before, ours)
+    load_weights(ours, tmp_path / "a.keras", check_net=False)
+    assert all(np.array_equal(a, b) for a, b in zip(ours.weights, theirs.weights, strict=True))
+    renamed = nets.build(dataclasses.replace(STRIDED, name="other"))
+    assert load_weights(renamed, tmp_path / "a.keras") == []
+
+
+@pytest.mark.parametrize("card", ['{"layers": []}', "{", None])
+def test_a_file_without_a_card_of_ours_tells_no_net(tmp_path, card):
+    nets.build(STRIDED).save(tmp_path / "a.keras")
+    if card is not None:
+        (tmp_path / "a.json").write_text(card)
+    assert load_weights(nets.build(nets.RES3D), tmp_path / "a.keras") == []
+
+
+def test_a_run_folder_is_taken_for_its_model(tmp_path, trained):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"run holds no model\.keras"):
+        load_weights(nets.build(nets.RES3D), tmp_path / "run")
+    save_model(trained, tmp_path / "run" / "model.keras")
+    model = nets.build(nets.RES3D)
+    assert load_weights(model, tmp_path / "run") == []
+    assert same(snapshot(trained), model)
 
 
 def test_an_unknown_clip_length_changes_nothing(tmp_path):

@@ -7,12 +7,15 @@ import random
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 from keras_res3d.applications import build_model
+from keras_res3d.cards import save_model
+from keras_res3d.data.clips import Sampling
 from keras_res3d.io import digest, locked
 from keras_res3d.nets.build import build_graph
 from keras_res3d.nets.zoo import ZOO
@@ -255,6 +258,63 @@ def test_paths(rows, server, tmp_path, files, original):
     with pytest.raises(WeightsError, match="no known format"):
         build_model("tiny", weights=tmp_path / "own.onnx")
     assert server.requests == []
+
+
+def test_classes_come_from_a_file_of_any_format(rows, tmp_path, files, monkeypatch):
+    monkeypatch.setitem(ZOO, "tiny", dataclasses.replace(TINY, classes=11))
+    for name in ("tiny.keras", "released.caffemodel", "classes.keras", "sister.pth"):
+        (tmp_path / name).write_bytes(files[name])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sister's missing projection
+            model = build_model("tiny", weights=tmp_path / name)
+        assert model.output_shape == (None, 9 if name == "classes.keras" else 3)
+    with pytest.warns(UserWarning, match="3 classes"):
+        assert build_model("tiny", weights=tmp_path / "tiny.keras", classes=6).output_shape == (None, 6)
+
+
+def test_describe_tells_what_there_is_without_a_net(rows, server, tmp_path, files, monkeypatch, original):
+    monkeypatch.setattr("keras_res3d.nets.build.build_graph", None)
+    assert pretrained.describe("tiny", None) == about.Described()
+    published = pretrained.describe("tiny", "tiny")
+    assert server.requests == []
+    assert (published.net, published.architecture, published.entry) == ("tiny", TINY, rows["tiny"])
+    assert (published.classes, published.channels, published.frames) == (3, 3, 4)
+    assert published.sampling == Sampling(4, 2, crop=(32, 32)) and published.licence == "CC BY-NC 3.0"
+    (tmp_path / "mine.pth").write_bytes(files["sister.pth"])
+    bare = pretrained.describe(TINY, tmp_path / "mine.pth")
+    assert (bare.classes, bare.channels, bare.net, bare.sampling, bare.frames) == (3, 3, None, None, None)
+    sampling = Sampling(4, 3, (40, 40), (32, 32), preprocessing="torchvision")
+    (tmp_path / "run").mkdir()
+    card = save_model(original, tmp_path / "run" / "model.keras", labels="abc", sampling=sampling, licence="MIT")
+    run = pretrained.describe(None, str(tmp_path / "run"))
+    assert (run.card, run.net, run.architecture, run.sampling) == (card, "tiny", card.architecture, sampling)
+    assert (run.classes, run.channels, run.frames, run.labels) == (3, 3, 4, ("a", "b", "c"))
+    assert (run.licence, run.path) == ("MIT", tmp_path / "run" / "model.keras")
+
+
+def test_describe_reads_the_json_beside_converted_weights(rows):
+    path = store.converted(rows["tiny"])
+    found = pretrained.describe(None, path)
+    assert (found.net, found.architecture, found.classes, found.frames) == ("tiny", TINY, 3, 4)
+    assert found.sampling == Sampling(4, 2, crop=(32, 32)) and found.trained_on == "ucf101 split 1"
+
+
+def test_the_json_beside_converted_weights_tells_another_net(rows, monkeypatch):
+    path = store.converted(rows["tiny"])
+    strided = dataclasses.replace(TINY, name="strided", strides=(*TINY.strides[:3], (1, 2, 2), (1, 2, 2)))
+    with pytest.raises(WeightsError, match=r"holds weights of tiny, and this net is strided: .*load_pretrained\(model"):
+        build_model(strided, weights=path)
+    model = build_graph(strided)
+    pretrained.load_pretrained(model, strided, path, check_net=False)
+
+
+def test_a_folder_of_videos_may_be_called_like_the_weights(rows, tmp_path, monkeypatch, original):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    assert_equal_weights(build_model("tiny", weights="tiny"), original)
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(ValueError, match=r"'videos', and that folder holds no model\.keras"):
+        build_model("tiny", weights="videos")
 
 
 def test_unknown_names_fail_before_anything_is_built(rows, monkeypatch):

@@ -229,6 +229,19 @@ def test_a_name_that_cannot_be_resolved_is_told_at_once(server, home, monkeypatc
     assert len(calls) == 4
 
 
+def test_a_row_without_an_address_says_where_its_file_may_be_put(server, home, tmp_path, monkeypatch):
+    entry = entry_at(server, url="", published_as=NAME)
+    with pytest.raises(DownloadError, match=rf"no public address.*If you have {NAME}, put it at {home / NAME}, or set"):
+        store.fetch(entry, QUICK)
+    (tmp_path / NAME).write_bytes(DATA)
+    monkeypatch.setenv(store.MIRROR_VARIABLE, str(tmp_path))
+    assert store.fetch(entry, QUICK) == tmp_path / NAME
+    monkeypatch.setenv(store.MIRROR_VARIABLE, server.url(""))
+    assert_fetched(store.fetch(entry, QUICK), home, recorded=True)
+    monkeypatch.delenv(store.MIRROR_VARIABLE)
+    assert_fetched(store.fetch(entry, QUICK), home, recorded=True)
+
+
 def test_mirror_address(server, home, monkeypatch):
     monkeypatch.setenv(store.MIRROR_VARIABLE, server.url("mirror/"))
     server.files[f"mirror/{NAME}"] = DATA
