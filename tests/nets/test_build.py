@@ -21,15 +21,17 @@ def test_counts_equal_keras_and_the_model_tells_its_architecture(net):
 
 
 def test_builders_share_one_signature():
-    shared = list(inspect.signature(keras_res3d.build_model).parameters)[1:]
-    assert shared == [
+    shared = [
         "include_top", "weights", "input_tensor", "input_shape", "pooling", "classes", "classifier_activation", "name",
         "trim",
     ]  # fmt: skip
-    for name in ("Res3D18", "Res3D34", "SR18", "C3D"):
-        assert list(inspect.signature(getattr(keras_res3d, name)).parameters) == shared
+    by_name = ["width", "target_params", "channels"]
+    for name, first in (("build_model", ["net"]), ("Res3D18", []), ("Res3D34", []), ("SR18", []), ("C3D", [])):
+        parameters = inspect.signature(getattr(keras_res3d, name)).parameters
+        assert list(parameters) == [*first, *shared, *by_name]
+        assert all((parameters[key].kind is inspect.Parameter.KEYWORD_ONLY) == (key in by_name) for key in parameters)
     mixed = list(inspect.signature(keras_res3d.MixedConv3D).parameters)
-    assert mixed == ["first_2d_group", "width", "target_params", *shared]
+    assert mixed == ["first_2d_group", "width", "target_params", *shared, "channels"]
 
 
 def test_mixed_widths():
@@ -61,7 +63,10 @@ def test_without_top_and_open_sizes():
     "options, match",
     [
         ({"input_shape": (2, 32, 32, 3)}, r"\(2, 32, 32, 3\); sr18 needs .* at least 4x16x16"),
-        ({"input_shape": (4, 112, 112, 1)}, "1 channels"),
+        ({"input_shape": (4, 112, 112, None)}, "their number known"),
+        ({"input_shape": (4, 112, 112, 0)}, "their number known"),
+        ({"width": 8, "target_params": 10**6}, "width is 8 and target_params is 1000000; expected one"),
+        ({"width": 0}, "integers from 1"),
         ({"input_shape": (112, 112, 3)}, "sr18 needs"),
         ({"pooling": "sum"}, "'avg' or 'max'"),
         ({"classes": 0}, "integer from 1"),
