@@ -25,7 +25,7 @@ _PUBLIC = {
     "keras_res3d.data.transform": ["preprocess_input"],
     "keras_res3d.weights.contamination": ["ContaminatedError", "check_evaluation"],
     "keras_res3d.weights.download": ["DownloadError"],
-    "keras_res3d.weights.freeze": ["freeze"],
+    "keras_res3d.weights.freeze": ["freeze", "unfreeze"],
     "keras_res3d.weights.pretrained": ["load_pretrained"],
     "keras_res3d.weights.source": ["WeightsError"],
     "keras_res3d.weights.trim": ["trim_weights", "untrim_weights"],

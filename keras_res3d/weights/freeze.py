@@ -15,9 +15,9 @@ def freeze(model, through: str = "conv4") -> list[str]:
     A frozen batch norm runs in inference mode even while the net trains: it uses its stored statistics and does not
     update them, which is what Keras makes of `trainable = False`.
 
-    Freezing adds to what is frozen already. `model.trainable = True` undoes it, and everything else that was frozen:
-    Keras sets every layer inside the model, batch norms included. To freeze fewer groups than before, do that first and
-    then call `freeze` again. Call `compile` after either, as Keras asks for.
+    Freezing adds to what is frozen already; `unfreeze(model)` undoes all of it. `model.trainable = True` does not: the
+    model's own flag is True all the while, and Keras on TensorFlow skips setting an attribute to the value it has. Call
+    `compile` after either function, as Keras asks for.
 
     Args:
         model: a net of this package's builders, or a Keras model that extends one or holds one as a nested model.
@@ -40,3 +40,12 @@ def freeze(model, through: str = "conv4") -> list[str]:
             net.get_layer(layer.name).trainable = False
             frozen.append(layer.name)
     return frozen
+
+
+def unfreeze(model) -> None:
+    """Makes every layer inside a Keras model trainable again, whatever froze it; batch norms learn again too.
+
+    Call it before `compile`, or compile again.
+    """
+    model.trainable = False  # otherwise the next line does nothing, see `freeze`
+    model.trainable = True
