@@ -14,16 +14,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.nets.architecture import Layer, check_input_shape, layer_shapes, walk
-from keras_res3d.nets.counts import live_taps
 from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.taps import live_indices
 
 Shape = tuple[int, ...]
 
 
 def temporal_taps(frames: int, layer: Layer) -> list[int]:
     """The temporal taps of a convolution that read at least one real frame of a clip of `frames`."""
-    counts = live_taps(frames, layer.kernel[0], layer.strides[0])
-    return [tap for tap, count in enumerate(counts) if count]
+    return live_indices(frames, layer.kernel[0], layer.strides[0])
 
 
 def _as_numpy(variable) -> np.ndarray:
