@@ -1,4 +1,4 @@
-"""Which clips of a video are scored and how they are made, for evaluation, prediction, calibration alike."""
+"""The clips by which a video is judged: evenly spread or one every few frames, resized and centre-cropped."""
 
 from __future__ import annotations
 
@@ -11,14 +11,36 @@ from keras_res3d.data.transform import centre_crop
 
 
 def evaluation_places(video, sampling: Sampling, clips: int = 10, step: int | None = None) -> list[np.ndarray]:
-    """Frame numbers of a video's clips: `clips` evenly spread ones, or one every `step` frames."""
-    if step is None:
-        return even_clips(video.num_frames, sampling.frames, sampling.stride, clips)
-    return sliding_clips(video.num_frames, sampling.frames, sampling.stride, step)
+    """Frame numbers of a video's evaluation clips.
+
+    Args:
+        video: an open video; its `num_frames` counts.
+        sampling: frames and stride of a clip.
+        clips: how many clips to spread evenly, first and last frame included; a short video has fewer.
+        step: a number takes a clip every `step` frames instead.
+
+    Returns:
+        An int64 array `(frames,)` for each clip.
+    """
+    if step is not None:
+        return sliding_clips(video.num_frames, sampling.frames, sampling.stride, step)
+    return even_clips(video.num_frames, sampling.frames, sampling.stride, clips)
 
 
 def evaluation_clips(video, sampling: Sampling, clips: int = 10, step: int | None = None) -> Iterator[np.ndarray]:
-    """Yields a video's clips one at a time, as uint8 RGB `(frames, height, width, 3)`, resized and centre-cropped."""
+    """A video's evaluation clips, one at a time, in order.
+
+    Args:
+        video: an open video, as `data_set.open(i, fps=sampling.fps)` gives it.
+        sampling: how clips are cut, resized and cropped.
+        clips, step: as of `evaluation_places`.
+
+    Yields:
+        uint8 RGB `(frames, height, width, 3)`, the centre of each resized frame.
+
+    Raises:
+        VideoError: the file cannot be read; names it.
+    """
     places = evaluation_places(video, sampling, clips, step)
     for clip in video.clips(places, size=sampling.resize):
         yield np.ascontiguousarray(centre_crop(clip, sampling.crop))

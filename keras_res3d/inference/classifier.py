@@ -231,8 +231,8 @@ def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
 def _exported(runner: Runner) -> Classifier:
     """An export with its card; one without preprocessing inside gets it here."""
     card = runner.card
-    if card is None or not card.labels:
-        raise ValueError(f"{runner.path} has no card with class names; export it with a card that has labels")
+    if card is None:
+        raise ValueError(f"{runner.path} has no card, which says how clips are taken; its .json belongs beside it")
     if runner.dtype == np.uint8:
         return Classifier(runner, card, None, runner.input_shape)
     mode = card.sampling.preprocessing

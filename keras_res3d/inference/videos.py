@@ -76,4 +76,5 @@ def predict_video(
         places = evaluation_places(video, sampling, clips, step)
         seconds = np.array([video.seconds[place].mean() for place in places])
         scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
-    return VideoPrediction(str(path), classifier.card.labels, seconds, scores)
+    names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
+    return VideoPrediction(str(path), names, seconds, scores)
