@@ -9,10 +9,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "keras_res3d.applications": ["C3D", "MixedConv3D", "Res3D18", "Res3D34", "SR18", "build_model"],
+    "keras_res3d.cards": ["ModelCard", "read_card", "save_model"],
     "keras_res3d.export.export": ["export_model"],
     "keras_res3d.export.formats": ["load_runner"],
     "keras_res3d.export.report": ["ExportError", "ExportReport"],
+    "keras_res3d.inference.classifier": ["load_model"],
     "keras_res3d.inference.streaming": ["StreamingPredictor"],
+    "keras_res3d.inference.videos": ["predict_video"],
+    "keras_res3d.tasks.evaluate": ["evaluate"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],
     "keras_res3d.nets.counts": ["count_macs", "count_params", "solve_width"],
