@@ -17,6 +17,7 @@ from absl import flags
 from keras_res3d.commands.common import import_keras_quietly
 
 FLAGS = flags.FLAGS
+USAGE = "MODEL --output PATH"
 
 FORMATS = ("saved_model", "litert", "onnx", "openvino")
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
