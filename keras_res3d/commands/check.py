@@ -5,8 +5,8 @@
     keras-res3d check --data shards/train
 
 It finds missing files, duplicates, malformed lines, labels out of range and classes without a video. It finds videos
-that are in training and in test, and groups that are (a group is UCF101's group or HMDB51's source video). With --decode
-it reads every video from end to end as well. Packed shards are compared with their manifest, digests included. The exit
+and groups that are in training and in test (a group is UCF101's group, or HMDB51's source video). With --decode it
+reads every video from end to end as well. Packed shards are compared with their manifest, digests included. The exit
 code is 1 where there is a fault.
 """
 

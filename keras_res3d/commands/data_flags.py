@@ -25,9 +25,13 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
         "With --layout, the folder that the paths in its lists are relative to.",
     )
     if validation:
-        flags.DEFINE_string("validation", None, "Held-out videos, given like --data. With --layout this is often the same folder.")
+        flags.DEFINE_string(
+            "validation", None, "Held-out videos, given like --data. With --layout this is often the same folder."
+        )
     flags.DEFINE_enum("layout", None, sorted(LAYOUTS), "The public data set whose lists are read.")
-    flags.DEFINE_string("lists", None, "With --layout, the folder that holds its lists, or one list (the folder of --data by default).")
+    flags.DEFINE_string(
+        "lists", None, "With --layout, the folder that holds its lists, or one list (the folder of --data by default)."
+    )
     flags.DEFINE_integer("split", 1, "With --layout, the number of the split.", lower_bound=1)
 
 

@@ -76,11 +76,16 @@ def verb_help(verb: str, module: types.ModuleType, names: Iterable[str]) -> str:
     if names:
         lines.append("Flags (dashes may stand for underscores):")
     for name in sorted(names):
-        flag = FLAGS[name]
-        default = "" if flag.default is None else f" (default: {flag.default_as_str.strip(chr(39))})"
-        lines.append(f"  --[no]{name}" if flag.boolean else f"  --{name}")
-        lines.append(textwrap.indent(textwrap.fill(f"{flag.help}{default}", 92), " " * 8))
+        text = " ".join([FLAGS[name].help, *_remarks(FLAGS[name])])
+        lines += [f"  --{name}", textwrap.indent(textwrap.fill(text, 92), " " * 8)]
     return "\n".join(lines)
+
+
+def _remarks(flag: flags.Flag) -> list[str]:
+    """What the help of a flag says beside its own text: its default, and how a boolean one is turned off."""
+    default = [] if flag.default is None else [f"default: {flag.default_as_str.strip(chr(39))}"]
+    off = [f"--no{flag.name} turns it off"] if flag.boolean and flag.default is not False else []
+    return [f"({'; '.join([*default, *off])})"] if default or off else []
 
 
 def _run_verb(verb: str, arguments: list[str]) -> int:

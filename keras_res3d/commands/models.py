@@ -24,10 +24,10 @@ USAGE = "[NET...]"
 
 def define_flags() -> None:
     flags.DEFINE_integer("frames", None, "Frames of the clip (the net's own by default).", lower_bound=1)
-    flags.DEFINE_integer("crop", None, "Height and width of the clip in pixels (the net's own by default).", lower_bound=1)
+    flags.DEFINE_integer("crop", None, "Height and width of the clip (the net's own by default).", lower_bound=1)
     flags.DEFINE_integer("classes", None, "Outputs of the classifier (the net's own by default).", lower_bound=1)
     flags.DEFINE_integer("width", None, "Channels of the first group (the net's own by default).", lower_bound=1)
-    flags.DEFINE_float("target_params", None, "A number of parameters; the width that comes nearest to it is solved for.")
+    flags.DEFINE_float("target_params", None, "Number of parameters; the width that comes nearest to it is found.")
     flags.DEFINE_bool("markdown", False, "Print the tables as Markdown.")
 
 
@@ -51,8 +51,8 @@ def run(args: list[str]) -> int:
         raise ValueError(f"--{given[0]} needs a net: keras-res3d models NET --{given[0]} ...")
     print(show(*zoo.zoo_table()))
     print(
-        "\nParameters and MACs are counted on the released graph. The live ones leave out kernel taps that meet nothing but"
-        "\ntemporal zero padding. * marks a published figure that differs from the count. Aliases: "
+        "\nParameters and MACs are counted on the released graph. The live ones leave out kernel taps that meet nothing"
+        "\nbut temporal zero padding. * marks a published figure that differs from the count. Aliases: "
         + ", ".join(f"{alias} = {name}" for alias, name in ALIASES.items())
     )
     return 0

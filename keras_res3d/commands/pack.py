@@ -1,11 +1,11 @@
-"""Turns videos into shards of JPEG frames, which training reads several times as fast. The folder then serves as --data.
+"""Turns videos into shards of JPEG frames, which training reads several times as fast; the folder serves as --data.
 
     keras-res3d pack --data train.csv --output shards/train
     keras-res3d pack --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --subset test --output shards/test1
 
 The folder gets TFRecord files, an index beside each, and manifest.json with records, bytes, SHA-256 and the faults of
-each video. A run that was cut short goes on where it stopped when the same command is given again. Videos that cannot be
-decoded are left out and named, and the exit code is then 1.
+each video. A run that was cut short goes on where it stopped when the same command is given again. Videos that cannot
+be decoded are left out and named, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write the shards into.")
     flags.DEFINE_integer("quality", 90, "JPEG quality, from 1 to 95.", lower_bound=1, upper_bound=95)
     flags.DEFINE_string("resize", "128x171", "Height x width that frames are resized to; the aspect ratio is not kept.")
-    flags.DEFINE_integer("shard_mb", 128, "Size of a shard in MB; it ends with the video that reaches it.", lower_bound=1)
+    flags.DEFINE_integer("shard_mb", 128, "Size of a shard in MB; the video that reaches it ends it.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that decode at a time (one per core by default).", lower_bound=1)
 
 

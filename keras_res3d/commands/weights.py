@@ -33,7 +33,10 @@ def _show_rows() -> None:
     for entry in catalog.entries():
         if entry.remark:
             print(f"\n{entry.name}: {entry.remark}", end="")
-    print(f"\n\nThe cache is {cache_home()}; {MIRROR_VARIABLE} may name a mirror. Sizes are estimated from parameter counts.")
+    print(
+        f"\n\nThe cache is {cache_home()}; {MIRROR_VARIABLE} may name a mirror. "
+        "Sizes are estimated from parameter counts."
+    )
 
 
 def run(args: list[str]) -> int:
