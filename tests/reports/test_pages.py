@@ -4,6 +4,8 @@ import base64
 import html.parser
 import io
 import re
+import subprocess
+import sys
 
 import jinja2
 import numpy as np
@@ -94,3 +96,17 @@ def test_animation_holds_every_frame():
     assert image.n_frames == 5 and image.size == (16, 16)
     image.seek(3)
     assert np.array_equal(np.asarray(image.convert("RGB"))[::2, ::2], clip[3])
+
+
+def test_an_installed_package_has_the_templates(tmp_path):
+    """setuptools packs what MANIFEST.in names; nothing is written into the checkout."""
+    pytest.importorskip("setuptools")
+    root = pages.TEMPLATES.parents[2]
+    if not (root / "setup.py").exists():
+        pytest.skip("no setup.py beside the package: it is installed")
+    (tmp_path / "egg").mkdir()
+    words = ["-q", "egg_info", "--egg-base", tmp_path / "egg", "build", "--build-base", tmp_path / "build"]
+    subprocess.run([sys.executable, "setup.py", *words], cwd=root, check=True, capture_output=True)
+    packed = {path.name for path in (tmp_path / "build").rglob("reports/templates/*")}
+    assert packed == {path.name for path in pages.TEMPLATES.iterdir()}
+    assert {"page.html", "parts.html", "style.css", "quickstart.html"} <= packed
