@@ -27,6 +27,7 @@ setup(
         "pillow",
         "matplotlib",
         "filelock",
+        "jinja2",
         "h5py",
         "protobuf",
         "safetensors",

@@ -24,6 +24,7 @@ from keras_res3d.commands.common import define_sampling_flags, import_keras_quie
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 
 FLAGS = flags.FLAGS
+USAGE = "MODEL --data PATH"
 
 
 def define_flags():

@@ -19,6 +19,7 @@ from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.export.formats import FORMATS, FORMS
 
 FLAGS = flags.FLAGS
+USAGE = "MODEL --output PATH"
 
 
 def define_flags():

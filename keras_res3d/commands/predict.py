@@ -22,6 +22,7 @@ from absl import flags
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, sampling_from_flags
 
 FLAGS = flags.FLAGS
+USAGE = "MODEL VIDEO..."
 
 
 def define_flags():

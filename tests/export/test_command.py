@@ -27,7 +27,6 @@ def test_export_of_a_training_folder(folder, card, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected one model and --output"),
         (["{folder}/other.keras", "--output", "{folder}/net"], "other.keras does not exist"),
         (["{folder}", "--format", "litert", "--output", "{folder}/net"], "ends in .tflite"),
         (["{folder}", "--format", "litert", "--form", "3d", "--quantize", "int8", "--output", "{folder}/net.tflite"],
