@@ -28,6 +28,7 @@ setup(
         "matplotlib",
         "filelock",
         "pooch>=1.8",
+        "jinja2",
         "h5py",
         "protobuf",
         "safetensors",

@@ -5,10 +5,25 @@ from __future__ import annotations
 import keras
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.build import build_graph
+from keras_res3d.nets.build import build_graph, for_clips
 from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import get_architecture, mixed_conv3d
+from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.pretrained import describe, load_pretrained
+
+
+def _check_published(entry: WeightsEntry, own_width: int, architecture: Architecture, channels: str | None) -> None:
+    """Refuses what published weights cannot fit, before they are fetched; whatever else differs, loading them says."""
+    if architecture.width != own_width:
+        raise ValueError(
+            f"weights {entry.name} are of width {own_width}, the net has width {architecture.width}: leave width and "
+            "target_params out, or start from weights=None"
+        )
+    if architecture.channels != 3 and channels is None:
+        raise ValueError(
+            f"weights {entry.name} are of an RGB net, the input has {architecture.channels} channels: "
+            'channels="adapt" makes the first kernel of theirs, weights=None starts without them'
+        )
 
 
 def build_model(
@@ -22,6 +37,10 @@ def build_model(
     classifier_activation: str | None = "softmax",
     name: str | None = None,
     trim: bool = False,
+    *,
+    width: int | None = None,
+    target_params: int | None = None,
+    channels: str | None = None,
 ) -> keras.Model:
     """Any net of the zoo, or any `Architecture`, as a Keras functional model.
 
@@ -30,12 +49,15 @@ def build_model(
         include_top: whether to add the classifier.
         weights: None for random initialisation; the name of published weights of this net ("sports1m", "ucf101",
             "kinetics400"; `keras-res3d weights` lists them with their licences), fetched and converted at first use;
-            or a path: `.weights.h5`, `.keras`, `.caffemodel`, `.pth`, `.safetensors`. Kernel taps that were dead at
-            the source's clip length and come alive at this one's are set to zero, with a notice;
+            or the path of a file in any format of docs/weights.md, or of a folder of `keras-res3d train`. Kernel taps
+            that were dead at the source's clip length and come alive at this one's are set to zero, with a notice;
             `load_pretrained(model, net, weights, untrained_taps="keep")` on a model without weights leaves them.
-        input_tensor: a Keras tensor to build on, `(batch, frames, height, width, 3)`.
-        input_shape: `(frames, height, width, 3)`, channels last; None: the net's own. Frames, height and width may
-            be None unless the classifier reads a flattened map (C3D).
+        input_tensor: a Keras tensor to build on, `(batch, frames, height, width, channels)`.
+        input_shape: `(frames, height, width, channels)`, channels last whatever `keras.json` says; None: the net's own,
+            with 3 channels. Frames, height and width may be None unless the classifier reads a flattened map (C3D). Any
+            number of channels from 1 is taken: 1 for thermal video, 2 for optical flow, 4 for RGB with depth.
+            `preprocess_input` is for RGB alone: bring other channels to a mean near 0 and a range of about -128 to 128
+            (paper's nets) or -2 to 2 (torchvision's), which is what the nets get of RGB.
         pooling: without the top: None for the last feature map, "avg" or "max" over time and space.
         classes: outputs of the classifier; None: as many as the weights have, the net's own number without weights.
             Another number than the weights' keeps a new classifier, with a notice.
@@ -44,25 +66,37 @@ def build_model(
         trim: leave out the temporal kernel taps that at this clip length meet nothing but zero padding: the same
             function and the same updates with fewer parameters (docs/trimmed.md). Needs a known number of frames, and
             the model then takes no other. `weights` are those of the whole net, or of a trimmed one.
+        width: k, channels of the first group: `build_model("sr18", width=32)`; None: the net's own.
+        target_params: a budget of parameters, instead of `width`: the width nearest to it is solved for
+            (`solve_width`), counted on the whole net with its classifier at `input_shape` and `classes`.
+        channels: how published RGB weights meet an input of another number of channels. None refuses it; "adapt" makes
+            the first kernel of theirs by the rule in docs/weights.md (see `load_pretrained`).
 
     Returns:
         A `keras.Model` that takes preprocessed clips (see `preprocess_input`). Layers have the released net's names:
         `model.get_layer("res5b").output` is the last feature map.
 
     Raises:
-        ValueError: an unknown net, option or name of weights, or a clip too small for the strides; the message has
-            the known names or the smallest size.
+        ValueError: an unknown net, option or name of weights, a clip too small for the strides (the message has the
+            known names or the smallest size), both `width` and `target_params`, or published weights of another width
+            or number of channels.
         OSError, WeightsError: the weights cannot be had, or do not fit; see `load_pretrained`.
     """
     architecture = get_architecture(net)
     described = describe(architecture, weights)
     if classes is None:
         classes = described.classes
+    own, shape = for_clips(architecture, input_tensor, input_shape)
+    architecture = with_budget(own, width, target_params, classes, shape)
+    if channels not in (None, "adapt"):
+        raise ValueError(f"channels is {channels!r}; expected None or 'adapt'")
+    if described.entry is not None:
+        _check_published(described.entry, own.width, architecture, channels)
     model = build_graph(
         architecture, include_top, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim
     )
     if weights is not None:
-        load_pretrained(model, architecture, weights)
+        load_pretrained(model, architecture, weights, channels=channels)
     return model
 
 
@@ -79,13 +113,18 @@ def _builder(public_name: str, net: str, summary: str):
         classifier_activation="softmax",
         name=None,
         trim=False,
+        *,
+        width=None,
+        target_params=None,
+        channels=None,
     ) -> keras.Model:
         return build_model(
-            net, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim
-        )
+            net, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name, trim,
+            width=width, target_params=target_params, channels=channels,
+        )  # fmt: skip
 
     build.__name__ = build.__qualname__ = public_name
-    build.__doc__ = f"{summary}\n\nArguments, returns and errors as of `build_model`, which see."
+    build.__doc__ = f"{summary}\n\nArguments, returns and errors: see `build_model`."
     return build
 
 
@@ -108,6 +147,8 @@ def MixedConv3D(
     classifier_activation="softmax",
     name=None,
     trim=False,
+    *,
+    channels=None,
 ) -> keras.Model:
     """MC1 to MC5 (section 4.3): groups `first_2d_group` to 5 have 1 x d x d kernels, the earlier ones 3 x d x d.
 
@@ -121,8 +162,7 @@ def MixedConv3D(
     Raises:
         ValueError: both `width` and `target_params` are given, or `first_2d_group` is out of range.
     """
-    architecture = with_budget(mixed_conv3d(first_2d_group), width, target_params, classes)
     return build_model(
-        architecture, include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name,
-        trim,
+        mixed_conv3d(first_2d_group), include_top, weights, input_tensor, input_shape, pooling, classes,
+        classifier_activation, name, trim, width=width, target_params=target_params, channels=channels,
     )  # fmt: skip

@@ -17,10 +17,12 @@ from keras_res3d.nets.taps import is_trimmed
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The JSON beside a model file: `model.json` of `model.keras`.
+    """What a model file cannot say about itself, stored as JSON beside it: `mine.json` of `mine.keras`.
 
-    `save_model` writes it, `read_card` reads it. What takes a model file (`evaluate`, `predict`, `export`, training
-    from its weights) takes its settings from the card.
+    A model that was trained with `model.fit` gets its card in one line,
+    `save_model(model, "mine.keras", labels=data.classes, sampling=sampling)`, and everything that takes a model file
+    takes its settings from there: `evaluate`, `predict_video`, `export_model`, `load_model`, the commands of the same
+    names, and training from its weights. `read_card` reads it; `dataclasses.replace` makes another.
 
     Attributes:
         net: the architecture's name, or the Keras model's where it is none of this family.
@@ -61,6 +63,8 @@ class ModelCard:
         try:
             fields = json.loads(text)
             fields.pop("format")
+            if not isinstance(fields["labels"], list) or not all(isinstance(name, str) for name in fields["labels"]):
+                raise TypeError(f"labels is {fields['labels']!r}; expected a list of class names")
             fields["labels"] = tuple(fields["labels"])
             fields["sampling"] = Sampling.from_dict(fields["sampling"])
             if fields.get("architecture") is not None:
@@ -87,6 +91,36 @@ def read_card(model_path) -> ModelCard | None:
         raise ValueError(f"{path}: {error}") from error
 
 
+def clip_shape_of(model) -> tuple[int | None, ...]:
+    """What a Keras model takes: `(frames, height, width, channels)`, None where a size is open.
+
+    Raises:
+        ValueError: the model has not one input of clips.
+    """
+    name = getattr(model, "name", type(model).__name__)
+    try:
+        inputs = list(model.inputs or ())
+    except (AttributeError, ValueError):
+        inputs = []
+    if not inputs:
+        raise ValueError(f"{name} has no known input; build it with keras.Input, as a functional or sequential model")
+    if len(inputs) != 1:
+        raise ValueError(f"{name} has {len(inputs)} inputs; expected one, of clips")
+    shape = tuple(inputs[0].shape[1:])
+    if len(shape) != 4:
+        raise ValueError(
+            f"{name} takes inputs of shape {shape}; expected clips, (frames, height, width, channels) beside the batch"
+        )
+    return shape
+
+
+def classes_of(model) -> int | None:
+    """How many values a Keras model gives for each clip: the size of the last axis of its one output."""
+    if len(model.outputs) != 1:
+        raise ValueError(f"{model.name} has {len(model.outputs)} outputs; expected one")
+    return model.outputs[0].shape[-1]
+
+
 def card_of(
     model,
     labels: Iterable[str] = (),
@@ -99,26 +133,49 @@ def card_of(
     Args:
         model: any Keras model of clips `(batch, frames, height, width, channels)`.
         labels: class names in the order of its outputs; none where it is no classifier.
-        sampling: how clips are taken; None: the paper's, at the model's own clip size, every second frame.
+        sampling: how clips are taken and preprocessed; None: the paper's, at the model's own clip size, every second
+            frame.
         licence, trained_on: as of `ModelCard`.
 
     Raises:
-        ValueError: as many labels as outputs are expected, and a sampling where the model takes clips of any size.
+        ValueError: the labels are not as many as the outputs, the sampling's clips do not fit the model, or there is
+            no sampling and the model takes clips of any size.
     """
-    labels = tuple(labels)
-    if labels and len(labels) != model.output_shape[-1]:
-        raise ValueError(f"labels has {len(labels)} names, {model.name} has {model.output_shape[-1]} outputs")
-    size = tuple(model.input_shape[1:])
+    labels, size = tuple(labels), clip_shape_of(model)
+    if labels and len(labels) != classes_of(model):
+        raise ValueError(f"labels has {len(labels)} names, {model.name} has {classes_of(model)} outputs")
     if sampling is None:
-        if len(size) != 4 or None in size:
+        if None in size[:3]:
             raise ValueError(f"{model.name} takes inputs of {size}; pass sampling, which says what its clips are")
         sampling = for_crop(size[0], 2, size[1:3])
+    check_sampling(model, sampling)
+    net = _net_inside(model)
+    if net is None:
+        return ModelCard(model.name, labels, sampling, licence, trained_on, frames=size[0])
+    architecture, trim = architecture_of(net), is_trimmed(net)
+    return ModelCard(architecture.name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim)
+
+
+def check_sampling(model, sampling: Sampling) -> None:
+    """Raises ValueError where a Keras model cannot take the clips of a sampling; the message has the model's size."""
+    size, wanted = clip_shape_of(model)[:3], (sampling.frames, *sampling.crop)
+    if any(own not in (None, given) for own, given in zip(size, wanted, strict=True)):
+        raise ValueError(f"{model.name} takes clips of {_size(size)}, the sampling gives {_size(wanted)}")
+
+
+def _size(shape) -> str:
+    frames, height, width = ("any" if n is None else n for n in shape)
+    return f"{frames} frames of {height} x {width}"
+
+
+def _net_inside(model):
+    """The net of this family that a model is, has layers added to, or holds as one of its layers; else None."""
     try:
-        architecture, trim = architecture_of(model), is_trimmed(model)
-    except ValueError:  # a net of somebody else's
-        architecture, trim = None, False
-    name = model.name if architecture is None else architecture.name
-    return ModelCard(name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim)
+        architecture_of(model)
+        return model
+    except (ValueError, KeyError, AttributeError, TypeError):  # a net of somebody else's
+        inner = (layer for layer in model.layers if hasattr(layer, "layers"))
+        return next((net for net in map(_net_inside, inner) if net is not None), None)
 
 
 def save_model(
@@ -140,7 +197,10 @@ def save_model(
         model: a Keras model, of this package's builders or not.
         path: a file that ends in .keras.
         card: its card; None: made from the model and the arguments below, which replace a card's fields where given.
-        labels, sampling, licence, trained_on: see `card_of`.
+        labels: class names in the order of the outputs, such as `classes` of the data set it was trained on.
+        sampling: how clips are taken from a video and preprocessed, as in training.
+        licence: of the weights.
+        trained_on: the data set and split, by which scoring the same videos is refused.
 
     Returns:
         The card as written.
@@ -156,11 +216,12 @@ def save_model(
     given = {name: value for name, value in given.items() if value is not None}
     if card is None:
         card = card_of(model, **given)
-    elif given:
-        card = dataclasses.replace(card, **{**given, "labels": tuple(given.get("labels", card.labels))})
-    if card.architecture is None:
-        found = card_of(model, sampling=card.sampling)
-        card = dataclasses.replace(card, architecture=found.architecture, frames=found.frames, trim=found.trim)
+    else:
+        found = card_of(model, given.get("labels", card.labels), given.get("sampling", card.sampling))
+        given |= {"labels": found.labels}
+        if card.architecture is None:
+            given |= {"architecture": found.architecture, "frames": found.frames, "trim": found.trim}
+        card = dataclasses.replace(card, **given)
     with atomic_path(path) as aside:
         model.save(aside)
     write_atomically(card_path(path), card.to_json())

@@ -62,6 +62,41 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def atomic_group(path) -> Iterator[pathlib.Path]:
+    """Like `atomic_path`, for what is a folder, or a file with others beside it.
+
+    Yields where to write: `path`'s own name in a hidden folder beside `path`. When the block ends, everything in that
+    folder is moved beside `path`, and `path` itself last: it never lies there without what it needs. An error in the
+    block leaves all as it was.
+    """
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder / path.name
+        for file in sorted(folder.rglob("*")):
+            sync(file)
+        for name in sorted(os.listdir(folder), key=lambda name: name == path.name):
+            _put(folder / name, path.parent / name, folder / f".replaced.{name}")
+        sync(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> None:
+    """Moves `source` to `target`; a folder that is there, which cannot be replaced in one step, goes to `aside`."""
+    if not target.is_dir():
+        os.replace(source, target)
+        return
+    os.replace(target, aside)
+    try:
+        os.replace(source, target)
+    except OSError:
+        os.replace(aside, target)
+        raise
+
+
 def write_atomically(path, data: str | bytes) -> None:
     """Writes bytes, or text as UTF-8, through `atomic_path`."""
     with atomic_path(path) as aside:

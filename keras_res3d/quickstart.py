@@ -1,9 +1,11 @@
-"""The tour in one call: train a 3D and a 2D net of equal size, score, export, check, and report."""
+"""The tour in one call: it trains a 3D and a 2D net of equal size, scores, exports and checks them, and reports."""
 
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ from keras_res3d.cards import ModelCard, read_card
 from keras_res3d.data.batches import evaluation_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import CLASSES, motion_data_set
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.export import export_model
 from keras_res3d.export.report import ExportError, ExportReport
 from keras_res3d.io import write_atomically
@@ -69,14 +72,23 @@ def test_clips(test_set, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([batch[0] for batch in batches]), np.concatenate([batch[1] for batch in batches])
 
 
-def run(output, options: TrainingOptions = OPTIONS, training_set=None, test_set=None, say=print) -> Tour:
+def run(
+    output: str | os.PathLike,
+    options: TrainingOptions = OPTIONS,
+    training_set=None,
+    test_set=None,
+    say: Callable[[str], None] = print,
+) -> Tour:
     """Runs the tour and writes models, exports, `results.json` and `report.html` into the folder `output`.
 
     Args:
-        output: folder, made if missing; an earlier tour's files are replaced.
-        options: of both trainings.
+        output: the folder, which is made where it is missing; an earlier tour's files are replaced.
+        options: what both nets are trained with.
         training_set, test_set: data sets of the motion classes; None: the embedded ones.
-        say: called with a line before each stage.
+        say: called with a line of text before each stage.
+
+    Returns:
+        What was found, as `results.json` and the report have it.
     """
     folder = pathlib.Path(output)
     say("drawing the embedded data set: textured patches that move, turn, grow or shrink")
@@ -148,7 +160,15 @@ def results(tour: Tour) -> dict:
     return {"nets": nets, "exports": exports, "refused": tour.refused}
 
 
-def _net_table(tour: Tour) -> str:
+@dataclass(frozen=True)
+class _Table:
+    """A table of the report; cells are shown as they are."""
+
+    header: list[str]
+    rows: list[list]
+
+
+def _net_table(tour: Tour) -> _Table:
     header = ["net", "temporal kernels", "width", "parameters", "live", "MMACs", "training", "clip@1", "video@1"]
     rows = []
     for contender in tour.contenders:
@@ -164,28 +184,10 @@ def _net_table(tour: Tour) -> str:
             f"{scores.clip_at_1:.1%}",
             f"{scores.video_at_1:.1%}",
         ])  # fmt: skip
-    return pages.table(header, rows)
+    return _Table(header, rows)
 
 
-def _why(tour: Tour) -> str:
-    """Why a 2D net cannot learn this, with the measurement that shows it."""
-    flat = tour.contenders[1].architecture
-    seen = flat.frames // int(np.prod([stride[0] for stride in flat.strides]))
-    three, two = (f"{share:.0%}" for share in tour.reversal)
-    return pages.paragraph(
-        "Each class is a direction of change: right is left played backwards, grow is shrink played backwards. A frame "
-        "at a random moment has the same distribution in every class. The 2D net's kernels span one frame, so it looks "
-        f"at frames one by one (with the temporal strides, {seen} of the {flat.frames}) and averages what it saw: "
-        "the order of the frames never reaches it. What it learns of the training clips is their textures by heart: "
-        "its training accuracy rises, its test accuracy stays."
-    ) + pages.paragraph(
-        f"The test: play every test clip backwards. The 3D net's answer turns into the opposite class for {three} of "
-        f"the clips, the 2D net's for {two}. More parameters would not help it; temporal kernels do: the width "
-        "solver gave both nets as nearly the same number of parameters as whole widths allow."
-    )
-
-
-def _export_table(tour: Tour) -> str:
+def _export_table(tour: Tour) -> _Table:
     header = ["format", "size", "one clip", "largest difference from Keras", "same best class"]
     rows = [
         [
@@ -197,56 +199,62 @@ def _export_table(tour: Tour) -> str:
         ]
         for name, done in tour.exports.items()
     ]
-    refused = "".join(pages.paragraph(f"{name} was not kept: {reason}") for name, reason in tour.refused.items())
-    return pages.table(header, rows) + refused
+    return _Table(header, rows)
 
 
-def _examples(tour: Tour, pixels, truth) -> str:
-    """One test clip of each class, animated, with both nets' answers."""
-    from keras_res3d.data.transform import preprocess_input
-
+def _examples(tour: Tour, pixels: np.ndarray, truth: np.ndarray) -> list[pages.ClipShown]:
+    """One test clip of each class with both nets' answers."""
     chosen = [int(np.flatnonzero(truth == number)[0]) for number in range(len(CLASSES)) if (truth == number).any()]
     clips = preprocess_input(pixels[chosen], SAMPLING.preprocessing)
     answers = {contender.name: contender.model.predict_on_batch(clips) for contender in tour.contenders}
-    items = []
-    for row, number in enumerate(chosen):
-        said = [(who, CLASSES[scores[row].argmax()], float(scores[row].max())) for who, scores in answers.items()]
-        items.append((pixels[number], CLASSES[truth[number]], said))
-    return pages.clip_grid(items)
-
-
-def page(tour: Tour, pixels, truth, options: TrainingOptions) -> str:
-    """The report as one HTML page."""
-    three, two = tour.contenders
-    chance = 1 / len(CLASSES)
-    sizes = [count_params(contender.architecture) for contender in tour.contenders]
-    lead = (
-        f"The 3D net ({sizes[0]:,} parameters) names {three.scores.video_at_1:.1%} of {len(three.scores.truth)} test "
-        f"videos, the 2D net ({sizes[1]:,}) {two.scores.video_at_1:.1%}; chance is {chance:.1%}."
-    )
-    curves = plots.learning_curves({who.name: who.history for who in tour.contenders}, chance)
-    matrices = [
-        plots.confusion_matrix(who.scores.confusion, CLASSES, f"{who.name} net, test videos") for who in tour.contenders
+    return [
+        pages.ClipShown(
+            pixels[number],
+            CLASSES[truth[number]],
+            [(who, CLASSES[scores[row].argmax()], float(scores[row].max())) for who, scores in answers.items()],
+        )
+        for row, number in enumerate(chosen)
     ]
-    setting = (
-        f"{options.epochs} epochs of {options.batch_size}-clip batches, SGD, seed {options.seed}; clips of "
-        f"{SAMPLING.frames} frames of 32 x 32; a video's score is the mean over {CLIPS} clips."
+
+
+def _lead(tour: Tour) -> str:
+    """The result in a sentence."""
+    three, two = tour.contenders
+    sizes = [count_params(contender.architecture) for contender in tour.contenders]
+    return (
+        f"The 3D net ({sizes[0]:,} parameters) names {three.scores.video_at_1:.1%} of {len(three.scores.truth)} test "
+        f"videos, the 2D net ({sizes[1]:,}) {two.scores.video_at_1:.1%}; chance is {1 / len(CLASSES):.1%}."
     )
-    next_steps = (
-        "keras-res3d train --data videos/ --net sr18 --output runs/mine\n"
-        "keras-res3d evaluate runs/mine --data test.csv\nkeras-res3d predict runs/mine video.mp4"
-    )
-    return pages.page(
-        "keras_res3d quickstart",
-        lead,
-        [
-            ("The two nets", _net_table(tour) + pages.paragraph(setting, "muted")),
-            ("Why the 2D net cannot", _why(tour)),
-            ("Test clips, and what the nets say", _examples(tour, pixels, truth)),
-            ("Learning curves", pages.figures(curves)),
-            ("Confusion", pages.figures(*matrices)),
-            ("Exports of the 3D net", _export_table(tour) + pages.paragraph(
-                f"Each was run on the {len(pixels)} test clips and compared with Keras before it was kept.", "muted")),
-            ("Next: your own videos", pages.commands(next_steps)),
+
+
+def page(tour: Tour, pixels: np.ndarray, truth: np.ndarray, options: TrainingOptions) -> str:
+    """The report as one HTML page, by `templates/quickstart.html`.
+
+    Args:
+        tour: what was found.
+        pixels, truth: the test clips, uint8, and their classes, as of `test_clips`.
+        options: what both nets were trained with.
+    """
+    flat = tour.contenders[1].architecture
+    return pages.render(
+        "quickstart.html",
+        title="keras_res3d quickstart",
+        lead=_lead(tour),
+        nets=_net_table(tour),
+        setting=(
+            f"{options.epochs} epochs of {options.batch_size}-clip batches, SGD, seed {options.seed}; clips of "
+            f"{SAMPLING.frames} frames of 32 x 32; a video's score is the mean over {CLIPS} clips."
+        ),
+        seen=flat.frames // int(np.prod([stride[0] for stride in flat.strides])),
+        frames=flat.frames,
+        reversal=[f"{share:.0%}" for share in tour.reversal],
+        examples=_examples(tour, pixels, truth),
+        curves=plots.learning_curves({who.name: who.history for who in tour.contenders}, 1 / len(CLASSES)),
+        matrices=[
+            plots.confusion_matrix(who.scores.confusion, CLASSES, f"{who.name} net, test videos")
+            for who in tour.contenders
         ],
-    )  # fmt: skip
+        exports=_export_table(tour),
+        refused=tour.refused,
+        clips=len(pixels),
+    )

@@ -89,12 +89,11 @@ def _exports(model, folder: pathlib.Path, threads: int, wanted):
     """As `_baselines`; exports without preprocessing, so that all take the same clip. Missing runtimes are skipped."""
     from keras_res3d.cards import ModelCard
     from keras_res3d.data.clips import for_crop
-    from keras_res3d.export.formats import FORMATS
+    from keras_res3d.export.formats import FORMATS, load_runner
+    from keras_res3d.export.formats.base import Request
     from keras_res3d.export.graph import ServingGraph
     from keras_res3d.export.measure import peak_memory_bytes
-    from keras_res3d.export.runners import OpenVINORunner
     from keras_res3d.export.samples import clips_from, default_count, embedded_clips
-    from keras_res3d.export.writers import Request
 
     shape = model.input_shape[1:]
     sampling = for_crop(shape[0], 2, shape[1:3])
@@ -111,7 +110,7 @@ def _exports(model, folder: pathlib.Path, threads: int, wanted):
             print(f"{name}: converted in {seconds:.0f} s; this process' peak so far {peak_memory_bytes() / 1e9:.2f} GB")
             yield name, _size(path), seconds, row.runner(path, threads)
             if name == "openvino":  # the same file, computed in another precision
-                yield "openvino bf16", _size(path), 0.0, OpenVINORunner(path, threads, precision="bf16")
+                yield "openvino bf16", _size(path), 0.0, load_runner(path, threads, precision="bf16")
         except ImportError as error:
             print(f"{name}: {error}")
 

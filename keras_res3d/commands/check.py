@@ -1,34 +1,37 @@
-"""Every fault of a data set in one pass, before anything is trained; nothing is written.
+"""Names every fault of a data set in one pass, before anything is trained. Nothing is written.
 
     keras-res3d check --data train.csv --validation test.csv
     keras-res3d check --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --split 1 --decode
     keras-res3d check --data shards/train
 
-Missing files, duplicates, malformed lines, labels out of range, classes without a video; videos that are in training
-and test, and groups that are (UCF101's groups, HMDB51's source videos). --decode reads every video from end to end as
-well. Packed shards are compared with their manifest, digests included. Exit code 1 where there is a fault.
+It finds missing files, duplicates, malformed lines, labels out of range and classes without a video. It finds videos
+and groups that are in training and in test (a group is UCF101's group, or HMDB51's source video). With --decode it
+reads every video from end to end as well. Packed shards are compared with their manifest, digests included. The exit
+code is 1 where there is a fault.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags, listing_from_flags
 
 FLAGS = flags.FLAGS
+USAGE = "--data PATH"
 CLASSES_SHOWN = 20
 
 
-def define_flags():
+def define_flags() -> None:
     define_data_flags("Training videos")
-    flags.DEFINE_bool("decode", False, "Decode every video from its first frame to its last.")
-    flags.DEFINE_integer("workers", None, "Videos decoded at a time (one per core by default).", lower_bound=1)
+    flags.DEFINE_bool("decode", False, "Decode every video from its first frame to its last as well.")
+    flags.DEFINE_integer("workers", None, "Videos that are decoded at a time (one per core by default).", lower_bound=1)
 
 
-def _listing(subset: str, path: str, classes=None):
-    """(Listing, further faults) of a list, packed shards or the embedded data."""
+def _listing(subset: str, path: str, classes: Sequence[str] | None = None):
+    """Returns (Listing, further faults) of a list, packed shards or the embedded data."""
     from keras_res3d.data.check import as_listing
     from keras_res3d.data.lists import DataError, Listing, is_motion, is_packed
 
@@ -41,7 +44,8 @@ def _listing(subset: str, path: str, classes=None):
         return Listing(path, (), (), error.faults), []
 
 
-def _decode(listings) -> list[str]:
+def _decode(listings: list) -> list[str]:
+    """The faults that decoding every video of the listings meets, with a line of progress."""
     import os
 
     from keras_res3d.data.check import probe_files
@@ -49,7 +53,7 @@ def _decode(listings) -> list[str]:
     paths = list(dict.fromkeys(os.fspath(row.path) for listing in listings for row in listing.rows))
     paths = [path for path in paths if os.path.exists(path)]  # missing ones are named already
 
-    def progress(done):
+    def progress(done: int) -> None:
         if sys.stderr.isatty() or done == len(paths):
             print(f"\rdecoded {done} of {len(paths)} videos", end="", file=sys.stderr, flush=True)
 
@@ -62,8 +66,6 @@ def run(args: list[str]) -> int:
     from keras_res3d.data.check import preflight
     from keras_res3d.tables import as_text
 
-    if args:
-        raise ValueError(f"unexpected arguments {' '.join(args)}; check takes flags alone (--data PATH)")
     print(f"checking {FLAGS.data}" + (f" against {FLAGS.validation}" if FLAGS.validation else ""))
     train, further = _listing("train", FLAGS.data)
     # A layout's held-out list lies beside its training list.

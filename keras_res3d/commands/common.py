@@ -1,7 +1,8 @@
-"""What several verbs share: flags of the sampling, where to write, tables of scores."""
+"""What several verbs share: the flags of the sampling, the folder to write into, the backend of Keras."""
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import sys
@@ -27,16 +28,50 @@ def import_keras_quietly() -> None:
         os.close(kept)
 
 
+def configured_backend() -> str:
+    """The backend that Keras will use, found as Keras finds it but without importing it.
+
+    `KERAS_BACKEND` decides; without it `keras.json` in `KERAS_HOME` or `~/.keras`; without both it is TensorFlow.
+    """
+    named = os.environ.get("KERAS_BACKEND")
+    if named:
+        return named
+    folder = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    try:
+        with open(os.path.join(folder, "keras.json"), encoding="utf-8") as file:
+            return json.load(file).get("backend", "tensorflow")
+    except (OSError, ValueError, AttributeError):
+        return "tensorflow"
+
+
+def require_tensorflow(who: str) -> None:
+    """Raises ValueError where Keras is set up for another backend than TensorFlow.
+
+    Args:
+        who: the command that needs it, `keras-res3d train`, for the message.
+    """
+    backend = configured_backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            f"this verb needs the TensorFlow backend of Keras, and {backend} is configured; "
+            f"run it as KERAS_BACKEND=tensorflow {who} ..."
+        )
+
+
 def define_sampling_flags(what: str) -> None:
-    """--frames, --stride, --crop, --fps; `what` says where the defaults come from."""
+    """Defines --frames, --stride, --crop and --fps; `what` says where the defaults come from."""
     flags.DEFINE_integer("frames", None, f"Frames per clip ({what} by default).", lower_bound=1)
-    flags.DEFINE_integer("stride", None, f"Every n-th frame is taken ({what} by default).", lower_bound=1)
+    flags.DEFINE_integer(
+        "stride", None, f"Distance of a clip's frames: 2 takes every second frame ({what} by default).", lower_bound=1
+    )
     flags.DEFINE_integer("crop", None, f"Height and width of the crop in pixels ({what} by default).", lower_bound=1)
-    flags.DEFINE_float("fps", None, "Resample videos to this frame rate first (as stored by default).")
+    flags.DEFINE_float(
+        "fps", None, f"Frames a second that videos are resampled to before clips are taken ({what} by default)."
+    )
 
 
 def sampling_from_flags(base: Sampling) -> Sampling:
-    """`base` with what the flags say instead; another crop brings its own resize, in the paper's proportion."""
+    """`base`, changed where a flag is given; another crop brings its own resize, in the paper's proportion."""
     sampling = replace(
         base,
         frames=FLAGS.frames or base.frames,
@@ -50,14 +85,15 @@ def sampling_from_flags(base: Sampling) -> Sampling:
 
 
 def fresh_folder(path, overwrite: bool) -> pathlib.Path:
-    """A folder to write a run into; one that holds a model already is refused, unless told otherwise."""
+    """The folder to write a run into. Raises ValueError where it holds a model already, unless `overwrite` is set."""
     folder = pathlib.Path(path)
     if folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output is {folder}, a file; expected a folder")
+        raise ValueError(f"--output is {folder}, a file; expected a folder, which is made where it is missing")
     if (folder / "model.keras").exists() and not overwrite:
-        raise ValueError(f"{folder} holds a model already; choose another --output, or say --overwrite")
+        raise ValueError(f"{folder} holds a model already; choose another --output, or give --overwrite to replace it")
     return folder
 
 
 def percent(share: float) -> str:
+    """`93.8 %` of 0.938; a dash of NaN, the score of a class without videos."""
     return "-" if share != share else f"{100 * share:.1f} %"

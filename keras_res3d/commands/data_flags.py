@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from absl import flags
 
 FLAGS = flags.FLAGS
 
 
-def define_data_flags(data: str = "Videos with labels", validation: bool = True, required: bool = True) -> None:
-    """Defines --data, --layout, --lists, --split, and --validation where `validation` says so.
+def define_data_flags(data: str = "Videos with labels", validation: bool = True) -> None:
+    """Defines --data, --layout, --lists and --split, and --validation where `validation` is true.
 
-    data: what --data is to the verb, the first words of its help.
+    Args:
+        data: what --data is to the verb; the first words of its help.
+        validation: whether the verb takes held-out videos beside --data.
     """
     from keras_res3d.data.layouts import LAYOUTS
 
     flags.DEFINE_string(
         "data",
         None,
-        f"{data}: folder of class folders, CSV file, packed shards, or motion; with --layout the folder that its "
-        "lists' paths are relative to.",
-        required=required,
+        f"{data}: a folder of class folders, a CSV file, packed shards, or the word motion for the embedded data. "
+        "With --layout, the folder that the paths in its lists are relative to.",
     )
     if validation:
-        flags.DEFINE_string("validation", None, "Held-out videos, like --data; with --layout often the same folder.")
-    flags.DEFINE_enum("layout", None, sorted(LAYOUTS), "Read the lists of this public data set.")
-    flags.DEFINE_string("lists", None, "With --layout: the folder of its lists, or the list (--data's by default).")
-    flags.DEFINE_integer("split", 1, "With --layout: the split.", lower_bound=1)
+        flags.DEFINE_string(
+            "validation", None, "Held-out videos, given like --data. With --layout this is often the same folder."
+        )
+    flags.DEFINE_enum("layout", None, sorted(LAYOUTS), "The public data set whose lists are read.")
+    flags.DEFINE_string(
+        "lists", None, "With --layout, the folder that holds its lists, or one list (the folder of --data by default)."
+    )
+    flags.DEFINE_integer("split", 1, "With --layout, the number of the split.", lower_bound=1)
 
 
-def data_from_flags(subset: str, classes=None):
+def data_from_flags(subset: str, classes: Sequence[str] | None = None):
     """The data set that the flags name, checked; None for "validation" where --validation is not given.
 
-    subset: "train": --data, with --layout its training list. "validation": --validation, with --layout the held-out
-    list. "test": --data, with --layout the held-out list (Kinetics' validation list, the others' test list).
-    classes: names in the order of the labels. Raises DataError, listing every fault.
+    Args:
+        subset: "train" reads --data, with --layout its training list. "validation" reads --validation, with --layout
+            the held-out list. "test" reads --data, with --layout the held-out list, which is Kinetics' validation list
+            and the test list of the others.
+        classes: names in the order of the labels; None: the data's own.
+
+    Raises:
+        DataError: the data have faults; the message lists every one.
     """
     import warnings
 
@@ -50,8 +62,13 @@ def data_from_flags(subset: str, classes=None):
     return listing.data_set()
 
 
-def listing_from_flags(subset: str, classes=None, path=None):
-    """Like `data_from_flags`, but a `Listing` of what the list says, faults and all. path: in place of the flag's."""
+def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: str | None = None):
+    """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
+
+    Args:
+        subset, classes: as of `data_from_flags`.
+        path: what to read in place of --data or --validation.
+    """
     from keras_res3d.data.layouts import LAYOUTS, list_layout
     from keras_res3d.data.lists import list_videos
 
@@ -63,11 +80,11 @@ def listing_from_flags(subset: str, classes=None, path=None):
     return list_layout(FLAGS.layout, FLAGS.lists or path, path, FLAGS.split, chosen, classes)
 
 
-def _path(subset):
+def _path(subset: str) -> str | None:
     _check()
     return FLAGS.validation if subset == "validation" else FLAGS.data
 
 
 def _check() -> None:
     if FLAGS.lists is not None and FLAGS.layout is None:
-        raise ValueError(f"--lists {FLAGS.lists} without --layout; say whose lists they are, e.g. --layout ucf101")
+        raise ValueError(f"--lists is {FLAGS.lists} and --layout is missing; say whose lists they are: --layout ucf101")

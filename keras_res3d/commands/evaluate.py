@@ -1,18 +1,22 @@
 """Score a trained net per clip and per video: clip@1, video@1, video@5, a table of the classes, a confusion matrix.
 
+    keras-res3d evaluate MODEL --data PATH
+
     keras-res3d evaluate runs/fight --data test.csv
     keras-res3d evaluate runs/fight/best.keras --data test.csv --clips 10 --output runs/fight/test
     keras-res3d evaluate runs/ucf101 --layout ucf101 --data UCF-101 --lists ucfTrainTestlist --split 1
 
-A video's score is the mean of its clips' probabilities (10 clips, centre crop, as in the paper).
+MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A video's score is
+the mean of its clips' scores (10 clips, centre crop, as in the paper). A warning says where the videos are some that
+the model was trained on.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pathlib
-import sys
 
 from absl import flags
 
@@ -20,15 +24,17 @@ from keras_res3d.commands.common import define_sampling_flags, import_keras_quie
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 
 FLAGS = flags.FLAGS
+USAGE = "MODEL --data PATH"
 
 
 def define_flags():
     define_data_flags(validation=False)
     flags.DEFINE_string("benchmark", None, "What --data is part of, e.g. 'ucf101 split 2' (its name by default).")
-    flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos they were trained on all the same.")
-    flags.DEFINE_integer("clips", 10, "Clips per video.", lower_bound=1)
-    flags.DEFINE_integer("batch_size", 16, "Clips per batch.", lower_bound=1)
-    flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv, confusion.png; the model's by default.")
+    flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos that they were trained on all the same.")
+    flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
+    flags.DEFINE_integer("batch_size", 16, "Clips that are scored at a time.", lower_bound=1)
+    flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv and confusion.png (by default, the folder "
+                        "'scores' beside the model).")  # fmt: skip
     define_sampling_flags("as in training")
 
 
@@ -37,43 +43,57 @@ def _write(scores, folder: pathlib.Path, details: dict) -> None:
     from keras_res3d.reports.plots import confusion_matrix, save_png
 
     write_atomically(folder / "scores.json", json.dumps({**details, **scores.summary()}, indent=2) + "\n")
-    with open(folder / "classes.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("class", "videos", "right", "accuracy"), *scores.per_class()])
+    rows = io.StringIO(newline="")
+    csv.writer(rows).writerows([("class", "videos", "right", "accuracy"), *scores.per_class()])
+    write_atomically(folder / "classes.csv", rows.getvalue())
     title = f"video@1 {percent(scores.video_at_1)}"
     save_png(confusion_matrix(scores.confusion, scores.labels, title), folder / "confusion.png")
 
 
-def run(args: list[str]) -> int:
-    import_keras_quietly()
-    if len(args) != 1:
-        raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
-    import keras
-
-    from keras_res3d.data.batches import evaluation_batches
-    from keras_res3d.inference.classifier import load_classifier
-    from keras_res3d.scores import score
+def _show(scores) -> None:
     from keras_res3d.tables import as_text
-    from keras_res3d.weights.contamination import check_benchmark
 
-    classifier = load_classifier(args[0])
-    labels, sampling = classifier.card.labels, sampling_from_flags(classifier.card.sampling)
-    benchmark = FLAGS.benchmark or (
-        f"{FLAGS.layout} split {FLAGS.split}" if FLAGS.layout else pathlib.Path(FLAGS.data).name
-    )
-    check_benchmark(classifier.card, benchmark, FLAGS.allow_contaminated)
-    data = data_from_flags("test", classes=labels)
-    print(f"{classifier.card.net}: {len(data)} videos of {len(labels)} classes, up to {FLAGS.clips} clips each")
-    batches = evaluation_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)
-    bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
-    scores = score(classifier.predict, batches, labels, bar.update)
     rows = [[name, str(total), str(right), percent(share)] for name, total, right, share in scores.per_class()]
     print(as_text(["class", "videos", "right", "accuracy"], rows))
     for name in ("clip_at_1", "video_at_1", "video_at_5"):
         print(f"{name.replace('_at_', '@'):<8} {percent(getattr(scores, name))}")
-    print(f"{'chance':<8} {percent(1 / len(labels))}")
+    print(f"{'chance':<8} {percent(1 / len(scores.labels))}")
+
+
+def _benchmark() -> str:
+    """What the videos are part of, as far as the flags tell."""
+    return FLAGS.benchmark or (
+        f"{FLAGS.layout} split {FLAGS.split}" if FLAGS.layout else pathlib.Path(FLAGS.data).name
+    )
+
+
+def run(args: list[str]) -> int:
+    if len(args) != 1:
+        raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
+    from keras_res3d.inference.model_file import is_published, model_file
+
+    if not is_published(args[0]):
+        model_file(args[0])  # before Keras is imported, which takes seconds
+    import_keras_quietly()
+    from keras_res3d.inference.classifier import load_model, with_sampling
+    from keras_res3d.tasks.evaluate import evaluate
+
+    classifier = load_model(args[0])
+    sampling = sampling_from_flags(classifier.card.sampling)
+    classifier = with_sampling(classifier, **sampling.__dict__)
+    data = data_from_flags("test", classes=classifier.card.labels or None)
+    print(f"{classifier.card.net}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} clips each")
+    scores = evaluate(
+        classifier,
+        data,
+        clips=FLAGS.clips,
+        batch_size=FLAGS.batch_size,
+        benchmark=_benchmark(),
+        allow_contaminated=FLAGS.allow_contaminated,
+    )
+    _show(scores)
     model = pathlib.Path(args[0])
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else (model if model.is_dir() else model.parent) / "scores"
-    folder.mkdir(parents=True, exist_ok=True)
     _write(scores, folder, {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()})
     print(f"wrote {folder}/scores.json, classes.csv, confusion.png")
     return 0

@@ -1,7 +1,7 @@
-"""keras-res3d: 3D residual networks for video, trained, scored, exported and compared.
+"""keras-res3d trains, scores, exports and compares 3D residual networks for video.
 
 Usage: keras-res3d VERB [ARGUMENTS] [--flags]
-       keras-res3d VERB --help
+       keras-res3d help VERB
 """
 
 from __future__ import annotations
@@ -11,64 +11,131 @@ import os
 import sys
 import textwrap
 import traceback
+import types
 import warnings
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from absl import flags
 
+from keras_res3d.commands.arguments import HELP, close_to, parse, suggestion
+from keras_res3d.commands.common import require_tensorflow
+
 FLAGS = flags.FLAGS
 
-# verb -> what it does; its module has the same name.
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb; the module of the same name has its flags and does its work.
+
+    Attributes:
+        summary: what it does, in one line.
+        needs_tensorflow: whether it works with the TensorFlow backend of Keras alone.
+    """
+
+    summary: str
+    needs_tensorflow: bool = False
+
+
 VERBS = {
-    "quickstart": "train, score, export and compare two small nets on the embedded data; writes a report",
-    "models": "the zoo: inputs, parameters, GMACs, the paper's figures beside them",
-    "check": "every fault of a data set in one pass, before anything is trained",
-    "pack": "videos to shards of JPEG frames, which are read several times as fast",
-    "train": "train a net on your videos",
-    "evaluate": "score a trained net per clip and per video",
-    "predict": "classify videos; a picture of the scores over time",
-    "export": "SavedModel, LiteRT, ONNX, OpenVINO, each checked against Keras",
-    "weights": "pretrained weights: list, download, convert",
+    "quickstart": Verb("train, score, export and compare two small nets on embedded data; write a report", True),
+    "models": Verb("list the nets with their inputs, parameters and GMACs beside the paper's figures"),
+    "check": Verb("name every fault of a data set in one pass, before anything is trained"),
+    "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
+    "train": Verb("train a net on your videos", True),
+    "evaluate": Verb("score a trained net per clip and per video"),
+    "predict": Verb("classify videos, and draw the scores over time"),
+    "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
+    "weights": Verb("list, download and convert pretrained weights"),
 }
+
+# What a user's damaged file, missing package, full disk or small machine raises. Anything else is a fault of this
+# package and shows its traceback.
+USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError, EOFError, MemoryError, zipfile.BadZipFile)
+OUR_FAULTS = (RecursionError, NotImplementedError, UnboundLocalError)
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {verb:<11} {summary}" for verb, summary in VERBS.items())
-    return f"{__doc__.rstrip()}\n\nVerbs:\n{verbs}"
+    verbs = "\n".join(f"  {name:<11} {verb.summary}" for name, verb in VERBS.items())
+    return (
+        f"{__doc__.rstrip()}\n\nVerbs:\n{verbs}\n\n"
+        "keras-res3d --version prints the version. With KERAS_RES3D_TRACEBACK=1 in the environment an error shows\n"
+        "where it came from."
+    )
 
 
-def verb_help(module, names) -> str:
-    """A verb's docstring and its own flags, with defaults."""
-    lines = [module.__doc__.strip(), ""]
+def usage(verb: str, module: types.ModuleType) -> str:
+    """The verb's usage line: its positional words and its required flags."""
+    return " ".join(["Usage: keras-res3d", verb, *module.USAGE.split(), "[--flags]"])
+
+
+def verb_help(verb: str, module: types.ModuleType, names: Iterable[str]) -> str:
+    """A verb's usage, its docstring and its own flags, with defaults."""
+    lines = [usage(verb, module), "", module.__doc__.strip(), ""]
     if names:
-        lines.append("Flags:")
+        lines.append("Flags (dashes may stand for underscores):")
     for name in sorted(names):
-        flag = FLAGS[name]
-        default = "" if flag.default is None else f" (default: {flag.default_as_str.strip(chr(39))})"
-        lines.append(f"  --{name}")
-        lines.append(textwrap.indent(textwrap.fill(f"{flag.help}{default}", 92), " " * 8))
+        text = " ".join([FLAGS[name].help, *_remarks(FLAGS[name])])
+        lines += [f"  --{name}", textwrap.indent(textwrap.fill(text, 92), " " * 8)]
     return "\n".join(lines)
 
 
+def _remarks(flag: flags.Flag) -> list[str]:
+    """What the help of a flag says beside its own text: its default, and how a boolean one is turned off."""
+    default = [] if flag.default is None else [f"default: {flag.default_as_str.strip(chr(39))}"]
+    off = [f"--no{flag.name} turns it off"] if flag.boolean and flag.default is not False else []
+    return [f"({'; '.join([*default, *off])})"] if default or off else []
+
+
 def _run_verb(verb: str, arguments: list[str]) -> int:
-    """Defines the verb's flags for this call alone, parses, runs."""
+    """Defines the verb's flags for this call alone, parses them and runs the verb."""
     module = importlib.import_module(f"keras_res3d.commands.{verb}")
     before = set(FLAGS)
     module.define_flags()
     names = set(FLAGS) - before
     try:
-        if {"--help", "-h", "-help", "--helpfull"} & set(arguments):
-            print(verb_help(module, names))
+        if set(HELP) & set(arguments):
+            print(verb_help(verb, module, names))
             return 0
-        try:
-            rest = FLAGS([verb, *arguments])
-        except flags.Error as error:
-            print(f"keras-res3d {verb}: {error}\nkeras-res3d {verb} --help shows its flags", file=sys.stderr)
+        words, faults = parse(verb, module.USAGE, arguments, names)
+        if faults:
+            for fault in faults:
+                print(f"keras-res3d {verb}: {fault}", file=sys.stderr)
+            print(f"{usage(verb, module)}\nkeras-res3d help {verb} shows the flags", file=sys.stderr)
             return 2
-        return module.run(rest[1:])
+        if VERBS[verb].needs_tensorflow:
+            require_tensorflow(f"keras-res3d {verb}")
+        return module.run(words)
     finally:
         FLAGS.unparse_flags()
         for name in names:
             delattr(FLAGS, name)
+
+
+def _is_user_error(error: Exception) -> bool:
+    """Whether one line says enough; TensorFlow's own errors, of a data pipeline for example, are no RuntimeErrors."""
+    tensorflow = sys.modules.get("tensorflow")
+    ours = (*USER_ERRORS, tensorflow.errors.OpError) if hasattr(tensorflow, "errors") else USER_ERRORS
+    return isinstance(error, ours) and not isinstance(error, OUR_FAULTS)
+
+
+def _guarded(verb: str, arguments: list[str]) -> int:
+    """Runs a verb; what the user can mend is said in a line that begins with the verb."""
+    try:
+        return _run_verb(verb, arguments)
+    except KeyboardInterrupt:
+        print(f"\nkeras-res3d {verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if not _is_user_error(error):
+            raise
+        if os.environ.get("KERAS_RES3D_TRACEBACK"):
+            traceback.print_exc()
+        print(f"keras-res3d {verb}: {str(error) or type(error).__name__}", file=sys.stderr)
+        return 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,7 +143,10 @@ def main(argv: list[str] | None = None) -> int:
     # TensorFlow's start-up messages say nothing about the user's work; the environment can ask for them back.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    if arguments[:1] == ["help"] or (arguments and arguments[0] in HELP):
+        # `help train` is `train --help`.
+        arguments = [*arguments[1:2], "--help"] if arguments[1:] else []
+    if not arguments:
         print(_overview())
         return 0
     if arguments[0] == "--version":
@@ -86,21 +156,11 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     verb = arguments[0]
     if verb not in VERBS:
-        print(f"keras-res3d: no verb {verb!r}; there are {', '.join(VERBS)}", file=sys.stderr)
+        hint = suggestion(close_to(verb, [*VERBS, "help"])) or f"; there are {', '.join(VERBS)}"
+        print(f"keras-res3d: there is no verb {verb!r}{hint}", file=sys.stderr)
         return 2
     warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
-    try:
-        return _run_verb(verb, arguments[1:])
-    except KeyboardInterrupt:
-        print(f"\nkeras-res3d {verb}: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return 0
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        if os.environ.get("KERAS_RES3D_TRACEBACK"):
-            traceback.print_exc()
-        print(f"keras-res3d {verb}: {error}", file=sys.stderr)
-        return 1
+    return _guarded(verb, arguments[1:])
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""The zoo: every net with its input, parameters and GMACs, and the paper's figures beside them.
+"""Lists the nets: input, parameters and GMACs of each, and the paper's figures beside them.
 
-    keras-res3d models                              every net
+    keras-res3d models                              every net, one line each
     keras-res3d models mc3                          one net, group by group
-    keras-res3d models res3d18 --frames 16          at another clip length
-    keras-res3d models sr18 --target_params 5e6     at the width nearest to a budget
+    keras-res3d models mc3 sr18                     several nets, one table each
+    keras-res3d models res3d18 --frames 16          a net at another clip length
+    keras-res3d models sr18 --target_params 5e6     a net at the width nearest to a budget
 """
 
 from __future__ import annotations
@@ -18,39 +19,40 @@ from keras_res3d.nets.zoo import ALIASES
 from keras_res3d.reports import zoo
 
 FLAGS = flags.FLAGS
+USAGE = "[NET...]"
 
 
-def define_flags():
-    flags.DEFINE_integer("frames", None, "Frames of the clip; the net's own by default.", lower_bound=1)
-    flags.DEFINE_integer("crop", None, "Height and width of the clip; the net's own by default.", lower_bound=1)
-    flags.DEFINE_integer("classes", None, "Outputs of the classifier; the net's own by default.", lower_bound=1)
-    flags.DEFINE_integer("width", None, "Channels of the first group.", lower_bound=1)
-    flags.DEFINE_float("target_params", None, "Solve for the width nearest to this many parameters.")
-    flags.DEFINE_bool("markdown", False, "Print Markdown tables.")
+def define_flags() -> None:
+    flags.DEFINE_integer("frames", None, "Frames of the clip (the net's own by default).", lower_bound=1)
+    flags.DEFINE_integer("crop", None, "Height and width of the clip (the net's own by default).", lower_bound=1)
+    flags.DEFINE_integer("classes", None, "Outputs of the classifier (the net's own by default).", lower_bound=1)
+    flags.DEFINE_integer("width", None, "Channels of the first group (the net's own by default).", lower_bound=1)
+    flags.DEFINE_float("target_params", None, "Number of parameters; the width that comes nearest to it is found.")
+    flags.DEFINE_bool("markdown", False, "Print the tables as Markdown.")
 
 
-def _show_net(name: str, show) -> None:
+def _net_text(name: str, show) -> str:
+    """One net's heading and its table, as the flags change it."""
     net = with_budget(name, FLAGS.width, FLAGS.target_params, FLAGS.classes)
     net = replace(net, frames=FLAGS.frames or net.frames, crop=FLAGS.crop or net.crop)
     classes = FLAGS.classes or net.classes
     table = show(*zoo.net_table(net, classes))
-    print(f"{net.name}: input {zoo.size_text(net.input_shape)}, width {net.width}, {classes} classes\n\n{table}")
+    return f"{net.name}: input {zoo.size_text(net.input_shape)}, width {net.width}, {classes} classes\n\n{table}"
 
 
 def run(args: list[str]) -> int:
     show = tables.as_markdown if FLAGS.markdown else tables.as_text
     if args:
-        for number, name in enumerate(args):
-            print("\n" * bool(number), end="")
-            _show_net(name, show)
+        # All of them are looked up before the first is shown, so that a mistyped name shows nothing else.
+        print("\n\n".join([_net_text(name, show) for name in args]))
         return 0
     given = [name for name in ("frames", "crop", "classes", "width", "target_params") if FLAGS[name].present]
     if given:
         raise ValueError(f"--{given[0]} needs a net: keras-res3d models NET --{given[0]} ...")
     print(show(*zoo.zoo_table()))
     print(
-        "\nparams and MACs counted on the released graph; live: without what meets temporal zero padding alone."
-        "\n* the published figure differs from the count. Aliases: "
+        "\nParameters and MACs are counted on the released graph. The live ones leave out kernel taps that meet nothing"
+        "\nbut temporal zero padding. * marks a published figure that differs from the count. Aliases: "
         + ", ".join(f"{alias} = {name}" for alias, name in ALIASES.items())
     )
     return 0

@@ -1,11 +1,11 @@
-"""Videos to shards of JPEG frames, which training reads several times as fast; the folder then serves as --data.
+"""Turns videos into shards of JPEG frames, which training reads several times as fast; the folder serves as --data.
 
     keras-res3d pack --data train.csv --output shards/train
     keras-res3d pack --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --subset test --output shards/test1
 
-Writes TFRecord files, an index beside each, and manifest.json (records, bytes, SHA-256, faults of each video). A run
-that was cut short goes on where it stopped when called again. Exit code 1 where videos could not be decoded and are
-left out.
+The folder gets TFRecord files, an index beside each, and manifest.json with records, bytes, SHA-256 and the faults of
+each video. A run that was cut short goes on where it stopped when the same command is given again. Videos that cannot
+be decoded are left out and named, and the exit code is then 1.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Callable
 
 from absl import flags
 
@@ -20,22 +21,24 @@ from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 
 FLAGS = flags.FLAGS
+USAGE = "--data PATH --output FOLDER"
 
 
-def define_flags():
+def define_flags() -> None:
     define_data_flags("Videos to pack", validation=False)
-    flags.DEFINE_enum("subset", "train", ["train", "test"], "With --layout: which of its lists.")
-    flags.DEFINE_string("output", None, "Folder for the shards.", required=True)
-    flags.DEFINE_integer("quality", 90, "JPEG quality.", lower_bound=1, upper_bound=95)
-    flags.DEFINE_string("resize", "128x171", "Height x width of the frames, the aspect ratio not kept.")
-    flags.DEFINE_integer("shard_mb", 128, "A shard ends with the video that reaches this size.", lower_bound=1)
-    flags.DEFINE_integer("workers", None, "Processes that decode (one per core by default).", lower_bound=1)
+    flags.DEFINE_enum("subset", "train", ["train", "test"], "With --layout, which of its lists to pack.")
+    flags.DEFINE_string("output", None, "Folder to write the shards into.")
+    flags.DEFINE_integer("quality", 90, "JPEG quality, from 1 to 95.", lower_bound=1, upper_bound=95)
+    flags.DEFINE_string("resize", "128x171", "Height x width that frames are resized to; the aspect ratio is not kept.")
+    flags.DEFINE_integer("shard_mb", 128, "Size of a shard in MB; the video that reaches it ends it.", lower_bound=1)
+    flags.DEFINE_integer("workers", None, "Processes that decode at a time (one per core by default).", lower_bound=1)
 
 
-def _progress():
+def _progress() -> Callable[[int, int], None]:
+    """A function that shows how many of all videos are packed, and the time that is left."""
     start, first = time.monotonic(), []
 
-    def show(done, total):
+    def show(done: int, total: int) -> None:
         first.append(done)
         took = time.monotonic() - start
         left = took / (done - first[0]) * (total - done) if done > first[0] else 0
@@ -47,8 +50,6 @@ def _progress():
 
 
 def run(args: list[str]) -> int:
-    if args:
-        raise ValueError(f"unexpected arguments {' '.join(args)}; pack takes flags alone (--data PATH --output FOLDER)")
     size = re.fullmatch(r"(\d+)x(\d+)", FLAGS.resize)
     if not size:
         raise ValueError(f"--resize is {FLAGS.resize!r}; expected HEIGHTxWIDTH, such as 128x171")

@@ -1,5 +1,5 @@
-"""The tour, with nothing to configure: train a small 3D net and a 2D net of the same size on the embedded data, score
-both, export the 3D one, check the exports against Keras, and write a report.
+"""Takes the tour: trains a small 3D net and a 2D net of the same size on the embedded data, scores both, exports the 3D
+net, checks the exports against Keras, and writes a report. There is nothing to configure.
 
     keras-res3d quickstart
     keras-res3d quickstart --output /tmp/tour
@@ -14,15 +14,14 @@ from absl import flags
 from keras_res3d.commands.common import import_keras_quietly
 
 FLAGS = flags.FLAGS
+USAGE = ""
 
 
-def define_flags():
-    flags.DEFINE_string("output", "quickstart", "Folder for models, exports and report.html.")
+def define_flags() -> None:
+    flags.DEFINE_string("output", "quickstart", "Folder to write models, exports and report.html into.")
 
 
 def run(args: list[str]) -> int:
-    if args:
-        raise ValueError(f"unexpected arguments {' '.join(args)}; quickstart takes --output alone")
     start = time.perf_counter()
     import_keras_quietly()
     from keras_res3d import quickstart

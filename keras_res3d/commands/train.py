@@ -19,6 +19,7 @@ from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.commands.recipe_flags import define_recipe_flags, options_from_flags
 
 FLAGS = flags.FLAGS
+USAGE = "--data PATH --output FOLDER"
 
 
 def define_flags():

@@ -1,7 +1,7 @@
-"""Pretrained weights: what there is, under which licence, and whether it is here already.
+"""Lists pretrained weights: what there is, under which licence, and whether it is on this machine already.
 
-    keras-res3d weights                        every row, with licence, metrics and state
-    keras-res3d weights get res3d18/sports1m   download the original, check it, convert it
+    keras-res3d weights                        lists every entry with its licence, metrics and state
+    keras-res3d weights get res3d18/sports1m   downloads the original, checks it and converts it
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.weights import catalog
 from keras_res3d.weights.store import MIRROR_VARIABLE, cache_home, state_of
 
+USAGE = "[get NAME]"
 
-def define_flags():
-    """None of its own."""
+
+def define_flags() -> None:
+    """This verb has no flags."""
 
 
 def _metrics(entry) -> str:
@@ -31,7 +33,10 @@ def _show_rows() -> None:
     for entry in catalog.entries():
         if entry.remark:
             print(f"\n{entry.name}: {entry.remark}", end="")
-    print(f"\n\ncache: {cache_home()}; {MIRROR_VARIABLE} may name a mirror. Sizes are estimated from parameter counts.")
+    print(
+        f"\n\nThe cache is {cache_home()}; {MIRROR_VARIABLE} may name a mirror. "
+        "Sizes are estimated from parameter counts."
+    )
 
 
 def run(args: list[str]) -> int:

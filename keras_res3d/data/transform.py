@@ -20,6 +20,8 @@ PREPROCESSING = {
     "res3d": Preprocessing("bgr", 1.0, (128.0, 128.0, 128.0), (1.0, 1.0, 1.0)),
     # torchvision's VideoClassification preset for r3d_18, mc3_18 and r2plus1d_18.
     "torchvision": Preprocessing("rgb", 1 / 255, (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
+    # RGB as it is, 0..255: for models that scale their pixels themselves, as Keras' Rescaling layer does.
+    "pixels": Preprocessing("rgb", 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 
 

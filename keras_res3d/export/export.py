@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pathlib
-import shutil
-import tempfile
 import time
 import warnings
 
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.cards import ModelCard, card_path, read_card
-from keras_res3d.data.clips import for_crop
-from keras_res3d.export.formats import FORMATS, FORMS, Format
+from keras_res3d.cards import ModelCard, card_of, card_path, classes_of, clip_shape_of, read_card
+from keras_res3d.export.formats import FORMATS, FORMS
+from keras_res3d.export.formats.base import Format, Request
 from keras_res3d.export.graph import ServingGraph, float32_model
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
-from keras_res3d.export.samples import clips_from, default_count, embedded_clips
-from keras_res3d.export.writers import Request
-from keras_res3d.io import write_atomically
+from keras_res3d.export.samples import clips_from, default_count, embedded_input
+from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
+from keras_res3d.io import atomic_group
 
 CHECK_CLIPS = 32
 
@@ -41,18 +37,20 @@ def export_model(
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
     Args:
-        model: a Keras model from this package's builders, saved and loaded or not.
+        model: any Keras model, functional or sequential, of one clip `(batch, frames, height, width, channels)` with
+            one output: from this package's builders, with layers of the user's own, or somebody else's.
         path: a folder for "saved_model", else a file: .tflite, .onnx, or .xml with its .bin for "openvino". The card
             goes beside it as .json, or into a SavedModel's assets. What is there is replaced, after the check.
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
         quantize: "none" (float32); "float16" weights (litert, openvino); "dynamic": int8 weights (litert); "int8"
             weights and activations (litert, onnx, openvino).
-        form: "2d": the exact 2-D form for this one clip size; "3d": the layers as they are. None: what the runtime runs
-            faster: "2d" for litert (which can quantise no other) and onnx, "3d" for saved_model and openvino.
+        form: "2d": the exact 2-D form for this one clip size, which nets of this package's builders have; "3d": the
+            layers as they are. None: what the runtime runs faster ("2d" for litert, which can quantise no other, and
+            onnx; "3d" for saved_model and openvino), and "3d" with a warning where the model has no 2-D form.
         preprocessing: True: the export takes uint8 RGB frames at the net's size, and preprocesses inside. False:
-            float32 clips, already preprocessed.
-        calibration: clips for "int8": an array `(clips, frames, height, width, 3)` of uint8 RGB pixels or preprocessed
-            float32; batches of such (a tf.data set); or a data set's path. None: the embedded data set.
+            float32 clips, already preprocessed, which is all that fits a model of other than three channels.
+        calibration: clips for "int8": an array `(clips, frames, height, width, channels)` of uint8 RGB pixels or
+            preprocessed float32; batches of such (a tf.data set); or a data set's path. None: the embedded data set.
         card: class names, sampling and licence to store; None: the card beside `path` where it fits the model, or one
             without class names, with the paper's sampling at the model's clip size.
         check_clips: clips to compare on, as of `calibration`; None: 32 of the embedded data set.
@@ -69,39 +67,39 @@ def export_model(
     """
     start = time.perf_counter()
     path = pathlib.Path(path)
-    form = form or (FORMATS[format].form if format in FORMATS else None)
     _check_combination(path, format, quantize, form, integer_io)
-    input_shape = _input_shape(model, card)
+    row = FORMATS[format]
+    input_shape = _input_shape(model, card, preprocessing)
+    channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
     model = float32_model(model)
-    graph = ServingGraph(model, input_shape, form, card.sampling.preprocessing if preprocessing else None)
-    request = Request(quantize, _calibration(calibration, quantize, card, preprocessing), integer_io, card)
-    clips = _check_clips(check_clips, card)
-    row = FORMATS[format]
-    with _staged(path, row) as stage:
-        _write(row, graph, stage, request)
+    graph = _graph(model, row, form, quantize, input_shape, card, preprocessing)
+    ranges = _calibration(calibration, quantize, card, preprocessing, channels)
+    request = Request(quantize, ranges, integer_io, card)
+    clips = _check_clips(check_clips, card, channels)
+    with atomic_group(path) as stage:
+        _write(row, graph, stage, request, model)
         measured = _compare(model, stage, clips, card, preprocessing)
         report = ExportReport(
-            str(path), format, quantize, form, clips=len(clips), **measured, seconds=time.perf_counter() - start
+            str(path), format, quantize, graph.form, clips=len(clips), **measured, seconds=time.perf_counter() - start
         )
         if fault := report.fault():
             raise ExportError(f"the {format} export of {model.name} was not written to {path}: {fault}")
-        if row.suffix:
-            write_atomically(card_path(stage), card.to_json())
+        if not row.holds_card:
+            card_path(stage).write_text(card.to_json(), encoding="utf-8")
     return report
 
 
 def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, preprocessing: bool) -> dict:
     """The measured fields of the report: the staged export and the Keras model, both run on `clips`."""
     try:
-        found = run_export(stage, clips_from(clips, card.sampling, preprocessing))
+        found = run_export(stage, clips_from(clips, card.sampling, preprocessing, channels=clips.shape[-1]))
     except RuntimeError as error:
         raise ExportError(str(error)) from error
-    expected, keras_latency = _keras_scores(model, clips_from(clips, card.sampling, False))
-    classifier = "prob" in {layer.name for layer in model.layers} or expected.shape[1:] == (len(card.labels),)
+    expected, keras_latency = _keras_scores(model, clips_from(clips, card.sampling, False, channels=clips.shape[-1]))
     return {
         "largest_difference": largest_difference(expected, found.scores),
-        "top1_agreement": top1_agreement(expected, found.scores) if classifier else None,
+        "top1_agreement": top1_agreement(expected, found.scores) if _is_classifier(model, card) else None,
         "size_bytes": sum(file.stat().st_size for file in stage.parent.rglob("*") if file.is_file()),
         "latency_seconds": found.latency_seconds,
         "peak_memory_bytes": found.peak_memory_bytes,
@@ -110,19 +108,24 @@ def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, pre
     }
 
 
-def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str, integer_io: bool) -> None:
+def _is_classifier(model, card: ModelCard) -> bool:
+    """Whether the outputs are scores of classes: they have names, or end in a softmax or sigmoid."""
+    if len(model.output_shape) != 2:
+        return False
+    activation = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
+    return bool(card.labels) or activation in ("softmax", "sigmoid")
+
+
+def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str | None, integer_io: bool) -> None:
     if format not in FORMATS:
         raise ValueError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     row = FORMATS[format]
-    if form not in FORMS:
+    if form not in (None, *FORMS):
         raise ValueError(f"form is {form!r}; expected '2d' or '3d'")
-    if quantize not in row.quantizations:
-        raise ValueError(f"quantize is {quantize!r}; {format} has {', '.join(row.quantizations)}")
-    if format == "litert" and form == "3d" and quantize in ("dynamic", "int8"):
-        raise ValueError(
-            f"quantize is {quantize!r} and form is '3d': LiteRT's CONV_3D has float kernels only, so its weights would "
-            "stay float32; form='2d' quantises"
-        )
+    if quantize not in row.quantizations["2d"]:
+        raise ValueError(f"quantize is {quantize!r}; {format} has {', '.join(row.quantizations['2d'])}")
+    if form == "3d" and quantize not in row.quantizations["3d"]:
+        raise ValueError(f"quantize is {quantize!r} and form is '3d': {row.limit}; form='2d' quantises")
     if integer_io and (format, quantize) != ("litert", "int8"):
         raise ValueError(f"integer_io is for format 'litert' with quantize 'int8'; given {format!r} and {quantize!r}")
     if path.suffix != row.suffix and row.suffix:
@@ -133,33 +136,60 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"path is {path}, a file; a {format} export is a folder")
 
 
-def _input_shape(model, card: ModelCard | None) -> tuple[int, int, int, int]:
+def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> tuple[int, int, int, int]:
     """The clip size of the export: the model's, and the card's where the model takes any."""
-    own = tuple(model.input_shape[1:])
+    own = clip_shape_of(model)
+    channels = own[-1]
+    if preprocessing and channels != 3:
+        raise ValueError(
+            f"{model.name} takes clips of {channels} channels, and preprocessing is for RGB frames, which have three: "
+            "pass preprocessing=False (--no_preprocessing), and give the export clips that are preprocessed already"
+        )
     if card is None:
         if None in own:
             raise ValueError(f"the model takes clips of {own}; pass a card, whose sampling has frames and crop")
         return own
-    wanted = (card.sampling.frames, *card.sampling.crop, 3)
-    if len(own) != 4 or any(a not in (None, b) for a, b in zip(own, wanted, strict=True)):
+    wanted = (card.sampling.frames, *card.sampling.crop, channels)
+    if any(a not in (None, b) for a, b in zip(own, wanted, strict=True)):
         raise ValueError(f"the model takes clips of {own}, the card's sampling gives {wanted}; expected them to agree")
     return wanted
 
 
 def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape) -> ModelCard:
     """`card`, else the one beside `path` if it fits, else one without class names."""
-    classes = model.output_shape[-1]
+    classes = classes_of(model)
     if card is None:
         card = read_card(path) if path.suffix else None
-        if card and (card.sampling.frames, *card.sampling.crop, 3) == input_shape and len(card.labels) in (0, classes):
+        if card and (card.sampling.frames, *card.sampling.crop) == input_shape[:3] and len(card.labels) in (0, classes):
             return card
-        return ModelCard(model.name, (), for_crop(input_shape[0], 2, input_shape[1:3]))
+        return card_of(model)
     if card.labels and len(card.labels) != classes:
         raise ValueError(f"the card has {len(card.labels)} class names, the model {classes} outputs")
     return card
 
 
-def _calibration(source, quantize: str, card: ModelCard, preprocessing: bool) -> np.ndarray | None:
+def _graph(
+    model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool
+) -> ServingGraph:
+    """The function to write: in the form asked for, else in the format's own, or in 3-D where that cannot be."""
+    mode = card.sampling.preprocessing if preprocessing else None
+    try:
+        return ServingGraph(model, input_shape, form or row.form, mode, card.architecture)
+    except NoTwoDFormError as error:
+        if form is not None:
+            raise ValueError(f"form is '2d', and {model.name} has no 2-D form: {error}") from error
+        if quantize not in row.quantizations["3d"]:
+            raise ValueError(
+                f"quantize is {quantize!r}: {row.limit}; and {model.name} has no 2-D form, which could be quantised: "
+                f"{error}"
+            ) from error
+        warnings.warn(f"{model.name} is written in the 3-D form, as it has no 2-D form: {error}", stacklevel=3)
+        return ServingGraph(model, input_shape, "3d", mode)
+
+
+def _calibration(
+    source, quantize: str, card: ModelCard, preprocessing: bool, channels: int = 3
+) -> np.ndarray | None:
     if quantize != "int8":
         return None
     if source is None:
@@ -168,37 +198,18 @@ def _calibration(source, quantize: str, card: ModelCard, preprocessing: bool) ->
                 "int8 is calibrated on the embedded data set; pass calibration, clips like those the net will see",
                 stacklevel=3,
             )
-        source = embedded_clips(card.sampling, default_count(card.sampling), "train")
-    return clips_from(source, card.sampling, preprocessing)
+        source = embedded_input(card.sampling, default_count(card.sampling), "train", channels)
+    return clips_from(source, card.sampling, preprocessing, channels=channels)
 
 
-def _check_clips(source, card: ModelCard) -> np.ndarray:
+def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:
     """uint8 clips to compare on; floats are turned into pixels, so that both nets see the very same clip."""
     if source is None:
-        return embedded_clips(card.sampling, CHECK_CLIPS, "test")
-    return clips_from(source, card.sampling, True)
+        source = embedded_input(card.sampling, CHECK_CLIPS, "test", channels)
+    return clips_from(source, card.sampling, preprocessing=channels == 3, channels=channels)
 
 
-@contextlib.contextmanager
-def _staged(path: pathlib.Path, row: Format):
-    """Yields where to write: a hidden folder beside `path`. What it holds moves to `path` if nothing is raised."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder / path.name
-        if row.suffix:
-            # The file itself comes last: it never lies there without what it needs.
-            for name in sorted(os.listdir(folder), key=lambda name: name == path.name):
-                os.replace(folder / name, path.parent / name)
-        else:
-            if path.exists():
-                os.replace(path, folder / "replaced")
-            os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write(row: Format, graph, stage: pathlib.Path, request: Request) -> None:
+def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Request, model) -> None:
     try:
         row.write(graph, stage, request)
     except ImportError:
@@ -206,7 +217,8 @@ def _write(row: Format, graph, stage: pathlib.Path, request: Request) -> None:
     except Exception as error:  # converters raise whatever they like
         lines = str(error).strip().splitlines() or [""]
         reason = next((line for line in lines if "Flex" in line), lines[0])
-        hint = "; form='2d' has no such operation" if graph.form == "3d" else ""
+        other = graph.form == "3d" and has_two_d_form(model, request.card.architecture)
+        hint = "; form='2d' has no such operation" if other else ""
         raise ExportError(f"the conversion failed ({type(error).__name__}: {reason[:300]}){hint}") from error
 
 

@@ -2,66 +2,97 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.transform import preprocess_input, preprocessing_row
 from keras_res3d.export.two_d import TwoDNet
-from keras_res3d.nets.build import build_graph
-from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.nets.taps import is_trimmed
+from keras_res3d.nets.architecture import Architecture
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
+_FLOATS = ("bfloat16", "float16", "float64")
+
+
+def all_layers(model) -> Iterator:
+    """The layers of a Keras model, and those of the models inside it."""
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from all_layers(layer)
 
 
 def float32_model(model):
-    """`model`, or where it computes in less than float32 the same net and weights in float32."""
-    if all(layer.compute_dtype in ("float32", None) for layer in model.layers):
+    """`model`, or where it computes in another float type the same net and weights in float32.
+
+    Raises:
+        ValueError: the model is in another float type, and neither functional nor sequential.
+    """
+    if all(layer.compute_dtype not in _FLOATS for layer in all_layers(model)):
         return model
-    architecture = architecture_of(model)
-    names = {layer.name for layer in model.layers}
-    top = bool(names & {"fc8", "fc8-1", "fc6-1"})
-    pools = {"GlobalAveragePooling3D": "avg", "GlobalMaxPooling3D": "max"}
-    activation = keras.activations.serialize(model.get_layer("prob").activation) if "prob" in names else None
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
     try:
-        copy = build_graph(
-            architecture,
-            include_top=top,
-            input_shape=model.input_shape[1:],
-            pooling=None if top else pools.get(type(model.layers[-1]).__name__),
-            classifier_activation=activation,
-            name=model.name,
-            trim=is_trimmed(model),
-        )
-    finally:
-        keras.config.set_dtype_policy(policy)
+        copy = keras.models.clone_model(model, clone_function=_float32_layer, recursive=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{model.name} computes in {model.compute_dtype} and is neither functional nor sequential; build it in "
+            "float32 and load its weights"
+        ) from error
     copy.set_weights(model.get_weights())
     return copy
+
+
+def _float32_layer(layer):
+    return type(layer).from_config(_in_float32(layer.get_config()))
+
+
+def _in_float32(config):
+    """A layer's configuration with float32 in place of every other float type, in the layers it wraps too."""
+    if isinstance(config, (list, tuple)):
+        return type(config)(_in_float32(part) for part in config)
+    if not isinstance(config, dict):
+        return config
+    if str(config.get("class_name", "")).endswith("DTypePolicy"):
+        name = config.get("config", {}).get("name", "")
+        return "float32" if name.removeprefix("mixed_") in _FLOATS else config
+    changed = {key: _in_float32(value) for key, value in config.items()}
+    if isinstance(changed.get("dtype"), str) and changed["dtype"].removeprefix("mixed_") in _FLOATS:
+        changed["dtype"] = "float32"
+    return changed
 
 
 class ServingGraph(tf.Module):
     """One exported function of a batch of clips.
 
     Args:
-        model: a Keras model from this package's builders, in float32.
-        input_shape: `(frames, height, width, 3)`, all sizes known.
+        model: a Keras model of one clip, in float32; in the 2-D form one from this package's builders.
+        input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
         mode: a name in `PREPROCESSING`: uint8 RGB pixels in; None: preprocessed float32 clips in.
+        architecture: of the model, where its card has it.
 
     Attributes:
-        function: a `tf.function` of `(batch, frames, height, width, 3)`, uint8 or float32, any batch size; gives a
-            dictionary with the one key "output".
+        function: a `tf.function` of `(batch, frames, height, width, channels)`, uint8 or float32, any batch size; gives
+            a dictionary with the one key "output".
+
+    Raises:
+        NoTwoDFormError: the model has no 2-D form.
     """
 
-    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d"):
+    def __init__(
+        self,
+        model,
+        input_shape,
+        form: str = "2d",
+        mode: str | None = "res3d",
+        architecture: Architecture | None = None,
+    ):
         super().__init__()
         self.form, self.input_shape = form, tuple(input_shape)
         self.dtype = np.dtype("float32" if mode is None else "uint8")
         if form == "2d":
-            self._net, prepare = _two_d(model, self.input_shape, mode)
+            self._net, prepare = _two_d(model, self.input_shape, mode, architecture)
         else:
             # The variables alone are kept: an export needs no Keras objects.
             self._variables = [variable.value for variable in model.variables]
@@ -77,10 +108,10 @@ class ServingGraph(tf.Module):
         self.function = tf.function(serve, input_signature=[spec])
 
 
-def _two_d(model, input_shape, mode):
+def _two_d(model, input_shape, mode: str | None, architecture: Architecture | None):
     """The 2-D net and what is left of preprocessing: a shift; order and scale go into the first kernel."""
     if mode is None:
-        return TwoDNet(model, input_shape), lambda clips: clips
+        return TwoDNet(model, input_shape, architecture=architecture), lambda clips: clips
     row = preprocessing_row(mode)
     # Input = (pixels * scale - mean) / std = (pixels - mean / scale) * scale / std, so that zero padding stays zero.
     reverse = row.order == "bgr"
@@ -89,5 +120,5 @@ def _two_d(model, input_shape, mode):
         mean, std = mean[::-1], std[::-1]
     # A NumPy array: tf2onnx makes an input of a captured tensor.
     shift = (-mean / row.scale).astype(np.float32)
-    net = TwoDNet(model, input_shape, pixel_scale=row.scale / std, reverse_channels=reverse)
+    net = TwoDNet(model, input_shape, row.scale / std, reverse, architecture)
     return net, lambda clips: tf.cast(clips, tf.float32) + shift

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_res3d.tables import as_text
+
 # Of the largest output, by quantisation; what is quantised to integers is judged by its decisions instead.
 DIFFERENCE_BOUNDS = {"none": 1e-4, "float16": 1e-2}
 AGREEMENT_BOUND = 0.99
@@ -66,8 +68,9 @@ class ExportReport:
                 return None
             return (
                 f"its best class is the Keras model's for {self.top1_agreement:.1%} of {self.clips} clips; "
-                f"at least {AGREEMENT_BOUND:.0%} expected. Calibrate and check on clips like those it will see; a net "
-                "that is hardly trained rates its classes alike, and any rounding decides between them"
+                f"at least {AGREEMENT_BOUND:.0%} expected. Calibrate and check on clips like those it will see. A net "
+                "that is hardly trained gives all classes nearly the same score, so that the smallest rounding changes "
+                "which of them is the best"
             )
         bound = FEATURE_DIFFERENCE_BOUND if bound is None else bound
         if self.largest_difference <= bound:
@@ -88,11 +91,5 @@ class ExportReport:
 
     def table(self) -> str:
         """The export beside the Keras model, as aligned text."""
-        rows = self.rows()
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = []
-        for name, *cells in rows:
-            lines.append(
-                "  ".join([name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))])
-            )
-        return "\n".join(lines)
+        header, *rows = self.rows()
+        return as_text(list(header), [list(row) for row in rows])

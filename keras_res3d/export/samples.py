@@ -6,7 +6,8 @@ import os
 
 import numpy as np
 
-from keras_res3d.data.clips import Sampling, even_clips
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.evaluation import evaluation_clips
 from keras_res3d.data.lists import read_data_set
 from keras_res3d.data.sources.motion import motion_videos
 from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
@@ -28,14 +29,24 @@ def embedded_clips(sampling: Sampling, count: int, split: str) -> np.ndarray:
     return np.ascontiguousarray(centre_crop(pixels[:, :: sampling.stride], sampling.crop))
 
 
+def embedded_input(sampling: Sampling, count: int, split: str, channels: int = 3) -> np.ndarray:
+    """Embedded clips for a net of any number of channels.
+
+    RGB clips are uint8. For another number they are preprocessed float32, whose channels are those three in turn.
+    """
+    pixels = embedded_clips(sampling, count, split)
+    if channels == 3:
+        return pixels
+    return preprocess_input(pixels)[..., [channel % 3 for channel in range(channels)]]
+
+
 def _from_data_set(path, sampling: Sampling, count: int) -> np.ndarray:
     """The centre clip of `count` videos, evenly spread over a data set: uint8."""
     data_set = read_data_set(path)
     clips = []
     for number in np.unique(np.linspace(0, len(data_set) - 1, count).round().astype(int)):
         with data_set.open(int(number), fps=sampling.fps) as video:
-            places = even_clips(video.num_frames, sampling.frames, sampling.stride, 1)
-            clips.append(centre_crop(next(iter(video.clips(places, size=sampling.resize))), sampling.crop))
+            clips.extend(evaluation_clips(video, sampling, clips=1))
     return np.stack(clips)
 
 
@@ -51,22 +62,25 @@ def _from_batches(batches, count: int) -> np.ndarray:
     return np.concatenate(taken) if taken else np.empty((0,), np.uint8)
 
 
-def as_input(clips: np.ndarray, sampling: Sampling, preprocessing: bool) -> np.ndarray:
+def as_input(clips: np.ndarray, sampling: Sampling, preprocessing: bool, channels: int = 3) -> np.ndarray:
     """Pixels or preprocessed clips as what an export takes.
 
     Args:
-        clips: `(clips, frames, height, width, 3)`; uint8 is taken for RGB pixels, float for preprocessed clips.
+        clips: `(clips, frames, height, width, channels)`; uint8 is taken for RGB pixels, float for preprocessed clips.
         sampling: whose frames, crop and preprocessing they have.
         preprocessing: whether the export takes uint8 pixels, or preprocessed float32 clips.
+        channels: of the net; for other than 3 only preprocessed float32 clips exist.
 
     Raises:
         ValueError: no clips, clips of another shape or dtype, or floats that preprocessing cannot have given.
     """
-    expected = (sampling.frames, *sampling.crop, 3)
+    expected = (sampling.frames, *sampling.crop, channels)
     if clips.ndim != 5 or clips.shape[1:] != expected or not len(clips):
         raise ValueError(
             f"clips have shape {clips.shape}; expected (clips, {', '.join(map(str, expected))}), 1 or more"
         )
+    if channels != 3:
+        return _finite_floats(clips, channels)
     mode = sampling.preprocessing
     if clips.dtype == np.uint8:
         return np.ascontiguousarray(clips) if preprocessing else preprocess_input(clips, mode)
@@ -82,19 +96,30 @@ def as_input(clips: np.ndarray, sampling: Sampling, preprocessing: bool) -> np.n
     return to_uint8(clips, mode) if preprocessing else np.ascontiguousarray(clips, np.float32)
 
 
-def clips_from(source, sampling: Sampling, preprocessing: bool = True, count: int | None = None) -> np.ndarray:
+def _finite_floats(clips: np.ndarray, channels: int) -> np.ndarray:
+    if not np.issubdtype(clips.dtype, np.floating):
+        raise ValueError(f"clips are {clips.dtype} of {channels} channels; expected preprocessed float32")
+    if not np.isfinite(clips).all():
+        raise ValueError("clips hold NaN or infinite values; expected preprocessed float32")
+    return np.ascontiguousarray(clips, np.float32)
+
+
+def clips_from(
+    source, sampling: Sampling, preprocessing: bool = True, count: int | None = None, channels: int = 3
+) -> np.ndarray:
     """Clips as an export takes them.
 
     Args:
-        source: an array `(clips, frames, height, width, 3)`, uint8 RGB pixels or preprocessed float32; an iterable of
-            batches (a tf.data set, `evaluation_batches`), of clips or of tuples that start with clips; or the path of
-            a data set, as of `read_data_set`.
+        source: an array `(clips, frames, height, width, channels)`, uint8 RGB pixels or preprocessed float32; an
+            iterable of batches (a tf.data set), of clips or of tuples that start with clips; or the path of a data
+            set, as of `read_data_set`.
         sampling: of the clips.
         preprocessing: whether the export takes uint8 pixels.
         count: most clips to take; None: by their size (an array is taken whole).
+        channels: of the net.
 
     Returns:
-        uint8, or float32 without preprocessing, `(clips, frames, height, width, 3)`.
+        uint8, or float32 without preprocessing, `(clips, frames, height, width, channels)`.
 
     Raises:
         ValueError: as of `as_input`; DataError and VideoError from reading.
@@ -105,4 +130,4 @@ def clips_from(source, sampling: Sampling, preprocessing: bool = True, count: in
         clips = np.asarray(source)[:count]
     else:
         clips = _from_batches(source, count or default_count(sampling))
-    return as_input(clips, sampling, preprocessing)
+    return as_input(clips, sampling, preprocessing, channels)

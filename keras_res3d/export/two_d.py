@@ -13,17 +13,20 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.nets.architecture import Layer, check_input_shape, layer_shapes, walk
-from keras_res3d.nets.counts import live_taps
+from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, layer_shapes, walk
 from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.taps import live_indices
 
 Shape = tuple[int, ...]
 
 
+class NoTwoDFormError(ValueError):
+    """The model is not one that this module can write in 2-D; the message says why."""
+
+
 def temporal_taps(frames: int, layer: Layer) -> list[int]:
     """The temporal taps of a convolution that read at least one real frame of a clip of `frames`."""
-    counts = live_taps(frames, layer.kernel[0], layer.strides[0])
-    return [tap for tap, count in enumerate(counts) if count]
+    return live_indices(frames, layer.kernel[0], layer.strides[0])
 
 
 def _as_numpy(variable) -> np.ndarray:
@@ -86,30 +89,33 @@ class TwoDNet(tf.Module):
 
     Args:
         model: a Keras model from this package's builders, with or without its top.
-        input_shape: `(frames, height, width, 3)`; None: the model's own.
+        input_shape: `(frames, height, width, channels)`; None: the model's own.
         pixel_scale: factor of each input channel, folded into the first kernel.
         reverse_channels: whether the input's channels come in the reverse of the order the net was trained on (RGB for
             a BGR net); folded into the first kernel too.
+        architecture: of the model, where its card has it; None: recognised by its layers.
 
     Raises:
-        ValueError: not a net of this family, or a clip size that is unknown, too small or not the model's.
+        NoTwoDFormError: not a net of this family, or one with layers of the user's own.
+        ValueError: a clip size that is unknown, too small or not the model's.
     """
 
-    def __init__(self, model, input_shape: Shape | None = None, pixel_scale=1.0, reverse_channels: bool = False):
+    def __init__(
+        self,
+        model,
+        input_shape: Shape | None = None,
+        pixel_scale=1.0,
+        reverse_channels: bool = False,
+        architecture: Architecture | None = None,
+    ):
         super().__init__()
-        architecture = architecture_of(model)
+        architecture, self._layers, self._tail = _read(model, architecture)
         own = tuple(model.input_shape[1:])
         shape = check_input_shape(architecture, own if input_shape is None else input_shape)
         if None in shape or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
             raise ValueError(f"input_shape is {shape}, the model's is {own}; the 2-D form is for one known clip size")
         names = {layer.name: layer for layer in model.layers}
-        top = walk(architecture)
-        self._layers = top if top[-1].name in names else walk(architecture, include_top=False)
-        unread = [name for name, layer in names.items() if layer.weights and name not in {x.name for x in self._layers}]
-        if unread:
-            raise ValueError(f"{model.name} has layers that are not in its walk: {', '.join(unread)}")
         self._shapes = layer_shapes(self._layers, shape)
-        self._tail = [layer for layer in model.layers if _is_tail(layer, self._layers)]
         self._scale, self._reverse = np.asarray(pixel_scale, np.float64), reverse_channels
         self._weights: dict[str, list] = {}
         norms = {layer.inputs[0]: names[layer.name] for layer in self._layers if layer.op == "norm"}
@@ -214,6 +220,45 @@ _TAILS = {
 }
 
 
-def _is_tail(layer, walked: list[Layer]) -> bool:
-    """Whether a Keras layer comes after the walk: the output's activation, or the pooling of a net without its top."""
-    return type(layer).__name__ in _TAILS and layer.name not in {step.name for step in walked}
+def _read(model, architecture: Architecture | None) -> tuple[Architecture, list[Layer], list]:
+    """The model's architecture, its walk with or without the top, and the Keras layers that come after the walk."""
+    if architecture is None or not _is_of(model, architecture):
+        try:
+            architecture = architecture_of(model)
+        except ValueError as error:
+            raise NoTwoDFormError(str(error)) from error
+    names = [layer.name for layer in model.layers]
+    top = walk(architecture)
+    walked = top if top[-1].name in names else walk(architecture, include_top=False)
+    known = {layer.name for layer in walked}
+    others = [layer for layer in model.layers if layer.name not in known and not _is_wiring(layer, known)]
+    # The output's activation, or the pooling of a net without its top.
+    tail = [layer for layer in others if type(layer).__name__ in _TAILS]
+    strange = [f"{layer.name} ({type(layer).__name__})" for layer in others if layer not in tail]
+    if strange:
+        raise NoTwoDFormError(f"it has layers besides those of {architecture.name}: {', '.join(strange)}")
+    if tail and model.layers[-len(tail) :] != tail:
+        raise NoTwoDFormError(f"{tail[0].name} ({type(tail[0]).__name__}) is not among its last layers")
+    return architecture, walked, tail
+
+
+def _is_of(model, architecture: Architecture) -> bool:
+    """Whether the model's layers include the convolutions of an architecture, by name and by filters."""
+    filters = {layer.name: getattr(layer, "filters", None) for layer in model.layers}
+    convs = [layer for layer in walk(architecture, include_top=False) if layer.op == "conv"]
+    return all(filters.get(layer.name) == layer.channels_out for layer in convs)
+
+
+def _is_wiring(layer, known: set[str]) -> bool:
+    """Whether a Keras layer is the input, or the explicit padding before a convolution of the walk."""
+    kind = type(layer).__name__
+    return kind == "InputLayer" or (kind == "ZeroPadding3D" and layer.name.removesuffix("_pad") in known)
+
+
+def has_two_d_form(model, architecture: Architecture | None = None) -> bool:
+    """Whether `TwoDNet` can write a Keras model."""
+    try:
+        _read(model, architecture)
+    except NoTwoDFormError:
+        return False
+    return True

@@ -1,94 +1,213 @@
-"""A trained net and its card, opened for use: clips of pixels in, probabilities out."""
+"""A trained net and its card, opened for use: clips of pixels in, scores out."""
 
 from __future__ import annotations
 
-import pathlib
+import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
 
 from keras_res3d.applications import build_model
-from keras_res3d.cards import ModelCard, read_card
-from keras_res3d.data.clips import Sampling, even_clips, for_crop, sliding_clips
+from keras_res3d.cards import ModelCard, card_of, check_sampling, classes_of, clip_shape_of, read_card
+from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
-from keras_res3d.data.sources.video_file import Video
-from keras_res3d.data.transform import centre_crop, preprocess_input
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
-from keras_res3d.weights.catalog import entries, find_name
+from keras_res3d.export.formats.base import Runner
+from keras_res3d.inference.model_file import is_published, model_file
+from keras_res3d.weights.catalog import find_name
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """What scores clips.
+    """What scores clips, whatever it was loaded from.
 
     Attributes:
-        predict: uint8 RGB clips `(batch, frames, height, width, 3)` to probabilities `(batch, classes)`.
+        predict: uint8 RGB clips `(batch, frames, height, width, 3)`, resized and cropped as the card's sampling says,
+            to scores `(batch, classes)`: the model's own outputs, which are probabilities where it ends in a softmax.
         card: class names and sampling.
+        model: the Keras model, or None where it is an export.
+        input_shape: `(frames, height, width, channels)` that it takes, None where a size is open.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     card: ModelCard
+    model: keras.Model | None = None
+    input_shape: tuple[int | None, ...] = (None, None, None, 3)
 
-    def scores_of(self, clips: Iterator[np.ndarray], batch_size: int = 16) -> np.ndarray:
-        """Probabilities `(clips, classes)` of resized uint8 clips, cropped in the centre; a batch is held at a time."""
-        crop, parts, waiting = self.card.sampling.crop, [], []
-        for clip in clips:
-            waiting.append(centre_crop(clip, crop))
-            if len(waiting) == batch_size:
-                parts.append(self.predict(np.stack(waiting)))
-                waiting = []
-        if waiting:
-            parts.append(self.predict(np.stack(waiting)))
-        return np.concatenate(parts)
+    def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
+        """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
+        return np.concatenate([self.predict(np.stack(batch)) for batch in _batched(clips, batch_size)])
 
 
-@dataclass(frozen=True)
-class VideoPrediction:
-    """One video's scores.
+def _batched(clips: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
+    waiting: list[np.ndarray] = []
+    for clip in clips:
+        waiting.append(clip)
+        if len(waiting) == batch_size:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
-    Attributes:
-        path: of the video.
-        seconds: centre of each clip, `(clips,)`.
-        probabilities: of each clip, `(clips, classes)`.
+
+def load_model(path) -> Classifier:
+    """Opens what can classify videos, whatever its format.
+
+    Args:
+        path: a folder of `keras-res3d train`; a `.keras` file, its card beside it (the same name with .json); an
+            export; or the catalog name of published weights, e.g. "res3d18/sports1m".
+
+    Returns:
+        An object with `.predict(clips)` of uint8 pixels, `.card`, and `.model` where it is a Keras model.
+
+    Raises:
+        FileNotFoundError: there is no such model.
+        ValueError: it is damaged, no model of clips, or its outputs do not fit the card's labels; names the file.
     """
-
-    path: str
-    seconds: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def mean(self) -> np.ndarray:
-        """The clips' average, `(classes,)`: the paper's score of a video."""
-        return self.probabilities.mean(axis=0)
+    if is_published(path):
+        return _published(str(path))
+    file = model_file(path)
+    if file.suffix != ".keras":
+        return _exported(load_runner(file))
+    model, card = read_keras(file)
+    return _keras_classifier(model, card or _assumed_card(model, file))
 
 
-def _assumed_card(model: keras.Model, path) -> ModelCard:
-    """For a model without a card: what its shapes tell, said aloud."""
-    _, frames, height, width, _ = model.input_shape
-    if None in (frames, height, width):
-        raise ValueError(f"{path} has no card ({pathlib.Path(path).with_suffix('.json').name}) and an open input size")
-    classes = model.output_shape[-1]
-    sets = [name for name in LABEL_SETS if len(label_names(name)) == classes]
-    labels = label_names(sets[0]) if sets else tuple(f"class {i}" for i in range(classes))
-    sampling = for_crop(frames, 2, (height, width))
-    warnings.warn(
-        f"{path} has no card beside it; assumed {sets[0] if sets else 'numbered'} labels and {sampling}", stacklevel=3
-    )
-    return ModelCard(model.name, labels, sampling)
+# The name before `load_model`.
+load_classifier = load_model
 
 
-def _model_file(path) -> pathlib.Path:
-    path = pathlib.Path(path)
-    file = path / "model.keras" if path.is_dir() and not (path / "saved_model.pb").exists() else path
-    if not file.exists():
-        raise FileNotFoundError(
-            f"{file} does not exist; expected a folder of keras-res3d train, a model file, an export, or the name of "
-            "published weights (keras-res3d weights)"
+def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
+    """The Keras model of a `.keras` file, uncompiled, and the card beside it, None where there is none.
+
+    Raises:
+        ValueError: the file cannot be read, is no model of clips, or does not fit its card; names the file.
+    """
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except Exception as error:  # damage shows as KeyError, TypeError and others, wherever Keras meets it
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
+        raise ValueError(f"{file} cannot be read by Keras: it is damaged, or needs code that is not loaded "
+                         f"({reason})") from error  # fmt: skip
+    card = read_card(file)
+    try:
+        clip_shape_of(model)
+        if card is not None:
+            _check_card(model, card)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return model, card
+
+
+def _check_card(model: keras.Model, card: ModelCard) -> None:
+    check_sampling(model, card.sampling)
+    if card.labels and len(card.labels) != classes_of(model):
+        raise ValueError(f"the model has {classes_of(model)} outputs, its card names {len(card.labels)} classes")
+
+
+def as_classifier(
+    model,
+    labels: Iterable[str] | None = None,
+    sampling: Sampling | None = None,
+    card: ModelCard | None = None,
+) -> Classifier:
+    """What a caller names as a model, ready to score clips.
+
+    Args:
+        model: a path or name as of `load_model`; what `load_model` or `load_runner` returned; or a Keras model.
+        labels: class names, in place of the card's. A Keras model that has neither gets numbered ones.
+        sampling: how clips are taken and preprocessed, in place of the card's. A Keras model that has neither takes
+            the paper's at its own clip size, with a warning.
+        card: of a Keras model.
+
+    Raises:
+        TypeError: `model` is none of these.
+        ValueError: as of `load_model`; labels or sampling do not fit the model.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        found = load_model(model)
+    elif isinstance(model, Classifier):
+        found = model
+    elif isinstance(model, Runner):
+        found = _exported(model)
+    elif isinstance(model, keras.Model):
+        own = card or _assumed_card(model, model.name, labels, sampling)
+        _check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
+        found = _keras_classifier(model, own)
+    else:
+        raise TypeError(
+            f"model is {type(model).__name__}; expected a path, what load_model returns, or a Keras model"
         )
-    return file
+    if sampling is not None:
+        found = _with(found, sampling)
+    if labels is not None:
+        found = replace(found, card=replace(found.card, labels=tuple(labels)))
+    return found
+
+
+def with_sampling(classifier: Classifier, **changes) -> Classifier:
+    """The classifier with parts of its sampling replaced, e.g. `stride=1`.
+
+    Raises:
+        ValueError: the model does not take such clips; the message has the size that it takes.
+    """
+    return _with(classifier, replace(classifier.card.sampling, **changes))
+
+
+def _with(classifier: Classifier, sampling: Sampling) -> Classifier:
+    size, wanted = classifier.input_shape[:3], (sampling.frames, *sampling.crop)
+    if any(own not in (None, given) for own, given in zip(size, wanted, strict=True)):
+        frames, height, width = ("any number" if n is None else n for n in size)
+        raise ValueError(
+            f"{classifier.card.net} takes clips of {frames} frames of {height} x {width} pixels alone; {wanted[0]} "
+            f"frames of {wanted[1]} x {wanted[2]} were asked for"
+        )
+    card, inside = replace(classifier.card, sampling=sampling), classifier.card.sampling.preprocessing
+    if classifier.model is not None:
+        return _keras_classifier(classifier.model, card)
+    if sampling.preprocessing != inside:
+        raise ValueError(
+            f"preprocessing is {sampling.preprocessing!r}, and the export of {card.net} was made for {inside!r}; "
+            "export the model again to change it"
+        )
+    return replace(classifier, card=card)
+
+
+def check_takes_videos(classifier: Classifier) -> None:
+    """Raises ValueError where the net does not take RGB clips, which is what videos give."""
+    channels = classifier.input_shape[-1]
+    if channels not in (None, 3):
+        raise ValueError(
+            f"{classifier.card.net} takes clips of {channels} channels, and videos give three (RGB); make its clips "
+            "yourself and score them with Keras' own predict or evaluate"
+        )
+
+
+def _assumed_card(
+    model: keras.Model, name, labels: Iterable[str] | None = None, sampling: Sampling | None = None
+) -> ModelCard:
+    """For a model without a card: what its shapes tell, said aloud where it is a guess."""
+    frames, height, width, _ = clip_shape_of(model)
+    assumed = []
+    if labels is None:
+        classes = classes_of(model)
+        sets = [name for name in LABEL_SETS if len(label_names(name)) == classes]
+        labels = label_names(sets[0]) if sets else tuple(f"class {i}" for i in range(classes))
+        assumed.append(f"{sets[0] if sets else 'numbered'} labels")
+    if sampling is None:
+        if None in (frames, height, width):
+            raise ValueError(f"{name} has no card and takes clips of any size; pass sampling, or write it with "
+                             "keras_res3d.save_model, which makes a card")  # fmt: skip
+        sampling = for_crop(frames, 2, (height, width))
+        assumed.append(str(sampling))
+    if assumed:
+        warnings.warn(f"{name} has no card; assumed {' and '.join(assumed)}", stacklevel=4)
+    return card_of(model, labels, sampling)
 
 
 def _published(name: str) -> Classifier:
@@ -102,66 +221,19 @@ def _published(name: str) -> Classifier:
 
 def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
     mode = card.sampling.preprocessing
-    return Classifier(lambda clips: model.predict_on_batch(preprocess_input(clips, mode)), card)
+
+    def predict(clips: np.ndarray) -> np.ndarray:
+        return model.predict_on_batch(preprocess_input(clips, mode))
+
+    return Classifier(predict, card, model, clip_shape_of(model))
 
 
-def _exported(path: pathlib.Path) -> Classifier:
+def _exported(runner: Runner) -> Classifier:
     """An export with its card; one without preprocessing inside gets it here."""
-    runner = load_runner(path)
-    if runner.card is None or not runner.card.labels:
-        raise ValueError(f"{path} has no card with class names; export it from a trained model, whose card has them")
+    card = runner.card
+    if card is None:
+        raise ValueError(f"{runner.path} has no card, which says how clips are taken; its .json belongs beside it")
     if runner.dtype == np.uint8:
-        return Classifier(runner, runner.card)
-    mode = runner.card.sampling.preprocessing
-    return Classifier(lambda clips: runner(preprocess_input(clips, mode)), runner.card)
-
-
-def load_classifier(path) -> Classifier:
-    """Opens what can classify videos, whatever its format.
-
-    Args:
-        path: a folder of `keras-res3d train`; a `.keras` file, its card beside it (the same name with .json); an
-            export; or the catalog name of published weights, e.g. "res3d18/sports1m".
-
-    Raises:
-        FileNotFoundError: there is no such model.
-        ValueError: it cannot be read, or its outputs do not fit the card's labels.
-    """
-    if str(path) in {entry.name for entry in entries()} and not pathlib.Path(path).exists():
-        return _published(str(path))
-    file = _model_file(path)
-    if file.suffix != ".keras":
-        return _exported(file)
-    model = keras.models.load_model(file, compile=False)
-    card = read_card(file) or _assumed_card(model, file)
-    if model.output_shape[-1] != len(card.labels):
-        raise ValueError(f"{file} has {model.output_shape[-1]} outputs, its card names {len(card.labels)} classes")
-    return _keras_classifier(model, card)
-
-
-def with_sampling(classifier: Classifier, **changes) -> Classifier:
-    """The classifier with parts of its sampling replaced, e.g. `stride=1`."""
-    sampling: Sampling = replace(classifier.card.sampling, **changes)
-    return replace(classifier, card=replace(classifier.card, sampling=sampling))
-
-
-def predict_video(classifier: Classifier, path, clips: int = 10, step: int | None = None) -> VideoPrediction:
-    """Scores one video.
-
-    Args:
-        classifier: from `load_classifier`.
-        path: a video file.
-        clips: evenly spread clips; short videos have fewer.
-        step: with a number, a clip every `step` frames instead (for a timeline).
-
-    Raises:
-        VideoError: the file cannot be read; names it.
-    """
-    sampling = classifier.card.sampling
-    with Video(path, size=sampling.resize, fps=sampling.fps) as video:
-        if step is None:
-            places = even_clips(video.num_frames, sampling.frames, sampling.stride, clips)
-        else:
-            places = sliding_clips(video.num_frames, sampling.frames, sampling.stride, step)
-        seconds = np.array([video.seconds[place].mean() for place in places])
-        return VideoPrediction(str(path), seconds, classifier.scores_of(video.clips(places)))
+        return Classifier(runner, card, None, runner.input_shape)
+    mode = card.sampling.preprocessing
+    return Classifier(lambda clips: runner(preprocess_input(clips, mode)), card, None, runner.input_shape)

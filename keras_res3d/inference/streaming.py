@@ -14,6 +14,14 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.transform import centre_crop, preprocess_input
 
 
+def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A uint8 RGB frame at another (height, width)."""
+    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+    height, width = size
+    scaled = VideoReformatter().reformat(picture, width, height, "rgb24", interpolation=Interpolation.FAST_BILINEAR)
+    return scaled.to_ndarray()
+
+
 class StreamingPredictor:
     """Takes frames one by one and scores the latest clip every `every` frames.
 
@@ -22,8 +30,8 @@ class StreamingPredictor:
             model, or any other.
         sampling: how clips are taken (frames, stride, resize, crop, preprocessing): a `Sampling`, a `ModelCard`, or
             None for the card of `predict`. Its `fps` is not used: push frames at the rate the net was trained on.
-        every: frames from one prediction to the next.
-        smoothing: weight of the past in the running mean of scores, from 0 (none) to below 1.
+        every: frames from one prediction to the next, from 1.
+        smoothing: weight of the past in the running mean of scores, from 0 (only the latest clip counts) to below 1.
         preprocessing: whether to preprocess here; None: unless `predict` has the dtype uint8 (an export that
             preprocesses itself).
 
@@ -51,7 +59,7 @@ class StreamingPredictor:
         if preprocessing is None:
             preprocessing = getattr(predict, "dtype", None) != np.uint8
         self.sampling, self.every, self.smoothing = sampling, every, smoothing
-        self._predict, self._preprocessing, self._reformatter = predict, preprocessing, VideoReformatter()
+        self._predict, self._preprocessing = predict, preprocessing
         self.reset()
 
     def reset(self) -> None:
@@ -85,14 +93,9 @@ class StreamingPredictor:
         return self._smoothed(self._latest_scores())
 
     def _prepared(self, frame: np.ndarray) -> np.ndarray:
-        height, width = self.sampling.resize
-        if frame.shape[:2] != (height, width):
+        if frame.shape[:2] != self.sampling.resize:
             # As video files are resized, so that a stream scores what its recording would.
-            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-            resized = self._reformatter.reformat(
-                picture, width, height, "rgb24", interpolation=Interpolation.FAST_BILINEAR
-            )
-            frame = resized.to_ndarray()
+            frame = resize(frame, self.sampling.resize)
         # A copy: a crop that is a view would keep its whole frame alive.
         return np.array(centre_crop(frame, self.sampling.crop))
 

@@ -37,9 +37,10 @@ class Architecture:
         pools: max-pooling after each of the five groups of a plain net, stride = kernel; () for none.
         dense: units of the hidden fully connected layers, each with ReLU and dropout 0.5, read from the flattened
             map; (): the head is a global average.
-        frames, crop: the net's own input, `(frames, crop, crop, 3)`.
+        frames, crop: the net's own input, `(frames, crop, crop, channels)`.
         classes: outputs when the caller names none.
         batch_norm_momentum: Keras' momentum of the moving statistics (eps is 1e-5); None: no batch norm, biases.
+        channels: of the input: 3 for RGB and BGR, 1 for thermal video, 2 for optical flow, 4 with depth.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Architecture:
     crop: int = 112
     classes: int = 101
     batch_norm_momentum: float | None = 0.999
+    channels: int = 3
 
     def __post_init__(self):
         # JSON gives lists where the fields are tuples; equality and hashing want tuples.
@@ -77,8 +79,9 @@ class Architecture:
                 yield f"{field} is {getattr(self, field)}; expected {length} values"
         if len(self.pools) not in (0, 5):
             yield f"pools is {self.pools}; expected none or one per group (5)"
-        numbers = [self.width, self.conv1, self.frames, self.crop, self.classes, *self.blocks, *self.multipliers]
-        numbers += [*self.temporal_kernels, *self.dense, *(n for triple in self.strides + self.pools for n in triple)]
+        numbers = [self.width, self.conv1, self.frames, self.crop, self.classes, self.channels, *self.blocks]
+        numbers += [*self.multipliers, *self.temporal_kernels, *self.dense]
+        numbers += [n for triple in self.strides + self.pools for n in triple]
         if any(not isinstance(n, int) or n < 1 for n in numbers):
             yield f"expected integers from 1 in every field that counts or sizes something; found {numbers}"
         if any(n % 2 == 0 for n in (self.conv1, *self.temporal_kernels)):
@@ -90,8 +93,8 @@ class Architecture:
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
-        """The net's own input, `(frames, height, width, 3)`."""
-        return (self.frames, self.crop, self.crop, 3)
+        """The net's own input, `(frames, height, width, channels)`."""
+        return (self.frames, self.crop, self.crop, self.channels)
 
     @property
     def smallest_input(self) -> Triple:
@@ -185,7 +188,7 @@ class _Walker:
     def residual(self) -> str:
         net = self.net
         n = net.width * net.multipliers[0]
-        x = self.body_conv("conv1", "input", 1, 3, n, net.conv1, net.strides[0], True, net.factorized_stem)
+        x = self.body_conv("conv1", "input", 1, net.channels, n, net.conv1, net.strides[0], True, net.factorized_stem)
         for group, count in enumerate(net.blocks, 2):
             m = net.width * net.multipliers[group - 1]
             for index in range(count):
@@ -195,7 +198,7 @@ class _Walker:
         return x
 
     def plain(self) -> str:
-        net, x, n = self.net, "input", 3
+        net, x, n = self.net, "input", self.net.channels
         for group, count in enumerate(net.blocks, 1):
             m = net.width * net.multipliers[group - 1]
             for index in range(count):
@@ -248,23 +251,37 @@ def convolutions(architecture: Architecture) -> list[Layer]:
 
 
 def check_input_shape(architecture: Architecture, input_shape) -> tuple:
-    """`input_shape` as a tuple `(frames, height, width, channels)`, None meaning any size.
+    """`input_shape` as a tuple `(frames, height, width, channels)`; a size of None means any.
 
     Raises:
-        ValueError: wrong rank, channels other than 3, a size below the strides' product (TensorFlow would return
-            uninitialised memory for an empty map), or None where the head reads a flattened map.
+        ValueError: wrong rank, an unknown number of channels, a size below the strides' product (TensorFlow would
+            return uninitialised memory for an empty map).
     """
     needed = "x".join(str(n) for n in architecture.smallest_input)
-    expected = f"{architecture.name} needs (frames, height, width, 3) of at least {needed}"
+    expected = f"{architecture.name} needs (frames, height, width, channels) of at least {needed}"
     shape = tuple(input_shape)
     if len(shape) != 4:
         raise ValueError(f"input_shape is {shape}; {expected}")
-    if shape[3] != 3:
-        raise ValueError(f"input_shape is {shape}: {shape[3]} channels; {expected}: channels last, RGB or BGR")
+    if not isinstance(shape[3], int) or shape[3] < 1:
+        raise ValueError(f"input_shape is {shape}; {expected}, channels last and their number known")
     for size, least in zip(shape, architecture.smallest_input, strict=False):
         if size is not None and (not isinstance(size, int) or size < least):
-            raise ValueError(f"input_shape is {shape}; {expected}")
+            raise ValueError(f"input_shape is {shape}; {expected}, channels last")
     return shape
+
+
+def for_input(architecture: Architecture, input_shape=None) -> tuple[Architecture, tuple]:
+    """The net for clips of `input_shape`, and that shape: the shape's channels become the net's.
+
+    Args:
+        architecture: the net.
+        input_shape: `(frames, height, width, channels)`; None: the net's own.
+
+    Raises:
+        ValueError: as of `check_input_shape`.
+    """
+    shape = check_input_shape(architecture, architecture.input_shape if input_shape is None else input_shape)
+    return dataclasses.replace(architecture, channels=shape[3]), shape
 
 
 def layer_shapes(layers: list[Layer], input_shape: tuple) -> dict[str, tuple]:

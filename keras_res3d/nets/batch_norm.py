@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+from keras_res3d.nets.backend import require_tensorflow
 
 # The types that the kernel takes; it keeps its statistics in float32 for all of them, as stock Keras does.
 _KERNEL_DTYPES = ("float32", "bfloat16", "float16")
@@ -63,6 +64,8 @@ class FusedBatchNormalization(keras.layers.Wrapper):
 
     def _kernel(self, inputs):
         """Inputs normalised over their batch, and its mean and variance."""
+        import tensorflow as tf  # here alone: the package loads on Keras' other backends
+
         layer, shape = self.layer, ops.shape(inputs)
         channels = shape[-1]
         # Merging batch and time moves no data; the kernel splits its work over the rows that are left.
@@ -97,12 +100,16 @@ def fuse_batch_norm(model: keras.Model) -> keras.Model:
 
     Raises:
         ValueError: `model` is neither functional nor sequential.
+        ImportError, RuntimeError: Keras does not run on TensorFlow.
     """
+    require_tensorflow("fuse_batch_norm")
     return keras.models.clone_model(model, clone_function=_fused, recursive=True)
 
 
 def _fused(layer):
     if type(layer) is not keras.layers.BatchNormalization:  # a subclass may compute something else
         return layer
+    import tensorflow as tf
+
     odd = layer.built and layer.moving_mean.shape[0] % _CHANNELS_FLOAT32
     return layer if odd and not tf.config.list_physical_devices("GPU") else FusedBatchNormalization(layer)

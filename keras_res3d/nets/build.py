@@ -5,10 +5,14 @@ from __future__ import annotations
 import keras
 from keras import layers as kl
 
-from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, walk
+from keras_res3d.nets.architecture import Architecture, Layer, for_input, walk
+from keras_res3d.nets.bfloat16 import is_unsafe
 from keras_res3d.nets.taps import MSRA_SCALE, Taps, initial_scale, kernel_taps
 
 EPSILON = 1e-5  # of batch norm, as released and as in torchvision
+
+# Said in every layer that has it: a user's keras.json may say channels_first, and clips are channels last.
+_LAST = {"data_format": "channels_last"}
 
 _POOLING = {None: None, "avg": kl.GlobalAveragePooling3D, "max": kl.GlobalMaxPooling3D}
 
@@ -20,12 +24,14 @@ def _kernels(scale: float = MSRA_SCALE):
 
 def _conv(layer: Layer, taps: Taps, x):
     padding = "same"
-    if layer.strides != (1, 1, 1):
+    # A model that computes in bfloat16 as built carries its guard in its layers, wherever it is loaded and trained.
+    bfloat16 = keras.config.dtype_policy().compute_dtype == "bfloat16"
+    if layer.strides != (1, 1, 1) or (bfloat16 and is_unsafe(x.shape[1], taps.count)):
         # For stride 1 "same" is the symmetric padding, trimmed or not; with strides it is not, in time too.
         pads = ((taps.before, taps.after), *((size // 2, size // 2) for size in layer.kernel[1:]))
         padding = "valid"
         if any(map(any, pads)):
-            x = kl.ZeroPadding3D(pads, name=f"{layer.name}_pad")(x)
+            x = kl.ZeroPadding3D(pads, **_LAST, name=f"{layer.name}_pad")(x)
     return kl.Conv3D(
         layer.channels_out,
         (taps.count, *layer.kernel[1:]),
@@ -34,6 +40,7 @@ def _conv(layer: Layer, taps: Taps, x):
         use_bias=layer.bias,
         kernel_initializer=_kernels(initial_scale(layer, taps)),
         name=layer.name,
+        **_LAST,
     )(x)
 
 
@@ -55,25 +62,34 @@ def _apply(architecture: Architecture, layer: Layer, taps: dict[str, Taps], sour
         return kl.BatchNormalization(momentum=momentum, epsilon=EPSILON, name=layer.name)(x)
     if layer.op == "pool":
         # "same" with stride = kernel starts at 0 and clips at the far edge: sizes round up, as in Caffe.
-        return kl.MaxPooling3D(layer.kernel, layer.strides, padding="same", name=layer.name)(x)
+        return kl.MaxPooling3D(layer.kernel, layer.strides, padding="same", **_LAST, name=layer.name)(x)
     if layer.op == "add":
         return kl.Add(name=layer.name)(sources)
     simple = {
         "relu": lambda name: kl.ReLU(name=name),
-        "average": lambda name: kl.GlobalAveragePooling3D(name=name),
-        "flatten": lambda name: kl.Flatten(name=name),
+        "average": lambda name: kl.GlobalAveragePooling3D(**_LAST, name=name),
+        "flatten": lambda name: kl.Flatten(**_LAST, name=name),
         "dropout": lambda name: kl.Dropout(0.5, name=name),
     }
     return simple[layer.op](layer.name)(x)
 
 
-def _input(architecture: Architecture, input_tensor, input_shape, fixed: bool):
-    """The Keras tensor to build on, its shape checked."""
+def for_clips(architecture: Architecture, input_tensor=None, input_shape=None) -> tuple[Architecture, tuple]:
+    """The net for the channels of its input, and the input's shape; arguments as of `keras_res3d.build_model`.
+
+    Raises:
+        TypeError: `input_tensor` is no Keras tensor.
+        ValueError: as of `check_input_shape`.
+    """
     if input_tensor is not None and not keras.utils.is_keras_tensor(input_tensor):
         raise TypeError(f"input_tensor is {type(input_tensor).__name__}; expected a Keras tensor, as keras.Input gives")
-    if input_shape is None:
-        input_shape = architecture.input_shape if input_tensor is None else input_tensor.shape[1:]
-    shape = check_input_shape(architecture, input_shape)
+    if input_shape is None and input_tensor is not None:
+        input_shape = input_tensor.shape[1:]
+    return for_input(architecture, input_shape)
+
+
+def _input(architecture: Architecture, input_tensor, shape: tuple, fixed: bool):
+    """The Keras tensor to build on."""
     if fixed and None in shape:
         raise ValueError(
             f"input_shape is {shape}; {architecture.name} flattens its last map, so every size must be known "
@@ -104,7 +120,8 @@ def build_graph(
     """
     if pooling not in _POOLING:
         raise ValueError(f"pooling is {pooling!r}; expected None, 'avg' or 'max'")
-    x = _input(architecture, input_tensor, input_shape, fixed=include_top and architecture.fixed_input)
+    architecture, shape = for_clips(architecture, input_tensor, input_shape)
+    x = _input(architecture, input_tensor, shape, fixed=include_top and architecture.fixed_input)
     inputs = x if input_tensor is None else keras.utils.get_source_inputs(input_tensor)
     frames = x.shape[1]
     if trim and frames is None:
@@ -123,5 +140,5 @@ def build_graph(
             # float32 whatever the precision policy: scores are sums over all classes.
             x = kl.Activation(classifier_activation, dtype="float32", name="prob")(x)
     elif pooling is not None:
-        x = _POOLING[pooling](name="pool5" if not architecture.pools else "pool6")(x)
+        x = _POOLING[pooling](**_LAST, name="pool5" if not architecture.pools else "pool6")(x)
     return keras.Model(inputs, x, name=name or architecture.name)

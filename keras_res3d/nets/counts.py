@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 
-from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, layer_shapes, walk
+from keras_res3d.nets.architecture import Architecture, Layer, for_input, layer_shapes, walk
+from keras_res3d.nets.taps import live_taps
 from keras_res3d.nets.zoo import get_architecture
 
 # Above this width a count exceeds 10^14 parameters for every net: a budget beyond it is a slip of the pen.
 MAX_WIDTH = 1 << 17
-
-
-def live_taps(size: int, kernel: int, stride: int) -> list[int]:
-    """For each tap of a 1-D kernel under symmetric padding, at how many output positions it reads real input.
-
-    Args:
-        size: length of the input along this axis, from 1.
-        kernel: odd number of taps.
-        stride: step between outputs.
-    """
-    outputs = -(-size // stride)
-    return [sum(0 <= o * stride + tap - kernel // 2 < size for o in range(outputs)) for tap in range(kernel)]
 
 
 def _layer_params(layer: Layer, shape_in: tuple, live: bool) -> int:
@@ -55,8 +46,7 @@ def layer_counts(net, classes=None, input_shape=None, live=False) -> list[tuple[
 
     Arguments as of `count_params`.
     """
-    architecture = get_architecture(net)
-    shape = check_input_shape(architecture, architecture.input_shape if input_shape is None else input_shape)
+    architecture, shape = for_input(get_architecture(net), input_shape)
     if None in shape:
         raise ValueError(f"input_shape is {shape}; counting needs every size")
     layers = walk(architecture, classes)
@@ -75,7 +65,8 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
     Args:
         net: a name of the zoo or an `Architecture`.
         classes: outputs of the classifier; None: the row's own.
-        input_shape: `(frames, height, width, 3)`; None: the row's own. Matters for `live` and for a flattening head.
+        input_shape: `(frames, height, width, channels)`; None: the row's own. Its channels matter for the first
+            convolution, its sizes for `live` and for a flattening head.
         live: count only kernel taps that at least one output position applies to real input: the others meet zero
             padding alone, never change an output and never get a gradient.
 
@@ -118,13 +109,16 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
             that stays within the budget.
         count: "all" parameters, or "live" ones (see `count_params`).
         classes: outputs of the classifier, 101 as in the paper's search on UCF101.
-        input_shape: what `count="live"` counts at; None: the net's own.
+        input_shape: `(frames, height, width, channels)` to count at; None: the net's own.
 
     Raises:
         ValueError: unknown rule or count, or a budget that no width meets.
+        TypeError: `target_params` is no number.
     """
     if rule not in ("nearest", "at_most") or count not in ("all", "live"):
         raise ValueError(f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', 'all' or 'live'")
+    if not isinstance(target_params, numbers.Real):
+        raise TypeError(f"target_params is {target_params!r}; expected a number of parameters")
     architecture: Architecture = get_architecture(net)
 
     def params(width):
@@ -141,15 +135,36 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
     return below if target_params - params(below) <= params(above) - target_params else above
 
 
-def with_budget(net, width: int | None = None, target_params: int | None = None, classes: int | None = None):
+def with_budget(
+    net,
+    width: int | None = None,
+    target_params: int | None = None,
+    classes: int | None = None,
+    input_shape: tuple | None = None,
+) -> Architecture:
     """`net` at its own width, at `width`, or at the width nearest to `target_params`.
 
+    Args:
+        net: a name of the zoo or an `Architecture`.
+        width: k; at most one of `width` and `target_params` is given.
+        target_params: a budget of parameters of the whole net, classifier included.
+        classes: outputs of the classifier; None: the net's own.
+        input_shape: `(frames, height, width, channels)` to count at; sizes of None are the net's own.
+
     Raises:
-        ValueError: both are given.
+        ValueError: both are given, or as of `solve_width`.
+        TypeError: `width` is no whole number.
     """
     architecture = get_architecture(net)
     if width is not None and target_params is not None:
         raise ValueError(f"width is {width} and target_params is {target_params}; expected one of them at most")
     if target_params is not None:
-        width = solve_width(architecture, target_params, classes=classes)
-    return architecture if width is None else replace(architecture, width=width)
+        if input_shape is not None:
+            input_shape = [size or own for size, own in zip(input_shape, architecture.input_shape, strict=True)]
+        width = solve_width(architecture, target_params, classes=classes, input_shape=input_shape)
+    if width is None:
+        return architecture
+    try:
+        return replace(architecture, width=operator.index(width))
+    except TypeError:
+        raise TypeError(f"width is {width!r}; expected a whole number, as solve_width gives") from None

@@ -1,4 +1,4 @@
-"""The architecture of a Keras model, read back from its layers: a saved model needs no file beside it for this."""
+"""The architecture of a Keras model, read back from its layers. A model's card says it too; this needs no file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import itertools
 import re
 
 from keras_res3d.nets.architecture import FACTORIZATIONS, Architecture, walk
-from keras_res3d.nets.taps import is_trimmed, kernel_taps, whole_extent
+from keras_res3d.nets.inside import net_inside, own_convolutions
+from keras_res3d.nets.taps import Taps, is_trimmed, kernel_taps, whole_extent
 
 _BRANCH = re.compile(r"res(\d)([a-z])_branch2a(?:_temporal)?")
 _DENSE = re.compile(r"fc\d-1")
@@ -37,14 +38,27 @@ def _joint_strides(halves) -> tuple[int, int, int]:
     return tuple(max(step) for step in steps)
 
 
+def _own_input(model) -> tuple:
+    """Shape of the clips that a net's first convolution reads, None where a size is open.
+
+    A model that was built on an `input_tensor` may read something else.
+    """
+    convs = own_convolutions(model)
+    readers = {*convs, *(f"{name}_pad" for name in convs)}
+    for layer in model.layers:
+        if layer.name in readers:
+            return tuple(layer.input.shape)
+    return tuple(model.input_shape)
+
+
 def _common_fields(model, layers: dict, convs: dict, firsts: dict) -> dict:
     plain = "conv1a" in convs or "conv1a_temporal" in convs
     width = firsts[1][-1].filters
     # Hidden layers are numbered from fc6-1 on, and the classifier after them; without any it is fc8.
     flat = [layers[name] for name in sorted(layers) if _DENSE.fullmatch(name)]
     head = flat[-1] if flat else layers.get("fc8")
-    norms = [layer for layer in layers.values() if type(layer).__name__.endswith("BatchNormalization")]
-    _, frames, height, *_ = model.input_shape
+    norms = [layer for name, layer in layers.items() if name.startswith("bn") and hasattr(layer, "momentum")]
+    _, frames, height, *_ = _own_input(model)
     return {
         "name": model.name,
         "width": width,
@@ -60,6 +74,7 @@ def _common_fields(model, layers: dict, convs: dict, firsts: dict) -> dict:
         **({"crop": height} if height else {}),
         **({"classes": head.units} if head is not None else {}),
         "batch_norm_momentum": norms[0].momentum if norms else None,
+        "channels": firsts[1][0].kernel.shape[-2],
     }
 
 
@@ -78,22 +93,24 @@ def architecture_of(model) -> Architecture:
 
     Args:
         model: a Keras model from this package's builders, saved and loaded or not, with or without its top; of a
-            trimmed one it is the whole architecture.
+            trimmed one it is the whole architecture. Also a Keras model that extends such a net by other layers, or
+            holds it as a nested model.
 
     Raises:
-        ValueError: the model's layers are not those of any architecture of this family.
+        ValueError: the model's layers are not those of any architecture of this family, or those of several nets.
     """
-    layers = {layer.name: layer for layer in model.layers}
-    convs = {name: layer for name, layer in layers.items() if type(layer).__name__ == "Conv3D"}
+    model = net_inside(model)
+    layers, convs = {layer.name: layer for layer in model.layers}, own_convolutions(model)
     firsts = _first_convs(convs)
     refusal = f"{model.name} is not a net of this family: expected layers named as build_model names them"
     if len(firsts) != 5:
-        raise ValueError(f"{refusal}; it has {', '.join(list(convs)[:5]) or 'no 3D convolution'}")
+        found = [name for name, layer in layers.items() if type(layer).__name__ == "Conv3D"]
+        raise ValueError(f"{refusal}; it has {', '.join(found[:5]) or 'no 3D convolution'}")
     seen = {
         name: (layer.filters, tuple(layer.kernel_size), tuple(layer.strides), layer.use_bias)
         for name, layer in convs.items()
     }
-    trimmed_to = model.input_shape[1] if is_trimmed(model) else None
+    trimmed_to = _own_input(model)[1] if is_trimmed(model) else None
     for architecture in _candidates(_common_fields(model, layers, convs, firsts), firsts):
         taps = kernel_taps(architecture, trimmed_to)
         walked = {
@@ -104,3 +121,8 @@ def architecture_of(model) -> Architecture:
         if walked == seen:
             return architecture
     raise ValueError(f"{refusal}; the names fit but kernels, strides or channels do not")
+
+
+def taps_of(model) -> dict[str, Taps]:
+    """By convolution, the temporal taps that a model of this package's builders has."""
+    return kernel_taps(architecture_of(model), _own_input(net_inside(model))[1] if is_trimmed(model) else None)

@@ -1,7 +1,7 @@
-"""Dead temporal taps: with few frames some taps of a kernel only ever meet zero padding. No TensorFlow.
+"""Live and dead taps: with few frames some taps of a kernel only ever meet zero padding. No TensorFlow.
 
-They change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out; those that
-stay are neighbours, the middle one always among them.
+Dead taps change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out; those
+that stay are neighbours, the middle one always among them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keras_res3d.nets.architecture import Architecture, Layer, layer_shapes, walk
-from keras_res3d.nets.counts import live_taps
+from keras_res3d.nets.inside import net_inside, own_convolutions
 
 # MSRA filler: kernels start with a variance of this over their fan-out.
 MSRA_SCALE = 2.0
@@ -41,10 +41,27 @@ class Taps:
         return slice(self.first, self.first + self.count)
 
 
+def live_taps(size: int, kernel: int, stride: int) -> list[int]:
+    """For each tap of a 1-D kernel under symmetric padding, at how many output positions it reads real input.
+
+    Args:
+        size: length of the input along this axis, from 1.
+        kernel: odd number of taps.
+        stride: step between outputs.
+    """
+    outputs = -(-size // stride)
+    return [sum(0 <= o * stride + tap - kernel // 2 < size for o in range(outputs)) for tap in range(kernel)]
+
+
+def live_indices(size: int, kernel: int, stride: int) -> list[int]:
+    """The taps of a 1-D kernel that read real input at least once; arguments as of `live_taps`."""
+    return [tap for tap, count in enumerate(live_taps(size, kernel, stride)) if count]
+
+
 def _live(layer: Layer, length: int) -> Taps:
     """The live taps of a convolution that reads a map of `length` frames."""
     size, stride, middle = layer.kernel[0], layer.strides[0], layer.kernel[0] // 2
-    live = [tap for tap, count in enumerate(live_taps(length, size, stride)) if count]
+    live = live_indices(length, size, stride)
     if len(live) == size:
         return _all(layer)
     positions = -(-length // stride)
@@ -65,8 +82,21 @@ def kernel_taps(architecture: Architecture, frames: int | None = None) -> dict[s
     convs = [layer for layer in layers if layer.op == "conv"]
     if frames is None:
         return {layer.name: _all(layer) for layer in convs}
-    shapes = layer_shapes(layers, (frames, *architecture.smallest_input[1:], 3))
+    shapes = layer_shapes(layers, (frames, *architecture.smallest_input[1:], architecture.channels))
     return {layer.name: _live(layer, shapes[layer.inputs[0]][0]) for layer in convs}
+
+
+def newly_live_taps(architecture: Architecture, source_frames: int, frames: int | None) -> dict[str, list[int]]:
+    """Temporal taps that never met data at `source_frames` and would at `frames`, by convolution.
+
+    Args:
+        architecture: the net.
+        source_frames: clip length in training.
+        frames: clip length now; None: any.
+    """
+    before, after = kernel_taps(architecture, source_frames), kernel_taps(architecture, frames)
+    found = {name: sorted({*taps.indices} - {*before[name].indices}) for name, taps in after.items()}
+    return {name: taps for name, taps in found.items() if taps}
 
 
 def initial_scale(layer: Layer, taps: Taps) -> float:
@@ -85,6 +115,10 @@ def whole_extent(conv) -> int:
 
 
 def is_trimmed(model) -> bool:
-    """Whether a Keras model of this package's builders lacks taps of its architecture."""
-    convs = [layer for layer in model.layers if type(layer).__name__ == "Conv3D"]
+    """Whether a net of this package's builders lacks taps of its architecture.
+
+    Args:
+        model: such a net, or a Keras model that holds one (`net_inside`).
+    """
+    convs = own_convolutions(net_inside(model)).values()
     return any(conv.kernel_size[0] != whole_extent(conv) for conv in convs)

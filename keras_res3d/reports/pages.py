@@ -1,57 +1,51 @@
-"""A self-contained HTML page: text, tables, figures and animated clips in one file, no script, no network."""
+"""Self-contained HTML pages from templates: text, tables, pictures and animated clips in one file.
+
+A page has no script and takes nothing from the network. Templates lie in `templates/`: a page's own extends
+`page.html` and calls the macros of `parts.html`. Every value that a template shows is escaped.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
+import functools
 import io
+import pathlib
+from dataclasses import dataclass
 
+import jinja2
+import markupsafe
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_res3d.reports.plots import as_svg
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.7rem; margin-bottom: .2rem } h2 { font-size: 1.25rem; margin-top: 2.2rem }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .3rem .8rem; text-align: right; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left } th { border-bottom: 2px solid #888; font-weight: 600 }
-.row { display: flex; gap: 1rem; align-items: flex-start } .row figure { margin: 0; flex: 1 1 0; min-width: 0 }
-.row svg { width: 100%; height: auto }
-.clips { display: grid; grid-template-columns: repeat(4, 1fr); gap: 1rem }
-.clips figure { margin: 0 } .clips img { width: 100%; image-rendering: pixelated; border-radius: 4px }
-figcaption { font-size: .85rem } .right { color: #00724f } .wrong { color: #b34700 }
-.headline { font-size: 1.15rem } .muted { color: #666; font-size: .9rem }
-pre { background: #f4f4f4; padding: .8rem 1rem; overflow-x: auto; border-radius: 4px }
-"""
+TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 
-def escape(text) -> str:
-    return html.escape(str(text))
+@dataclass(frozen=True)
+class ClipShown:
+    """A clip of a page's grid, with what nets say of it.
 
+    Attributes:
+        clip: `(frames, height, width, 3)`, uint8 RGB.
+        truth: name of its class.
+        answers: (who, class name, score in 0..1) of each net.
+    """
 
-def paragraph(text: str, kind: str = "") -> str:
-    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
-
-
-def table(header, rows) -> str:
-    """An HTML table; the first column is text, the others are numbers."""
-
-    def cells(tag, row):
-        return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{cells('th', header)}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def figures(*drawn) -> str:
-    """Matplotlib figures side by side, as SVG."""
-    return '<div class="row">' + "".join(f"<figure>{as_svg(figure)}</figure>" for figure in drawn) + "</div>"
+    clip: np.ndarray
+    truth: str
+    answers: list[tuple[str, str, float]]
 
 
 def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:
-    """A clip `(frames, height, width, 3)`, uint8, as the data address of a looping WebP, pixels kept sharp."""
+    """A clip as the data address of a looping, lossless WebP, its pixels kept sharp.
+
+    Args:
+        clip: `(frames, height, width, 3)`, uint8 RGB.
+        fps: frames shown a second.
+        scale: side of the square that each pixel becomes.
+    """
     frames = [Image.fromarray(frame).resize((frame.shape[1] * scale, frame.shape[0] * scale), 0) for frame in clip]
     buffer = io.BytesIO()
     frames[0].save(
@@ -60,38 +54,30 @@ def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def clip_grid(items) -> str:
-    """Animated clips with captions.
+def svg(figure: Figure) -> markupsafe.Markup:
+    """A matplotlib figure as an SVG element, which the page takes as it is: all its text is drawn as outlines."""
+    return markupsafe.Markup(as_svg(figure))
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    # A name that a page's values lack is an error, not an empty place on the page.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip
+    environment.globals.update(svg=svg, animation=animation)
+    return environment
+
+
+def render(template: str, **values) -> str:
+    """The page that a template makes of the values.
 
     Args:
-        items: (clip, truth, predictions) with predictions a list of (who, class name, score).
+        template: a file in `templates/`, such as "quickstart.html".
+        values: what the template names; texts are escaped, figures and `ClipShown` are drawn.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that is not given.
     """
-    cells = []
-    for clip, truth, predictions in items:
-        lines = ""
-        for who, name, share in predictions:
-            kind = "right" if name == truth else "wrong"
-            lines += f'<br><span class="{kind}">{escape(who)}: {escape(name)} {share:.0%}</span>'
-        image = f'<img src="{animation(clip)}" alt="{escape(truth)}">'
-        cells.append(f"<figure>{image}<figcaption><b>{escape(truth)}</b>{lines}</figcaption></figure>")
-    return f'<div class="clips">{"".join(cells)}</div>'
-
-
-def commands(text: str) -> str:
-    return f"<pre>{escape(text)}</pre>"
-
-
-def page(title: str, lead: str, sections: list[tuple[str, str]]) -> str:
-    """The whole page.
-
-    Args:
-        title: of the page.
-        lead: the result in a sentence or two.
-        sections: (heading, HTML) in order.
-    """
-    body = "".join(f"<section><h2>{escape(heading)}</h2>{content}</section>" for heading, content in sections)
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
-        f"<body><h1>{escape(title)}</h1>{paragraph(lead, 'headline')}{body}</body></html>\n"
-    )
+    return _templates().get_template(template).render(**values)

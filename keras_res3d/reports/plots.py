@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import pathlib
+import re
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from keras_res3d.io import atomic_path
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -19,43 +25,72 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
+def _literal(figure: Figure) -> Figure:
+    """The figure with its text as it is: a class called `$5` or `a_$b$` is a name and no formula."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
+    return figure
+
+
 def _plain(axes) -> None:
+    """Takes the frame off two sides and puts a faint grid behind the lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
 
 
-def learning_curves(histories: dict[str, dict[str, list[float]]], chance: float | None = None) -> Figure:
-    """Loss and accuracy over the epochs, a colour per run; solid for training, dashed for validation videos.
+# What a history may hold: panel, key, what the line is called, style. The loops of Keras call the accuracy "accuracy".
+_LINES = (
+    ("loss", "loss", "training", "-"),
+    ("loss", "val_loss", "validation", "--"),
+    ("accuracy", "clip@1", "training clips", "-"),
+    ("accuracy", "accuracy", "training clips", "-"),
+    ("accuracy", "val_clip@1", "validation clips", ":"),
+    ("accuracy", "val_accuracy", "validation clips", ":"),
+    ("accuracy", "val_video@1", "validation videos", "--"),
+)
+
+
+def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chance: float | None = None) -> Figure:
+    """Loss and accuracy over the epochs in two panels, a colour per run.
+
+    Lines are solid for training, dashed for validation (loss and videos) and dotted for validation clips.
 
     Args:
-        histories: for each run what `train` returned.
-        chance: accuracy of guessing, drawn as a dotted line.
+        histories: for each run what `train` returned, or the `history` of Keras' `History`: values of each epoch
+            under `loss`, `clip@1` or `accuracy`, `val_loss`, `val_clip@1` or `val_accuracy`, `val_video@1`. Any of
+            them may be missing, and others are left out.
+        chance: accuracy of guessing in 0..1, drawn as a thin line.
     """
     figure = _figure(9, 3.4)
-    loss, accuracy = figure.subplots(1, 2)
+    panels = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
     for colour, (name, history) in zip(COLOURS * 9, histories.items(), strict=False):
-        epochs = np.arange(1, len(history["loss"]) + 1)
-        marker = "o" if len(epochs) == 1 else None
-        loss.plot(epochs, history["loss"], color=colour, marker=marker, label=name)
-        accuracy.plot(epochs, history["clip@1"], color=colour, marker=marker, label=f"{name}, training clips")
-        if "val_video@1" in history:
-            values, label = history["val_video@1"], f"{name}, validation videos"
-            accuracy.plot(epochs, values, "--", color=colour, marker=marker, label=label)
+        for panel, key, what, style in _LINES:
+            values = history.get(key, ())
+            if len(values):
+                marker = "o" if len(values) == 1 else None
+                label = f"{name}, {what}"
+                panels[panel].plot(range(1, len(values) + 1), values, style, color=colour, marker=marker, label=label)
     if chance:
-        accuracy.axhline(chance, color="0.5", linestyle=":", label="chance")
-    for axes, title in ((loss, "loss"), (accuracy, "accuracy")):
+        panels["accuracy"].axhline(chance, color="0.5", linestyle="-.", linewidth=1, label="chance")
+    panels["accuracy"].set_ylim(0, 1.02)
+    for title, axes in panels.items():
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
         _plain(axes)
-    accuracy.set_ylim(0, 1.02)
-    accuracy.legend(fontsize=8, frameon=False)
-    return figure
+        if axes.lines:
+            axes.legend(fontsize=8, frameon=False)
+    return _literal(figure)
 
 
-def confusion_matrix(confusion: np.ndarray, labels, title: str = "") -> Figure:
-    """True classes as rows, predicted ones as columns; colour is the share of the row, numbers are videos.
+def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = "") -> Figure:
+    """True classes as rows, predicted ones as columns; the colour is the share of the row, the numbers are videos.
 
-    Numbers are written for up to 30 classes and names for up to 120; beyond that the picture would be black with them.
+    Numbers are written for up to 30 classes and names for up to 120; more of them would not be legible.
+
+    Args:
+        confusion: number of videos, `(classes, classes)`.
+        labels: class names.
+        title: of the picture.
     """
     count = len(labels)
     side = min(30, max(3.6, 0.34 * count + 1.6))
@@ -72,10 +107,12 @@ def confusion_matrix(confusion: np.ndarray, labels, title: str = "") -> Figure:
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, confusion[row, column], ha="center", va="center", color=colour, fontsize=8)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    return figure
+    return _literal(figure)
 
 
-def timeline(seconds: np.ndarray, probabilities: np.ndarray, labels, title: str = "", top: int = 5) -> Figure:
+def timeline(
+    seconds: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], title: str = "", top: int = 5
+) -> Figure:
     """Scores over time for the classes with the highest mean score.
 
     Args:
@@ -93,20 +130,20 @@ def timeline(seconds: np.ndarray, probabilities: np.ndarray, labels, title: str 
     axes.set(xlabel="seconds", ylabel="score", ylim=(0, 1.02), title=title)
     _plain(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    return figure
+    return _literal(figure)
 
 
-def save_png(figure: Figure, path, dpi: int = 120) -> pathlib.Path:
-    """Writes the figure as PNG; returns the path."""
-    path = pathlib.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png", dpi=dpi)
-    return path
+def save_png(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> pathlib.Path:
+    """Writes the figure as PNG, whole or not at all; returns the path. Missing folders are made."""
+    with atomic_path(path) as aside:
+        figure.savefig(aside, format="png", dpi=dpi)
+    return pathlib.Path(path)
 
 
 def as_svg(figure: Figure) -> str:
-    """The figure as an SVG element for an HTML page."""
+    """The figure as an SVG element for an HTML page, its text drawn as outlines, without comments or metadata."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    # Matplotlib repeats every text in a comment, class names with markup in them too.
+    return re.sub(r"<!--.*?-->\s*", "", text[text.index("<svg") :], flags=re.S)

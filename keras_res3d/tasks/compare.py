@@ -15,7 +15,8 @@ from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import count_params, solve_width
 from keras_res3d.nets.zoo import two_d_counterpart
 from keras_res3d.scores import Scores, top_1
-from keras_res3d.training.fit import evaluate, prepare_net, train
+from keras_res3d.tasks.evaluate import evaluate
+from keras_res3d.training.fit import prepare_net, train
 from keras_res3d.training.recipes import TrainingOptions
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.taps import kernel_taps
 from keras_res3d.weights.names import Arrays, Wanted, wanted_tensors
 from keras_res3d.weights.sketch import differences, sketch
 from keras_res3d.weights.source import Source, WeightsError
@@ -220,16 +219,3 @@ def count_classes(source: Source, architecture: Architecture) -> int:
     if bias is None:
         raise WeightsError(f"{source.path} has no classifier {last.keys[1]}; expected the whole of {architecture.name}")
     return bias.size
-
-
-def newly_live_taps(architecture: Architecture, source_frames: int, frames: int | None) -> dict[str, list[int]]:
-    """Temporal taps that never met data at `source_frames` and would at `frames`, by convolution.
-
-    Args:
-        architecture: the net.
-        source_frames: clip length in training.
-        frames: clip length now; None: any.
-    """
-    before, after = kernel_taps(architecture, source_frames), kernel_taps(architecture, frames)
-    found = {name: sorted({*taps.indices} - {*before[name].indices}) for name, taps in after.items()}
-    return {name: taps for name, taps in found.items() if taps}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import warnings
 
 from keras_res3d.nets.architecture import Architecture, check_input_shape, walk
-from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.recognise import architecture_of, taps_of
+from keras_res3d.nets.taps import newly_live_taps
 from keras_res3d.weights.about import describe_source, refuse_other_net, weights_file
-from keras_res3d.weights.convert import ADAPT, Converted, convert, first_few, newly_live_taps
+from keras_res3d.weights.convert import ADAPT, Converted, convert, first_few
 from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
-from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, taps_of, whole_tensors
+from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, whole_tensors
 
 
 def silence_untrained_taps(converted: Converted, architecture, source_frames: int, frames: int | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_res3d.nets.architecture import Architecture, convolutions, walk
-from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.recognise import architecture_of, taps_of
 from keras_res3d.nets.taps import Taps, is_trimmed, kernel_taps
 from keras_res3d.weights.names import Arrays
 from keras_res3d.weights.source import Source
@@ -21,11 +21,6 @@ def _widened(kernel: np.ndarray, taps: Taps, whole: np.ndarray) -> np.ndarray:
     whole = whole.copy()
     whole[taps.kept] = kernel
     return whole
-
-
-def taps_of(model) -> dict[str, Taps]:
-    """By convolution, the temporal taps that a model of this package's builders has."""
-    return kernel_taps(architecture_of(model), model.input_shape[1] if is_trimmed(model) else None)
 
 
 def only_taps(layers: dict[str, Arrays], taps: dict[str, Taps]) -> dict[str, Arrays]:

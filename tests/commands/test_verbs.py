@@ -57,8 +57,8 @@ def test_predict_json_and_timeline(trained, two_classes, tmp_path, capsys):
 
 
 def test_predict_stops_at_nothing_found(trained, capsys):
-    assert main(["predict", str(trained)]) == 1
-    assert "at least one video" in capsys.readouterr().err
+    assert main(["predict", str(trained)]) == 2
+    assert "VIDEO is missing" in capsys.readouterr().err
     assert main(["predict", "nowhere", "video.mp4"]) == 1
     assert "nowhere does not exist" in capsys.readouterr().err
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from keras_res3d.cards import card_path, read_card, write_atomically
+from keras_res3d.cards import card_path, read_card
 from keras_res3d.commands.main import main
+from keras_res3d.io import write_atomically
 
 
 @pytest.fixture
@@ -26,8 +27,7 @@ def test_export_of_a_training_folder(folder, card, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "expected one model and --output"),
-        (["{folder}/other.keras", "--output", "{folder}/net"], "other.keras: no such file"),
+        (["{folder}/other.keras", "--output", "{folder}/net"], "other.keras does not exist"),
         (["{folder}", "--format", "litert", "--output", "{folder}/net"], "ends in .tflite"),
         (["{folder}", "--format", "litert", "--form", "3d", "--quantize", "int8", "--output", "{folder}/net.tflite"],
          "CONV_3D has float kernels only"),

@@ -7,7 +7,11 @@ from keras_res3d.export.formats import FORMATS, FORMS, format_of, load_runner
 
 def test_rows():
     assert list(FORMATS) == ["saved_model", "litert", "onnx", "openvino"]
-    assert all(row.form in FORMS and "none" in row.quantizations for row in FORMATS.values())
+    for row in FORMATS.values():
+        assert row.form in FORMS and set(row.quantizations) == set(FORMS)
+        assert "none" in row.quantizations["3d"] and set(row.quantizations["3d"]) <= set(row.quantizations["2d"])
+        # Where a form has less, the reason is there for the message.
+        assert bool(row.limit) == (row.quantizations["3d"] != row.quantizations["2d"])
 
 
 def test_format_of(tmp_path):
@@ -19,3 +23,17 @@ def test_format_of(tmp_path):
             format_of(path)
     with pytest.raises(FileNotFoundError):
         load_runner(tmp_path / "net.tflite")
+
+
+@pytest.mark.parametrize("name", ["net.tflite", "net.onnx"])
+def test_a_damaged_file_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"damaged" * 20)
+    with pytest.raises(ValueError, match=rf"{name} cannot be read as a \w+ export: ") as caught:
+        load_runner(tmp_path / name)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_saved_model_is_named(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="cannot be read as a saved_model export"):
+        load_runner(tmp_path)

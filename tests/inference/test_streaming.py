@@ -1,10 +1,13 @@
 """Streams of frames: which clip is scored when, smoothing, bounded memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+import keras_res3d
+from keras_res3d.cards import card_of
 from keras_res3d.data.clips import Sampling
-from keras_res3d.export.formats import load_runner
 from keras_res3d.inference.streaming import StreamingPredictor
 
 SAMPLING = Sampling(3, 2, (10, 12), (8, 8))
@@ -65,8 +68,12 @@ def test_floats_are_preprocessed_unless_the_net_does_it():
     assert seen[0].dtype == np.float32 and seen[0][0, 0, 0, 0].tolist() == [-125, -126, -127]
 
 
-def test_with_an_export_and_its_card(exported):
-    stream = StreamingPredictor(load_runner(exported("litert")[0]), every=2)
+def test_with_an_export_and_its_card(tmp_path):
+    net = replace(keras_res3d.ZOO["sr18"], width=4, classes=3)
+    model = keras_res3d.build_model(net, input_shape=(4, 32, 32, 3))
+    card = card_of(model, "abc", Sampling(4, 2, (36, 48), (32, 32)))
+    keras_res3d.export_model(model, tmp_path / "net.tflite", "litert", card=card)
+    stream = StreamingPredictor(keras_res3d.load_runner(tmp_path / "net.tflite"), every=2)
     rng = np.random.default_rng(0)
     found = [stream.push(rng.integers(0, 256, (60, 80, 3), np.uint8)) for _ in range(11)]
     scored = [scores for scores in found if scores is not None]

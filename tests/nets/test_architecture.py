@@ -77,6 +77,8 @@ def test_mixed_and_2d_variants():
     "change, match",
     [
         ({"width": 0}, "integers from 1"),
+        ({"channels": 0}, "integers from 1"),
+        ({"channels": 2.0}, "integers from 1"),
         ({"temporal_kernels": (3, 3, 3, 3, 2)}, "odd"),
         ({"blocks": (2, 2, 2)}, "4 values"),
         ({"factorized": "3d"}, "factorized"),

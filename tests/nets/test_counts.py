@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_res3d.nets.counts import count_macs, count_params, live_taps, solve_width, with_budget
+from keras_res3d.nets.counts import count_macs, count_params, solve_width, with_budget
 from keras_res3d.nets.zoo import ZOO
 
 # Recounts on the released graph (parameters in millions, GMACs), 101 classes; c3d with 487.
@@ -80,14 +80,6 @@ def test_live_counts(net, frames):
 @pytest.mark.parametrize("net", ["mc1", "mc2", "mc3", "mc4"])
 def test_early_3d_nets_use_all_they_have(net):
     assert count_params(net, live=True) == count_params(net)
-
-
-@given(st.integers(1, 12), st.sampled_from([1, 3, 5, 7]), st.integers(1, 4))
-def test_live_taps_equal_enumeration(size, kernel, stride):
-    pad = kernel // 2
-    positions = range(0, size + 2 * pad - kernel + 1, stride)
-    expected = [sum(pad <= p + tap < pad + size for p in positions) for tap in range(kernel)]
-    assert live_taps(size, kernel, stride) == expected
 
 
 @settings(max_examples=60, deadline=None)

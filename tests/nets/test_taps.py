@@ -5,12 +5,14 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_res3d import build_model, count_params
 from keras_res3d.export.two_d import TwoDNet
 from keras_res3d.nets.architecture import convolutions
 from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.nets.taps import is_trimmed, kernel_taps
+from keras_res3d.nets.taps import is_trimmed, kernel_taps, live_indices, live_taps, newly_live_taps
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.trim import trim_weights, untrim_weights
@@ -114,6 +116,25 @@ def test_kept_taps_read_what_the_whole_kernel_reads(kernel, stride):
         trimmed = np.convolve(np.pad(clip, (taps.before, taps.after)), values[taps.kept][::-1], "valid")[::stride]
         np.testing.assert_array_equal(whole, trimmed)
         assert taps.first <= kernel // 2 < taps.first + taps.count
+
+
+def test_newly_live_taps_of_the_released_net():
+    """At 8 frames res5a's first convolution never uses its first tap, the others of conv5 neither outer one."""
+    expected = {"res5a_branch2a": [0], "res5a_branch2b": [0, 2], "res5b_branch2a": [0, 2], "res5b_branch2b": [0, 2]}
+    assert newly_live_taps(ZOO["res3d18"], 8, 16) == expected
+    assert newly_live_taps(ZOO["res3d18"], 8, None) == expected
+    assert newly_live_taps(ZOO["res3d18"], 8, 8) == {}
+    assert newly_live_taps(ZOO["res3d18"], 16, 8) == {}
+    assert newly_live_taps(ZOO["mc1"], 4, 16) == {}
+
+
+@given(st.integers(1, 12), st.sampled_from([1, 3, 5, 7]), st.integers(1, 4))
+def test_live_taps_equal_enumeration(size, kernel, stride):
+    pad = kernel // 2
+    positions = range(0, size + 2 * pad - kernel + 1, stride)
+    expected = [sum(pad <= p + tap < pad + size for p in positions) for tap in range(kernel)]
+    assert live_taps(size, kernel, stride) == expected
+    assert live_indices(size, kernel, stride) == [tap for tap in range(kernel) if expected[tap]]
 
 
 @pytest.fixture

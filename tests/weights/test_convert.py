@@ -7,8 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from keras_res3d.nets.zoo import ZOO
-from keras_res3d.weights.convert import convert, count_classes, newly_live_taps
+from keras_res3d.weights.convert import convert, count_classes
 from keras_res3d.weights.names import torchvision_names
 from keras_res3d.weights.source import Source, WeightsError
 from tests.weights import formula, nets
@@ -216,13 +215,3 @@ def test_torchvision_names():
     assert torchvision_names("res2a_branch2b_temporal") == ("layer1.0.conv2.0.3", "layer1.0.conv2.1")
     assert torchvision_names("conv1_temporal") == ("stem.3", "stem.4")
     assert torchvision_names("res5a_branch1") == ("layer4.0.downsample.0", "layer4.0.downsample.1")
-
-
-def test_newly_live_taps_of_the_released_net():
-    """At 8 frames res5a's first convolution never uses its first tap, the others of conv5 neither outer one."""
-    expected = {"res5a_branch2a": [0], "res5a_branch2b": [0, 2], "res5b_branch2a": [0, 2], "res5b_branch2b": [0, 2]}
-    assert newly_live_taps(ZOO["res3d18"], 8, 16) == expected
-    assert newly_live_taps(ZOO["res3d18"], 8, None) == expected
-    assert newly_live_taps(ZOO["res3d18"], 8, 8) == {}
-    assert newly_live_taps(ZOO["res3d18"], 16, 8) == {}
-    assert newly_live_taps(ZOO["mc1"], 4, 16) == {}

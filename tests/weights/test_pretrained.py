@@ -272,6 +272,20 @@ def test_classes_come_from_a_file_of_any_format(rows, tmp_path, files, monkeypat
         assert build_model("tiny", weights=tmp_path / "tiny.keras", classes=6).output_shape == (None, 6)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_builders_adapt_published_and_own_weights_to_other_channels(rows, tmp_path, files, original, channels):
+    (tmp_path / "own.keras").write_bytes(files["tiny.keras"])
+    grey = np.random.default_rng(0).normal(size=(1, 4, 32, 32, 1)).astype("float32")
+    shape = (4, 32, 32, channels)
+    for weights in ("tiny", tmp_path / "own.keras"):
+        with pytest.raises(ValueError, match=r'channels="adapt"'):
+            build_model("tiny", weights=weights, input_shape=shape)
+        with pytest.warns(UserWarning, match=f"conv1 reads {channels} input channels, 3 in"):
+            model = build_model("tiny", weights=weights, input_shape=shape, channels="adapt")
+        expected = original(np.repeat(grey, 3, -1))
+        np.testing.assert_allclose(model(np.repeat(grey, channels, -1)), expected, rtol=1e-3, atol=1e-4)
+
+
 def test_describe_tells_what_there_is_without_a_net(rows, server, tmp_path, files, monkeypatch, original):
     monkeypatch.setattr("keras_res3d.nets.build.build_graph", None)
     assert pretrained.describe("tiny", None) == about.Described()

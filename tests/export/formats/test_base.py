@@ -1,11 +1,13 @@
 """Every runtime's wrapper gives the same scores, and refuses clips that do not fit by naming what does."""
 
+import importlib.util
+
 import numpy as np
 import pytest
 
 from keras_res3d.data.transform import preprocess_input
-from keras_res3d.export.formats import load_runner
-from keras_res3d.export.runners import OpenVINORunner, check_batch, missing_extra
+from keras_res3d.export.formats import FORMATS, load_runner
+from keras_res3d.export.formats.base import check_batch, missing_extra
 
 NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime"), "openvino": ("openvino",)}
 
@@ -31,22 +33,6 @@ def test_scores_card_and_refusals(exported, model, card, clips, format):
             runner(wrong)
 
 
-@pytest.mark.parametrize("options", [{"quantize": "int8", "preprocessing": False, "integer_io": True}])
-def test_quantised_input_takes_floats(exported, model, clips, options):
-    runner = runner_of(exported, "litert", **options)
-    assert runner._input["dtype"] == np.int8 and runner.dtype == np.float32
-    floats = preprocess_input(clips)
-    np.testing.assert_array_equal(runner(floats).argmax(-1), model.predict_on_batch(floats).argmax(-1))
-    with pytest.raises(ValueError, match=r"expected float32 \(preprocessed clips\)"):
-        runner(clips)
-
-
-def test_bfloat16_is_a_hint(exported, model, clips):
-    runner_of(exported, "openvino")
-    scores = OpenVINORunner(exported("openvino")[0], precision="bf16")(clips[:4])
-    np.testing.assert_allclose(scores, model.predict_on_batch(preprocess_input(clips[:4])), atol=0.05)
-
-
 def test_check_batch_takes_lists():
     assert check_batch([[[[[1.5]]]]], (1, 1, 1, 1), np.float64).shape == (1, 1, 1, 1, 1)
 
@@ -54,3 +40,10 @@ def test_check_batch_takes_lists():
 def test_a_missing_runtime_names_its_extra():
     error = missing_extra("openvino", ModuleNotFoundError("No module", name="nncf"))
     assert str(error) == "openvino needs nncf, which is not installed: pip install 'keras-res3d[openvino]'"
+
+
+def test_an_optional_package_that_is_missing_is_named():
+    for name, format in (("tf2onnx", "onnx"), ("openvino", "openvino")):
+        if importlib.util.find_spec(name) is None:
+            with pytest.raises(ImportError, match=rf"pip install 'keras-res3d\[{format}\]'"):
+                FORMATS[format].write(None, "net", None)

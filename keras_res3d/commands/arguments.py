@@ -1,0 +1,135 @@
+"""The words of a command before absl parses them: usage lines, dashes in flags, what is missing, what was mistyped."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from absl import flags
+
+FLAGS = flags.FLAGS
+HELP = ("--help", "-h", "-help", "--helpfull")
+
+
+def suggestion(close: list[str]) -> str:
+    """`; did you mean train?` of the words that are near a mistyped one; "" where there are none."""
+    return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def close_to(word: str, known: Iterable[str]) -> list[str]:
+    """At most two of the known words, those nearest to a mistyped one."""
+    return difflib.get_close_matches(word, list(known), 2)
+
+
+def _close_flags(typed: str, names: Iterable[str]) -> list[str]:
+    """The flags nearest to a mistyped one, negations of boolean flags included."""
+    negated = [f"no{name}" for name in names if FLAGS[name].boolean]
+    return [f"--{name}" for name in close_to(typed.replace("-", "_"), [*names, *negated])]
+
+
+def required_flags(usage: str) -> list[str]:
+    """The flags that a usage line has outside brackets: `data` of `MODEL --data PATH [--flags]`."""
+    return [name.replace("-", "_") for name in re.findall(r"--([\w-]+)", _outside_brackets(usage))]
+
+
+def _outside_brackets(usage: str) -> str:
+    return re.sub(r"\[[^]]*\]", " ", usage)
+
+
+def _positionals(usage: str) -> list[str]:
+    """The positional words of a usage line, without flags and their values."""
+    return re.sub(r"--[\w-]+ \S+", " ", usage).replace("[", " ").replace("]", " ").split()
+
+
+def positional_faults(usage: str, given: list[str]) -> list[str]:
+    """What is missing from the positional words, or is too many.
+
+    Args:
+        usage: such as `MODEL VIDEO... --data PATH`, `[get NAME]`; a word that ends in `...` stands for one or more.
+        given: the words that are not flags.
+    """
+    needed, allowed = _positionals(_outside_brackets(usage)), _positionals(usage)
+    if len(given) < len(needed):
+        return [f"{name.removesuffix('...')} is missing" for name in needed[len(given) :]]
+    if len(given) > len(allowed) and not any(name.endswith("...") for name in allowed):
+        extra = " ".join(given[len(allowed) :])
+        return [f"unexpected argument {extra!r}; expected {' '.join(allowed) or 'flags alone'}"]
+    return []
+
+
+def known_name(name: str) -> str | None:
+    """A flag as absl spells it, `nomirror` for `no-mirror` included; None where there is no such flag."""
+    name = name.replace("-", "_")
+    if name in FLAGS:
+        return name
+    positive = re.sub(r"^no_?", "", name)
+    if positive != name and positive in FLAGS and FLAGS[positive].boolean:
+        return f"no{positive}"
+    return None
+
+
+def spelled_for_absl(arguments: list[str]) -> tuple[list[str], list[str], set[str], list[str]]:
+    """The arguments with every flag as absl spells it.
+
+    Args:
+        arguments: what follows the verb, as typed.
+
+    Returns:
+        (arguments, positional words, names of the flags that are given, unknown flags as typed). Values of flags, and
+        what follows `--`, stay as typed.
+    """
+    spelled, words, given, unknown, left = [], [], set(), [], iter(arguments)
+    for argument in left:
+        if argument == "--":
+            rest = list(left)
+            spelled += [argument, *rest]
+            words += rest
+        elif not argument.startswith("-") or not argument.strip("-"):
+            spelled.append(argument)
+            words.append(argument)
+        else:
+            typed, equals, value = argument.lstrip("-").partition("=")
+            name = known_name(typed)
+            if name is None:
+                unknown.append(typed)
+                continue
+            spelled.append(f"--{name}{equals}{value}")
+            given.add(name)
+            if not equals and name in FLAGS and not FLAGS[name].boolean:
+                spelled += [value for value in [next(left, None)] if value is not None]
+    return spelled, words, given, unknown
+
+
+def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Parses the flags of a verb into FLAGS.
+
+    Args:
+        verb: its name, for messages.
+        usage: its positional words and required flags.
+        arguments: what follows the verb.
+        names: its own flags, which mistyped ones are compared with.
+
+    Returns:
+        (positional words, faults); with a fault, FLAGS are not parsed.
+    """
+    spelled, words, given, unknown = spelled_for_absl(arguments)
+    meant = {typed: _close_flags(typed, names) for typed in unknown}
+    faults = [f"there is no flag --{typed}{suggestion(close)}" for typed, close in meant.items()]
+    # The value of an unknown flag would be counted as a word.
+    faults = faults or positional_faults(usage, words)
+    # A required flag that was mistyped is not missing as well.
+    mistyped = {name for close in meant.values() for name in close}
+    missing = [name for name in required_flags(usage) if name not in given and f"--{name}" not in mistyped]
+    faults += [f"--{name} is required: {_first_words(FLAGS[name].help)}" for name in missing]
+    if faults:
+        return words, faults
+    try:
+        return FLAGS([verb, *spelled])[1:], []
+    except (flags.Error, ValueError) as error:
+        return words, [str(error)]
+
+
+def _first_words(text: str) -> str:
+    """The first sentence of a flag's help, without its full stop."""
+    return re.split(r"\.(?:\s|$)|;", text, maxsplit=1)[0]

@@ -1,0 +1,66 @@
+"""The export formats and the loader of any of them. A new format is one file here and one entry in `FORMATS`."""
+
+from __future__ import annotations
+
+import pathlib
+
+from keras_res3d.export.formats.base import Format, Runner
+from keras_res3d.export.formats.litert import LITERT
+from keras_res3d.export.formats.onnx import ONNX
+from keras_res3d.export.formats.openvino import OPENVINO
+from keras_res3d.export.formats.saved_model import SAVED_MODEL
+
+FORMATS: dict[str, Format] = {row.name: row for row in (SAVED_MODEL, LITERT, ONNX, OPENVINO)}
+FORMS = ("2d", "3d")
+
+
+def suffixes() -> str:
+    """How the files of the formats end, for a message."""
+    return ", ".join(row.suffix for row in FORMATS.values() if row.suffix)
+
+
+def format_of(path) -> str:
+    """The name of the format of an exported file or folder.
+
+    Raises:
+        ValueError: `path` is not an export.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        if (path / "saved_model.pb").exists():
+            return "saved_model"
+    else:
+        for name, row in FORMATS.items():
+            if row.suffix and path.suffix == row.suffix:
+                return name
+    raise ValueError(
+        f"{path} is not an export; expected a SavedModel folder or a file that ends in one of {suffixes()}"
+    )
+
+
+def load_runner(path, threads: int | None = None, **options) -> Runner:
+    """An exported net as a function: `runner(clips)` gives scores, `(batch, classes)` float32.
+
+    Args:
+        path: a SavedModel folder, or a .tflite, .onnx or OpenVINO .xml file.
+        threads: of the CPU; None: all. A SavedModel uses TensorFlow's own setting.
+        options: of the format's own runner: OpenVINO has `precision`, "f32" or "bf16".
+
+    Returns:
+        A callable with `input_shape`, `dtype` and `card`; it refuses clips of another shape or dtype.
+
+    Raises:
+        ValueError: `path` is not an export, or is damaged.
+        FileNotFoundError: there is no such file.
+        ImportError: the runtime is not installed; the message has the extra to install.
+    """
+    row = FORMATS[format_of(path)]
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    try:
+        return row.runner(path, threads, **options)
+    except (ImportError, FileNotFoundError):
+        raise
+    except Exception as error:  # runtimes raise whatever they like
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(f"{path} cannot be read as a {row.name} export: {reason[:300]}") from error

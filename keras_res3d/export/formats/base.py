@@ -1,0 +1,120 @@
+"""What an export format is: how its files are written and run, and the wrapper that every runtime shares.
+
+Converters and runtimes are imported when they are used: running LiteRT needs no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_res3d.cards import ModelCard, read_card
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a writer is asked for.
+
+    Attributes:
+        quantize: "none", "float16", "dynamic" or "int8".
+        calibration: clips as the export takes them, `(clips, frames, height, width, channels)`; None where nothing
+            needs them.
+        integer_io: whether an int8 LiteRT file has integer input and output.
+        card: stored inside formats that can hold it.
+    """
+
+    quantize: str
+    calibration: np.ndarray | None
+    integer_io: bool
+    card: ModelCard
+
+
+@dataclass(frozen=True)
+class Format:
+    """One export format: everything that the package knows of it.
+
+    Attributes:
+        name: what `export_model(format=...)` and `--format` call it.
+        suffix: of its file; "" where an export is a folder.
+        form: "2d" or "3d", the form that its runtime runs faster; taken where the caller names none.
+        quantizations: for each form, what `quantize` may be; the 2-D form has all that the 3-D form has.
+        write: `write(graph, path, request)` writes a `ServingGraph` as the file or folder `path`, for a `Request`.
+        runner: `runner(path, threads)` loads an export as a `Runner`.
+        holds_card: whether the card is stored inside; otherwise it lies beside the file, as .json.
+        limit: why the 3-D form has fewer quantisations, for messages; "" where it has all.
+    """
+
+    name: str
+    suffix: str
+    form: str
+    quantizations: dict[str, tuple[str, ...]]
+    write: Callable
+    runner: Callable
+    holds_card: bool = False
+    limit: str = ""
+
+
+def missing_extra(format: str, error: ImportError) -> ImportError:
+    """The error to raise where an optional converter or runtime is not installed."""
+    return ImportError(f"{format} needs {error.name}, which is not installed: pip install 'keras-res3d[{format}]'")
+
+
+def check_batch(clips, input_shape: tuple, dtype) -> np.ndarray:
+    """`clips` as an array, if they are what an export takes.
+
+    Args:
+        clips: `(batch, frames, height, width, channels)`, batch from 1.
+        input_shape: of the export, `(frames, height, width, channels)`.
+        dtype: of the export.
+
+    Raises:
+        ValueError: another rank, size or dtype, or an empty batch; the message has what is expected.
+    """
+    clips = np.asarray(clips)
+    sizes = ", ".join(str(n) for n in input_shape)
+    meaning = "RGB pixels" if np.dtype(dtype) == np.uint8 else "preprocessed clips"
+    expected = f"expected {np.dtype(dtype).name} ({meaning}) of shape (batch, {sizes})"
+    if clips.ndim != 5 or clips.shape[1:] != tuple(input_shape):
+        raise ValueError(f"clips have shape {clips.shape}; {expected}")
+    if not len(clips):
+        raise ValueError(f"clips are an empty batch; {expected}, batch from 1")
+    if clips.dtype != np.dtype(dtype):
+        raise ValueError(f"clips are {clips.dtype}; {expected}")
+    return clips
+
+
+class Runner:
+    """An exported net: call it with a batch of clips.
+
+    Attributes:
+        path: of the export.
+        input_shape: of one clip, `(frames, height, width, channels)`.
+        dtype: of clips: uint8 for RGB pixels, float32 for preprocessed clips.
+        card: the `ModelCard` stored with the export (class names, sampling), or None.
+    """
+
+    input_shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.card = self._read_card()
+
+    def _read_card(self) -> ModelCard | None:
+        return read_card(self.path)
+
+    def __call__(self, clips) -> np.ndarray:
+        """Scores `(batch, classes)`, float32, of `(batch, *input_shape)`; ValueError where a clip does not fit."""
+        return self._run(check_batch(clips, self.input_shape, self.dtype))
+
+    def _run(self, clips: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+def threads_or_all(threads: int | None) -> int:
+    """The number of threads that a runtime is told to use."""
+    return threads or os.cpu_count() or 1

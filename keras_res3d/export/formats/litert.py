@@ -1,0 +1,82 @@
+"""LiteRT (TensorFlow Lite): a .tflite file of built-in operations alone, for `ai_edge_litert` and mobile runtimes."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+
+import numpy as np
+
+from keras_res3d.export.formats.base import Format, Request, Runner, threads_or_all
+
+
+def write(graph, path, request: Request) -> None:
+    """The .tflite file. This is the one place that calls the converter."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tf.lite is deprecated as an interpreter; the converter has no successor yet
+        function = graph.function.get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function], graph)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        if request.quantize != "none":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if request.quantize == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if request.quantize == "int8":
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.representative_dataset = lambda: ([clip[None]] for clip in request.calibration)
+            if graph.dtype == np.uint8:
+                converter.inference_input_type = tf.uint8
+            if request.integer_io:
+                converter.inference_input_type = tf.uint8 if graph.dtype == np.uint8 else tf.int8
+                converter.inference_output_type = tf.int8
+        pathlib.Path(path).write_bytes(converter.convert())
+
+
+class LiteRTRunner(Runner):
+    """Through `ai_edge_litert`; quantised inputs and outputs are converted here."""
+
+    def __init__(self, path, threads: int | None = None):
+        from ai_edge_litert.interpreter import Interpreter
+
+        super().__init__(path)
+        self._interpreter = Interpreter(str(path), num_threads=threads_or_all(threads))
+        (self._input,) = self._interpreter.get_input_details()
+        self.input_shape = tuple(int(n) for n in self._input["shape_signature"][1:])
+        # An int8 input stands for preprocessed floats, a uint8 one for the pixels themselves.
+        self.dtype = np.dtype("uint8" if self._input["dtype"] == np.uint8 else "float32")
+        self._batch = None
+
+    def _run(self, clips: np.ndarray) -> np.ndarray:
+        if self._input["dtype"] == np.int8:
+            clips = _quantized(clips, self._input)
+        if len(clips) != self._batch:
+            self._interpreter.resize_tensor_input(self._input["index"], clips.shape)
+            self._interpreter.allocate_tensors()
+            self._batch = len(clips)
+        self._interpreter.set_tensor(self._input["index"], clips)
+        self._interpreter.invoke()
+        (output,) = self._interpreter.get_output_details()
+        scores = self._interpreter.get_tensor(output["index"])
+        if scores.dtype == np.float32:
+            return scores
+        scale, zero = output["quantization"]
+        return (scores.astype(np.float32) - zero) * np.float32(scale)
+
+
+def _quantized(clips: np.ndarray, details: dict) -> np.ndarray:
+    scale, zero = details["quantization"]
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.rint(clips / scale) + zero, limits.min, limits.max).astype(details["dtype"])
+
+
+LITERT = Format(
+    "litert",
+    suffix=".tflite",
+    form="2d",
+    quantizations={"2d": ("none", "float16", "dynamic", "int8"), "3d": ("none", "float16")},
+    write=write,
+    runner=LiteRTRunner,
+    limit="LiteRT's CONV_3D has float kernels only, so the weights of the 3-D form would stay in float32",
+)

@@ -1,0 +1,64 @@
+"""OpenVINO: an .xml file with its .bin, converted from a SavedModel; int8 comes from NNCF."""
+
+from __future__ import annotations
+
+import tempfile
+
+import numpy as np
+
+from keras_res3d.export.formats.base import Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.nncf import quantized
+from keras_res3d.export.formats.saved_model import write as write_saved_model
+
+
+def write(graph, path, request: Request) -> None:
+    """The .xml file and the .bin beside it."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise missing_extra("openvino", error) from error
+    with tempfile.TemporaryDirectory() as folder:
+        write_saved_model(graph, folder)
+        model = openvino.convert_model(folder)
+        if request.quantize == "int8":
+            model = quantized(model, request.calibration, "openvino")
+        openvino.save_model(model, str(path), compress_to_fp16=request.quantize == "float16")
+
+
+class OpenVINORunner(Runner):
+    """Through OpenVINO on the CPU, tuned for one clip at a time.
+
+    Args:
+        path: the .xml file; its .bin lies beside.
+        threads: of the CPU; None: all.
+        precision: what float32 layers compute in: "f32", or "bf16" where the CPU has it.
+    """
+
+    def __init__(self, path, threads: int | None = None, precision: str = "f32"):
+        try:
+            import openvino
+        except ImportError as error:
+            raise missing_extra("openvino", error) from error
+        super().__init__(path)
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads_or_all(threads),
+        }
+        self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
+        self.input_shape = tuple(n.get_length() for n in list(self._compiled.input(0).partial_shape)[1:])
+        self.dtype = np.dtype(self._compiled.input(0).element_type.to_dtype())
+
+    def _run(self, clips: np.ndarray) -> np.ndarray:
+        return np.array(self._compiled([clips])[self._compiled.output(0)], np.float32)
+
+
+# OpenVINO's own 3-D convolutions are fast; the 2-D form moves more memory there.
+OPENVINO = Format(
+    "openvino",
+    suffix=".xml",
+    form="3d",
+    quantizations={"2d": ("none", "float16", "int8"), "3d": ("none", "float16", "int8")},
+    write=write,
+    runner=OpenVINORunner,
+)

@@ -1,0 +1,80 @@
+"""One video's scores, clip by clip."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_res3d.cards import ModelCard
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
+from keras_res3d.data.labels import decode_predictions
+from keras_res3d.data.lists import open_video
+from keras_res3d.inference.classifier import as_classifier, check_takes_videos
+
+
+@dataclass(frozen=True)
+class VideoPrediction:
+    """One video's scores.
+
+    Attributes:
+        path: of the video.
+        labels: class names.
+        seconds: centre of each clip, `(clips,)`.
+        probabilities: of each clip, `(clips, classes)`: the model's own outputs, whatever its last layer is.
+    """
+
+    path: str
+    labels: tuple[str, ...]
+    seconds: np.ndarray
+    probabilities: np.ndarray
+
+    @property
+    def mean(self) -> np.ndarray:
+        """The clips' average, `(classes,)`: the paper's score of a video."""
+        return self.probabilities.mean(axis=0)
+
+    def top(self, count: int = 5) -> list[tuple[str, float]]:
+        """The best classes of the whole video, best first: `(name, score)` each."""
+        return [(name, score) for _, name, score in decode_predictions(self.mean[None], count, self.labels)[0]]
+
+
+def predict_video(
+    model,
+    path,
+    clips: int = 10,
+    step: int | None = None,
+    *,
+    labels: Iterable[str] | None = None,
+    sampling: Sampling | None = None,
+    card: ModelCard | None = None,
+    batch_size: int = 16,
+) -> VideoPrediction:
+    """Scores one video: `predict_video("runs/mine", "video.mp4").top(5)`.
+
+    Args:
+        model: a path or name as of `load_model`; what `load_model` returned, which saves loading it for every video; or
+            a Keras model. What it gives for a clip is taken for its scores: probabilities after a softmax, logits
+            without one.
+        path: a video file, or a folder of frames.
+        clips: evenly spread clips; short videos have fewer.
+        step: with a number, a clip every `step` frames instead (for a timeline).
+        labels, sampling, card: class names and how clips are taken, in place of the model's own card; a Keras model
+            has no other.
+        batch_size: clips that are scored at a time.
+
+    Raises:
+        VideoError: the file cannot be read; names it.
+        ValueError: as of `load_model`; labels or sampling that do not fit the model.
+    """
+    classifier = as_classifier(model, labels, sampling, card)
+    check_takes_videos(classifier)
+    sampling = classifier.card.sampling
+    with open_video(path, fps=sampling.fps) as video:
+        places = evaluation_places(video, sampling, clips, step)
+        seconds = np.array([video.seconds[place].mean() for place in places])
+        scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
+    names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
+    return VideoPrediction(str(path), names, seconds, scores)

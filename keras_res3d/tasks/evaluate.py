@@ -1,0 +1,91 @@
+"""A model's scores on a data set, as the paper measures them: per clip, and per video over the mean of its clips."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+import warnings
+from collections.abc import Iterable
+
+import keras
+
+from keras_res3d.cards import ModelCard
+from keras_res3d.data.batches import evaluation_batches as video_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.seen import warning_for
+from keras_res3d.inference.classifier import as_classifier, check_takes_videos
+from keras_res3d.scores import Scores, score
+from keras_res3d.weights.contamination import check_benchmark
+
+
+def evaluate(
+    model,
+    data,
+    sampling: Sampling | None = None,
+    clips: int = 10,
+    batch_size: int = 32,
+    *,
+    labels: Iterable[str] | None = None,
+    card: ModelCard | None = None,
+    benchmark: str | None = None,
+    allow_contaminated: bool = False,
+    workers: int | None = None,
+) -> Scores:
+    """Scores a model on videos with labels: `evaluate("runs/mine", "test.csv").video_at_1`.
+
+    The outputs of the model are taken for its scores, whatever its last layer is: they are averaged over a video's
+    clips and compared. After a softmax that is the mean of probabilities, as in the paper; without one, of logits.
+
+    Args:
+        model: a path or name as of `load_model`, what `load_model` returned, or a Keras model.
+        data: a data set (`read_data_set`), or the path of one.
+        sampling: how clips are taken, in place of the card's; a Keras model without a card needs it, unless the paper's
+            fits.
+        clips: per video, evenly spread, centre crop; short videos have fewer.
+        batch_size: clips that are scored at a time.
+        labels: class names in the order of the outputs, in place of the card's; None for a Keras model without a card:
+            the classes of `data`.
+        card: of a Keras model.
+        benchmark: what `data` is part of, e.g. "ucf101 split 2"; None: its own name.
+        allow_contaminated: score weights on videos that they were trained on all the same.
+        workers: threads that read videos; None: one for each core.
+
+    Returns:
+        Every clip's scores, and the accuracies that follow from them.
+
+    Raises:
+        ContaminatedError: the benchmark's test videos were among the training videos, as far as names tell.
+        ValueError: the classes of `data` are not those of the model, or its clips do not fit.
+        DataError: `data` has faults.
+        VideoError: a video cannot be read; names it.
+
+    Warns where `data` shares videos or groups with the list that the model was trained on.
+    """
+    named = labels is not None or card is not None or not isinstance(model, keras.Model)
+    if not named and isinstance(data, (str, os.PathLike)):
+        data = read_data_set(data)
+    if not named:
+        labels = data.classes
+    classifier = as_classifier(model, labels, sampling, card)
+    check_takes_videos(classifier)
+    card = classifier.card
+    if isinstance(data, (str, os.PathLike)):
+        data = read_data_set(data, classes=card.labels or None)
+    if card.labels and tuple(data.classes) != card.labels:
+        raise ValueError(
+            f"{data.name} has the classes {_some(data.classes)}, the model {_some(card.labels)}; read the data set "
+            "with classes=model.card.labels"
+        )
+    check_benchmark(card, pathlib.PurePath(data.name).name if benchmark is None else benchmark, allow_contaminated)
+    if seen := warning_for(card.seen, data):
+        warnings.warn(seen, stacklevel=2)
+    bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
+    batches = video_batches(data, card.sampling, batch_size, clips, workers, preprocess=False)
+    return score(classifier.predict, batches, data.classes, bar.update)
+
+
+def _some(names) -> str:
+    """The first of a list of names, for a message."""
+    return ", ".join(names[:5]) + (f", ... ({len(names)})" if len(names) > 5 else "")

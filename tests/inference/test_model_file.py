@@ -1,0 +1,142 @@
+"""Names that are no model, and files that are damaged: one true line that names the file, before Keras is loaded."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+
+from keras_res3d import load_model, save_model
+from keras_res3d.inference.model_file import is_published, model_file
+
+from ..users_models import foreign
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "net.keras"
+    save_model(foreign(), path, labels="abc")
+    return path
+
+
+def refusal(path, error=ValueError) -> str:
+    """What loading says: one line that names the file."""
+    with pytest.raises(error) as caught:
+        load_model(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_what_is_a_model(saved, tmp_path):
+    assert model_file(saved) == saved
+    (tmp_path / "model.keras").write_bytes(saved.read_bytes())
+    assert model_file(tmp_path) == tmp_path / "model.keras"
+    (tmp_path / "saved_model.pb").touch()
+    assert model_file(tmp_path) == tmp_path
+    assert is_published("res3d18/sports1m") and not is_published("res3d18/nothing") and not is_published(saved)
+
+
+def test_names_that_are_no_model(tmp_path):
+    assert "does not exist" in refusal(tmp_path / "nowhere", FileNotFoundError)
+    assert "is a folder without a model" in refusal(tmp_path)
+    for name, said in (("net.h5", "old HDF5 format"), ("net.weights.h5", "weights without a net"),
+                       ("net.pth", "weights without a net"), ("video.mp4", "neither a .keras file nor an export"),
+                       ("net.keras", "damaged, cut short or no .keras file")):  # fmt: skip
+        (tmp_path / name).write_bytes(b"something")
+        assert said in refusal(tmp_path / name)
+    (tmp_path / "folder.keras").mkdir()
+    assert "without a model" in refusal(tmp_path / "folder.keras")
+
+
+def test_a_file_cut_short_anywhere(saved, tmp_path):
+    data, path = saved.read_bytes(), tmp_path / "cut.keras"
+    for share in (0, 0.1, 0.5, 0.9, 0.999):
+        path.write_bytes(data[: int(share * len(data))])
+        assert "damaged, cut short" in refusal(path)
+
+
+def test_flipped_bits(saved, tmp_path):
+    """Either the model loads, since the bit means nothing, or one line names the file."""
+    data, path, refused = saved.read_bytes(), tmp_path / "flipped.keras", 0
+    for place in np.random.default_rng(0).integers(0, 8 * len(data), 60):
+        damaged = bytearray(data)
+        damaged[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            assert load_model(path).card.labels
+        except ValueError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert refused > 40
+
+
+def test_archives_that_are_whole_and_wrong(saved, tmp_path):
+    """Checksums are right, and what is inside is not what Keras wrote."""
+    with zipfile.ZipFile(saved) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    wrong = {
+        "no config": {**parts, "config.json": None},
+        "no weights": {**parts, "model.weights.h5": None},
+        "config is a list": {**parts, "config.json": b"[]"},
+        "config is no JSON": {**parts, "config.json": b"\xff\xfe"},
+        "unknown class": {**parts, "config.json": parts["config.json"].replace(b'"Conv3D"', b'"Conv9D"')},
+        "weights of nothing": {**parts, "model.weights.h5": b"no HDF5"},
+        "another kernel": {**parts, "config.json": parts["config.json"].replace(b'"filters": 6', b'"filters": 7')},
+    }
+    for name, content in wrong.items():
+        path = tmp_path / f"{name}.keras"
+        with zipfile.ZipFile(path, "w") as archive:
+            for part, data in content.items():
+                if data is not None:
+                    archive.writestr(part, data)
+        assert name != "unknown class" or "Conv9D" in refusal(path)
+        refusal(path)
+
+
+def test_models_that_take_no_clips(tmp_path):
+    picture = keras.Input((32, 32, 3))
+    path = tmp_path / "flat.keras"
+    keras.Model(picture, keras.layers.GlobalAveragePooling2D()(picture), name="flat").save(path)
+    assert "flat takes inputs of shape (32, 32, 3); expected clips" in refusal(path)
+
+
+def test_a_card_that_does_not_fit(saved, tmp_path):
+    path = tmp_path / "net.keras"
+    path.write_bytes(saved.read_bytes())
+    card = saved.with_suffix(".json").read_text()
+    for text, said in ((card.replace('"c"', '"c", "d"'), "3 outputs, its card names 4"),
+                       (card.replace('"frames": 4', '"frames": 8'), "the sampling gives 8 frames")):  # fmt: skip
+        assert text != card
+        path.with_suffix(".json").write_text(text)
+        assert said in refusal(path)
+    fields = json.loads(card)
+    wrong = [json.dumps({**fields, "labels": labels}) for labels in ("abc", [1, 2, 3], None, {})]
+    for text in ("", "[]", "null", '{"labels": 3}', "\x00", *wrong):
+        path.with_suffix(".json").write_text(text)
+        with pytest.raises(ValueError, match=r"net\.json: not a model card") as caught:
+            load_model(path)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["predict"],
+        ["predict", "nowhere", "x.mp4"],
+        ["predict", "{net}", "nowhere.mp4"],
+        ["evaluate", "--data", "x"],
+        ["evaluate", "nowhere", "--data", "x"],
+        ["export", "nowhere", "--output", "x"],
+    ],
+)
+def test_wrong_names_are_told_before_keras_is_loaded(arguments, saved):
+    code = (
+        "import sys; from keras_res3d.commands.main import main; code = main(sys.argv[1:]); "
+        "sys.exit(9 if {'keras', 'tensorflow'} & set(sys.modules) else code)"
+    )
+    given = [argument.format(net=saved) for argument in arguments]
+    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
+    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
