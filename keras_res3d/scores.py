@@ -21,7 +21,7 @@ class Scores:
 
     Attributes:
         labels: class names.
-        probabilities: of the clips, `(clips, classes)`.
+        probabilities: of the clips, `(clips, classes)`: the model's own outputs.
         videos: number of each clip's video, `(clips,)`, from 0 without gaps.
         truth: class of each video, `(videos,)`.
     """
@@ -45,10 +45,12 @@ class Scores:
 
     @property
     def video_at_1(self) -> float:
+        """Top-1 accuracy of videos, each by the mean of its clips."""
         return top_k(self.video_probabilities, self.truth, 1)
 
     @property
     def video_at_5(self) -> float:
+        """Share of videos whose true class is among the five best."""
         return top_k(self.video_probabilities, self.truth, 5)
 
     @cached_property
@@ -87,22 +89,26 @@ def top_1(probabilities: np.ndarray) -> np.ndarray:
 def score(
     classify: Callable, batches: Iterable, labels: tuple[str, ...], on_videos: Callable[[int], None] | None = None
 ) -> Scores:
-    """Scores every batch of `evaluation_batches`.
+    """Scores every batch of `data.batches.video_batches`.
 
     Args:
-        classify: clips `(batch, frames, height, width, 3)` to probabilities `(batch, classes)`.
+        classify: clips `(batch, frames, height, width, 3)` to scores `(batch, classes)`; whatever it gives is averaged
+            over the clips of a video and compared, so probabilities and logits are both taken as they are.
         batches: clips, classes and video numbers.
         labels: class names, in the order of the outputs.
         on_videos: told after each batch how many videos have been begun.
 
     Raises:
-        ValueError: no batch at all, probabilities of another width than `labels`, or that are not finite.
+        ValueError: there is no batch at all, or the scores are not as many as `labels`, or not finite.
     """
     probabilities, videos, truth = [], [], {}
     for clips, classes, numbers in batches:
         part = np.asarray(classify(clips), "float32")
         if part.shape != (len(clips), len(labels)):
-            raise ValueError(f"the model gives {part.shape[1:]} outputs per clip; expected {len(labels)}, the classes")
+            raise ValueError(
+                f"the model gives an output of shape {part.shape[1:]} for each clip; expected {len(labels)} scores, "
+                "one for each class"
+            )
         if not np.isfinite(part).all():
             raise ValueError(f"the model's output for video {int(numbers[0])} is not finite: weights are damaged")
         probabilities.append(part)

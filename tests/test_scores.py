@@ -55,7 +55,7 @@ def test_score_counts_every_clip_once():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="expected 3"):
+    with pytest.raises(ValueError, match="expected 3 scores"):
         score(lambda clips: np.ones((len(clips), 2)), _batches(), ("a", "b", "c"))
     with pytest.raises(ValueError, match="not finite"):
         score(lambda clips: np.full((len(clips), 2), np.nan), _batches(), ("a", "b"))

@@ -67,13 +67,22 @@ def _benchmark() -> str:
     )
 
 
+def _data_of_the_card(model: str):
+    """The videos, where a card beside the model has their classes; else None.
+
+    What is wrong with a name or a list is found here, before Keras is imported, which takes seconds.
+    """
+    from keras_res3d.cards import read_card
+    from keras_res3d.inference.model_file import is_published, model_file
+
+    card = None if is_published(model) else read_card(model_file(model))
+    return data_from_flags("test", classes=card.labels) if card is not None and card.labels else None
+
+
 def run(args: list[str]) -> int:
     if len(args) != 1:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
-    from keras_res3d.inference.model_file import is_published, model_file
-
-    if not is_published(args[0]):
-        model_file(args[0])  # before Keras is imported, which takes seconds
+    data = _data_of_the_card(args[0])
     import_keras_quietly()
     from keras_res3d.inference.classifier import load_model, with_sampling
     from keras_res3d.tasks.evaluate import evaluate
@@ -81,7 +90,7 @@ def run(args: list[str]) -> int:
     classifier = load_model(args[0])
     sampling = sampling_from_flags(classifier.card.sampling)
     classifier = with_sampling(classifier, **sampling.__dict__)
-    data = data_from_flags("test", classes=classifier.card.labels or None)
+    data = data or data_from_flags("test", classes=classifier.card.labels or None)
     print(f"{classifier.card.net}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} clips each")
     scores = evaluate(
         classifier,

@@ -6,9 +6,9 @@
     keras-res3d export runs/fight --format litert --quantize int8 --calibration videos/train.csv --output fight.tflite
     keras-res3d export model.keras --format openvino --output model.xml --no_preprocessing
 
-MODEL is a folder of keras-res3d train that holds model.keras, or a .keras file with its card beside it as .json. An
-export takes uint8 RGB frames at the net's size and preprocesses them; with --no_preprocessing it takes float32 clips
-that are preprocessed already.
+MODEL is a folder of keras-res3d train that holds model.keras, a .keras file with its card beside it as .json, or the
+name of published weights. An export takes uint8 RGB frames at the net's size and preprocesses them; with
+--no_preprocessing it takes float32 clips that are preprocessed already.
 """
 
 from __future__ import annotations
@@ -39,21 +39,30 @@ def define_flags():
     flags.DEFINE_bool("integer_io", False, "For int8 litert: int8 output, and with --no_preprocessing int8 input.")
 
 
+def _open(name: str):
+    """The Keras model and its card; a wrong name is found before Keras is imported, which takes seconds."""
+    from keras_res3d.inference.model_file import is_published, model_file
+
+    path = None if is_published(name) else model_file(name)
+    if path is not None and path.suffix != ".keras":
+        raise ValueError(f"{path} is an export already; expected a .keras file, or a folder that holds model.keras")
+    import_keras_quietly()
+    from keras_res3d.inference.classifier import load_model, read_keras
+
+    if path is not None:
+        return read_keras(path)
+    published = load_model(name)
+    return published.model, published.card
+
+
 def run(args: list[str]) -> int:
     if len(args) != 1 or not FLAGS.output:
         raise ValueError("expected one model and --output: keras-res3d export MODEL --format litert --output m.tflite")
-    from keras_res3d.inference.model_file import model_file
-
-    path = model_file(args[0])
-    if path.suffix != ".keras":
-        raise ValueError(f"{path} is an export already; expected a .keras file, or a folder that holds model.keras")
-    import_keras_quietly()
+    model, card = _open(args[0])
     from keras_res3d.export.export import export_model
-    from keras_res3d.inference.classifier import read_keras
 
-    model, card = read_keras(path)
     quantized = "" if FLAGS.quantize == "none" else f", {FLAGS.quantize}"
-    print(f"exporting {path} as {FLAGS.format}{quantized}, then checking it against Keras")
+    print(f"exporting {args[0]} as {FLAGS.format}{quantized}, then checking it against Keras")
     report = export_model(
         model,
         FLAGS.output,

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_res3d.cards import ModelCard, card_of, card_path, classes_of, clip_shape_of, read_card
 from keras_res3d.export.formats import FORMATS, FORMS
 from keras_res3d.export.formats.base import Format, Request
-from keras_res3d.export.graph import ServingGraph, float32_model
+from keras_res3d.export.graph import ServingGraph, float32_model, output_of
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
 from keras_res3d.export.samples import clips_from, default_count, embedded_input
@@ -110,7 +110,7 @@ def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, pre
 
 def _is_classifier(model, card: ModelCard) -> bool:
     """Whether the outputs are scores of classes: they have names, or end in a softmax or sigmoid."""
-    if len(model.output_shape) != 2:
+    if len(model.outputs[0].shape) != 2:
         return False
     activation = getattr(getattr(model.layers[-1], "activation", None), "__name__", "")
     return bool(card.labels) or activation in ("softmax", "sigmoid")
@@ -225,5 +225,5 @@ def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Reque
 def _keras_scores(model, clips: np.ndarray) -> tuple[np.ndarray, float]:
     """Scores of preprocessed clips and the latency of one, of the Keras model as a `tf.function`."""
     spec = tf.TensorSpec((None, *clips.shape[1:]), tf.float32)
-    run = tf.function(lambda batch: model(batch, training=False), input_signature=[spec])
+    run = tf.function(lambda batch: output_of(model, batch), input_signature=[spec])
     return in_batches(run, clips), median_seconds(lambda: run(clips[:1]).numpy())

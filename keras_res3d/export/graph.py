@@ -24,6 +24,11 @@ def all_layers(model) -> Iterator:
             yield from all_layers(layer)
 
 
+def output_of(model, clips):
+    """The one output of a Keras model in inference, also where it is wrapped in a list or a dictionary."""
+    return keras.tree.flatten(model(clips, training=False))[0]
+
+
 def float32_model(model):
     """`model`, or where it computes in another float type the same net and weights in float32.
 
@@ -102,7 +107,7 @@ class ServingGraph(tf.Module):
 
         def serve(clip):
             x = prepare(clip)
-            return {OUTPUT_NAME: self._net(x) if form == "2d" else model(x, training=False)}
+            return {OUTPUT_NAME: self._net(x) if form == "2d" else output_of(model, x)}
 
         spec = tf.TensorSpec((None, *self.input_shape), self.dtype, name=INPUT_NAME)
         self.function = tf.function(serve, input_signature=[spec])

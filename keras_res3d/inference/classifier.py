@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
 from keras_res3d.export.formats.base import Runner
 from keras_res3d.inference.model_file import is_published, model_file
+from keras_res3d.nets.architecture import check_input_shape
 from keras_res3d.weights.catalog import find_name
 
 
@@ -37,6 +39,11 @@ class Classifier:
     card: ModelCard
     model: keras.Model | None = None
     input_shape: tuple[int | None, ...] = (None, None, None, 3)
+    dtype: ClassVar[np.dtype] = np.dtype("uint8")  # of clips, as a runner tells its own
+
+    def __call__(self, clips: np.ndarray) -> np.ndarray:
+        """The same as `predict`."""
+        return self.predict(clips)
 
     def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
         """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
@@ -167,6 +174,8 @@ def _with(classifier: Classifier, sampling: Sampling) -> Classifier:
             f"{classifier.card.net} takes clips of {frames} frames of {height} x {width} pixels alone; {wanted[0]} "
             f"frames of {wanted[1]} x {wanted[2]} were asked for"
         )
+    if classifier.card.architecture is not None:  # too small a clip would leave its last layers nothing to read
+        check_input_shape(classifier.card.architecture, (*wanted, classifier.input_shape[-1]))
     card, inside = replace(classifier.card, sampling=sampling), classifier.card.sampling.preprocessing
     if classifier.model is not None:
         return _keras_classifier(classifier.model, card)
@@ -223,7 +232,7 @@ def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
     mode = card.sampling.preprocessing
 
     def predict(clips: np.ndarray) -> np.ndarray:
-        return model.predict_on_batch(preprocess_input(clips, mode))
+        return keras.tree.flatten(model.predict_on_batch(preprocess_input(clips, mode)))[0]
 
     return Classifier(predict, card, model, clip_shape_of(model))
 

@@ -26,8 +26,8 @@ class StreamingPredictor:
     """Takes frames one by one and scores the latest clip every `every` frames.
 
     Args:
-        predict: a function of a batch of one clip that gives scores `(1, classes)`: what `load_runner` returns, a Keras
-            model, or any other.
+        predict: a function of a batch of one clip that gives scores `(1, classes)`: what `load_model` or `load_runner`
+            returned, a Keras model, or any other.
         sampling: how clips are taken (frames, stride, resize, crop, preprocessing): a `Sampling`, a `ModelCard`, or
             None for the card of `predict`. Its `fps` is not used: push frames at the rate the net was trained on.
         every: frames from one prediction to the next, from 1.
@@ -36,7 +36,7 @@ class StreamingPredictor:
             preprocesses itself).
 
     Raises:
-        ValueError: `every` below 1, `smoothing` outside 0..1, or no sampling anywhere.
+        ValueError: `every` is below 1, `smoothing` is outside 0..1, or nothing says what the sampling is.
     """
 
     def __init__(

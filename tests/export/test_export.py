@@ -10,7 +10,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.export import export, report
 from keras_res3d.export.export import export_model
 from keras_res3d.export.report import ExportError
-from keras_res3d.io import write_atomically
+from keras_res3d.io import atomic_group, write_atomically
 
 from .nets import narrow_net
 
@@ -82,6 +82,23 @@ def test_a_failed_conversion_says_why(tmp_path):
     with pytest.raises(ExportError, match=r"conversion failed .*MaxPool3D.*form='2d'"):
         export_model(model, tmp_path / "c3d.tflite", "litert", form="3d")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "saved_model.pb").write_bytes(b"before")
+    replace, calls = os.replace, []
+
+    def fails_once(source, target):
+        calls.append(target)
+        if len(calls) == 2:  # the old folder is aside, the new one is to come
+            raise OSError(28, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails_once)
+    with pytest.raises(OSError, match="No space"), atomic_group(tmp_path / "net") as stage:
+        stage.mkdir()
+    assert os.listdir(tmp_path) == ["net"] and (tmp_path / "net" / "saved_model.pb").read_bytes() == b"before"
 
 
 def test_a_saved_model_is_replaced(model, clips, tmp_path, monkeypatch):

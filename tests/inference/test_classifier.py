@@ -94,3 +94,31 @@ def test_refusals(folder, tmp_path):
     (tmp_path / "other.json").write_text(json.dumps({"labels": 3}))
     with pytest.raises(ValueError, match=r"other\.json: not a model card"):
         load_classifier(tmp_path / "other.keras")
+
+
+def test_clips_that_are_too_small_are_refused(tmp_path):
+    model = keras_res3d.build_model(NARROW, input_shape=(None, None, None, 3))
+    save_model(model, tmp_path / "open.keras", labels="abc", sampling=SAMPLING)
+    opened = load_classifier(tmp_path / "open.keras")
+    assert with_sampling(opened, resize=(64, 64), crop=(64, 64)).card.sampling.crop == (64, 64)
+    with pytest.raises(ValueError, match="at least 4x16x16"):
+        with_sampling(opened, resize=(8, 8), crop=(8, 8))
+
+
+def test_an_export_keeps_the_preprocessing_inside_it(folder, tmp_path):
+    opened = load_classifier(folder)
+    keras_res3d.export_model(opened.model, tmp_path / "saved", card=CARD)
+    exported = keras_res3d.load_model(tmp_path / "saved")
+    assert exported.model is None and exported.input_shape == (4, 32, 32, 3)
+    assert with_sampling(exported, stride=1).card.sampling.stride == 1
+    with pytest.raises(ValueError, match="was made for 'res3d'; export the model again"):
+        with_sampling(exported, preprocessing="torchvision")
+    with pytest.raises(ValueError, match=r"takes clips of 4 frames of 32 x 32 pixels alone; 8 frames"):
+        with_sampling(exported, frames=8)
+
+
+def test_one_output_in_a_dictionary_is_a_models_output():
+    clip = keras.Input((4, 32, 32, 3))
+    scores = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling3D()(clip))
+    opened = classifier.as_classifier(keras.Model(clip, {"scores": scores}), "abc", SAMPLING)
+    assert opened.predict(np.zeros((2, 4, 32, 32, 3), np.uint8)).shape == (2, 3)

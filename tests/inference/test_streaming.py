@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import keras_res3d
-from keras_res3d.cards import card_of
+from keras_res3d.cards import ModelCard, card_of
 from keras_res3d.data.clips import Sampling
+from keras_res3d.inference.classifier import Classifier
 from keras_res3d.inference.streaming import StreamingPredictor
 
 SAMPLING = Sampling(3, 2, (10, 12), (8, 8))
@@ -79,6 +80,16 @@ def test_with_an_export_and_its_card(tmp_path):
     scored = [scores for scores in found if scores is not None]
     assert len(scored) == 3 and all(scores.shape == (3,) for scores in scored)
     np.testing.assert_allclose([scores.sum() for scores in scored], 1, atol=1e-4)
+
+
+def test_with_what_load_model_gives():
+    """It takes pixels, whatever the model behind it takes."""
+    seen = []
+    opened = Classifier(lambda clips: seen.append(clips) or np.zeros((1, 2)), ModelCard("x", ("a", "b"), SAMPLING))
+    stream = StreamingPredictor(opened, every=1)
+    for number in range(5):
+        stream.push(grey(number))
+    assert seen[0].dtype == np.uint8 and seen[0][0, :, 0, 0, 0].tolist() == [0, 2, 4]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""What `evaluate` and `predict` say of flags, models and lists that do not fit."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_res3d import load_model, read_card, save_model
+from keras_res3d.commands.main import main
+from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.seen import sketch_of
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "predict", "export"])
+def test_help_shows_what_comes_after_the_verb(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    assert f"keras-res3d {verb} MODEL" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--frames", "8"], ["--crop", "48"]])
+def test_a_clip_size_that_cannot_be_is_refused(trained, two_classes, flags, capsys):
+    video = str(two_classes / "dark" / "clip ü 0.mp4")
+    for call in (["predict", str(trained), video], ["evaluate", str(trained), "--data", str(two_classes)]):
+        assert main([*call, *flags]) == 1
+        said = capsys.readouterr().err
+        assert "takes clips of 4 frames of 32 x 32 pixels alone" in said and said.count("\n") == 1
+
+
+def test_predict_on_a_folder_of_frames(trained, tmp_path, capsys):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(1, 9):
+        Image.fromarray(np.full((40, 48, 3), 210, np.uint8)).save(folder / f"{number:06d}.jpg")
+    assert main(["predict", str(trained), str(folder), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["predictions"][0]["label"] == "bright"
+
+
+def test_predict_goes_on_after_a_video_that_is_missing(trained, two_classes, capsys):
+    good = str(two_classes / "bright" / "clip ü 0.mp4")
+    assert main(["predict", str(trained), "nowhere.mp4", good]) == 1
+    said = capsys.readouterr()
+    assert "nowhere.mp4" in said.err and "bright" in said.out
+    assert main(["predict", str(trained), "nowhere.mp4", "elsewhere.mp4"]) == 1
+    assert "no such video: nowhere.mp4, elsewhere.mp4" in capsys.readouterr().err
+
+
+def test_evaluate_warns_of_videos_that_were_trained_on(trained, two_classes, tmp_path, capsys):
+    card = dataclasses.replace(read_card(trained), seen=sketch_of(read_data_set(two_classes)))
+    save_model(load_model(trained).model, tmp_path / "net.keras", card)
+    shutil.copytree(two_classes / "dark", tmp_path / "videos" / "dark")
+    shutil.copytree(two_classes / "bright", tmp_path / "videos" / "bright")
+    flags = ["--clips", "1", "--output", str(tmp_path / "scores")]
+    assert main(["evaluate", str(tmp_path / "net.keras"), "--data", str(tmp_path / "videos"), *flags]) == 0
+    said = capsys.readouterr()
+    assert "shares 8 of its 8 videos with" in said.err and "which the model was trained on" in said.err
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["videos"] == 8
