@@ -26,7 +26,13 @@ from tests.docs.world import narrow, runs_needed, write_mirror, write_run, write
 LEFT_OUT = re.compile(r"needs a download|not run: .|file: |line: |with the file")
 # Lines that set up an environment download what they install.
 SETTING_UP = re.compile(r"(python3? -m venv|pip install|\.venv[\w-]*/bin/|git clone|cd )")
-PAGES = [page for page in pages() if any(block.language in ("python", *SHELLS) for block in blocks(page))]
+# What a page shows that the package cannot do yet; a page that runs again fails here until its row is removed.
+NOT_YET = {"README.md": "the model of the transfer-learning example has a head of its own, which has no 2-D form yet"}
+PAGES = [
+    pytest.param(page, marks=pytest.mark.xfail(strict=True, reason=NOT_YET[page]) if page in NOT_YET else ())
+    for page in pages()
+    if any(block.language in ("python", *SHELLS) for block in blocks(page))
+]
 
 
 @pytest.fixture(scope="module")
