@@ -24,8 +24,8 @@ from keras_res3d.reports import pages, plots
 from keras_res3d.tasks.compare import Contender, answers_in_reverse, compare, same_budget_2d
 from keras_res3d.training.recipes import TrainingOptions
 
-# One residual block per group, as the paper's D10, narrow, on small clips: trains in a minute on two cores. conv1 keeps
-# the full resolution: halved, the texture that tells a turn to the left from one to the right is gone.
+# One residual block per group as in the paper's D10, narrow, on small clips: it trains in a minute on two cores. conv1
+# keeps the full resolution. At half of it the texture that tells a turn to the left from one to the right is gone.
 NET = Architecture(
     "quickstart",
     width=10,
@@ -39,7 +39,7 @@ NET = Architecture(
 )
 SAMPLING = Sampling(frames=8, stride=1, resize=(32, 32), crop=(32, 32))
 OPTIONS = TrainingOptions(epochs=6, batch_size=32, learning_rate=0.05)
-CLIPS = 3
+CLIPS, CALIBRATION_VIDEOS = 3, 200
 EXPORTS = {
     "SavedModel": ("saved_model", "none", "saved_model"),
     "LiteRT float32": ("litert", "none", "litert/float32.tflite"),
@@ -56,8 +56,8 @@ class Tour:
     Attributes:
         contenders: the 3D net, then the 2D net.
         reversal: for each, the share of test clips whose answer turns into the opposite class when played backwards.
-        exports: name to report.
-        refused: name to reason, of exports that differed from Keras by more than their bound.
+        exports: name to report, for exports that were kept.
+        refused: name to reason, for exports that differed from Keras by more than their bound.
     """
 
     contenders: list[Contender]
@@ -67,7 +67,11 @@ class Tour:
 
 
 def test_clips(test_set, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
-    """The centre clip of every test video, uint8, and its class."""
+    """The centre clip of every test video, and its class.
+
+    Returns:
+        uint8 `(videos, frames, height, width, 3)`, and integers `(videos,)`.
+    """
     batches = list(evaluation_batches(test_set, sampling, 64, clips=1, preprocess=False))
     return np.concatenate([batch[0] for batch in batches]), np.concatenate([batch[1] for batch in batches])
 
@@ -107,10 +111,12 @@ def run(
     return tour
 
 
-def _export(contender: Contender, pixels, folder: pathlib.Path, training_set, say):
-    """Reports of the exports that were kept, and reasons of the refused ones; int8 is calibrated on training clips."""
+def _export(
+    contender: Contender, pixels: np.ndarray, folder: pathlib.Path, training_set, say: Callable[[str], None]
+) -> tuple[dict[str, ExportReport], dict[str, str]]:
+    """Reports of the exports that were kept, and why others were not. int8 is calibrated on training clips."""
     card: ModelCard = read_card(folder / contender.name / "model.keras")
-    calibration, _ = test_clips(_first(training_set, 200), SAMPLING)
+    calibration, _ = test_clips(_First(training_set, CALIBRATION_VIDEOS), SAMPLING)
     reports, refused = {}, {}
     for name, (form, quantize, path) in EXPORTS.items():
         say(f"exporting {name} and checking it against Keras on {len(pixels)} clips")
@@ -124,19 +130,19 @@ def _export(contender: Contender, pixels, folder: pathlib.Path, training_set, sa
     return reports, refused
 
 
-class _first:
-    """The first videos of a data set."""
+class _First:
+    """The first videos of a data set, as a data set."""
 
     def __init__(self, data_set, count: int):
         self.open, self.classes, self.name = data_set.open, data_set.classes, data_set.name
-        self.examples = data_set.examples[:count]
+        self.mirror_safe, self.examples = data_set.mirror_safe, data_set.examples[:count]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.examples)
 
 
 def results(tour: Tour) -> dict:
-    """The numbers of the report, for other programs."""
+    """The numbers of the report as JSON takes them, for other programs."""
     nets = {
         contender.name: {
             "parameters": count_params(contender.architecture),

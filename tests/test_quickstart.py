@@ -25,7 +25,7 @@ def test_the_tour(tmp_path):
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["nets"]) == {"3D", "2D"} and results["nets"]["3D"]["videos"] == 32
     assert results["nets"]["3D"]["parameters"] == count_params(quickstart.NET)
-    # A net of one epoch rates its classes nearly alike: int8 may be refused, and then the report says why.
+    # A net of one epoch gives all classes nearly the same score. int8 may then be refused, and the report says why.
     assert set(results["exports"]) | set(results["refused"]) == set(quickstart.EXPORTS)
     assert {"SavedModel", "LiteRT float32"} <= set(results["exports"])
     assert tour.exports["SavedModel"].largest_difference < 1e-4

@@ -1,1 +1,1 @@
-"""The user's verbs, one short file each: parse flags, call one library function, show."""
+"""The user's verbs, one short file each: it parses flags, calls one function of the library, and shows the result."""

@@ -1,1 +1,1 @@
-"""Pictures and reports: curves, confusion matrices, timelines, animated clips, HTML."""
+"""What people look at: tables of the nets, curves, confusion matrices, timelines, and HTML pages from templates."""

@@ -13,7 +13,7 @@ def size_text(shape: tuple) -> str:
 
 
 def _printed(ours: float, published: float) -> str:
-    """The published figure, starred where ours differs from it at the precision it is printed with."""
+    """The published figure, with a star where ours differs from it at the precision that it is printed with."""
     digits = len(str(published).partition(".")[2])
     return str(published) + ("" if round(ours, digits) == published else "*")
 
@@ -21,14 +21,18 @@ def _printed(ours: float, published: float) -> str:
 def zoo_table() -> tuple[list[str], list[list[str]]]:
     """Every net with its counts and the published figures; a star marks a published figure that differs.
 
-    Parameters in millions, multiply-accumulates in billions; live: without kernel taps and products that meet
-    temporal zero padding alone. Counted with the classes the published figure has (101, 487 or 400).
+    Parameters are in millions, multiply-accumulates in billions. The live ones leave out kernel taps and products that
+    meet nothing but temporal zero padding. Nets are counted with as many classes as the published figure has (101, 487
+    or 400); a net without published figures has its own number of classes, and dashes.
+
+    Returns:
+        Header and rows, as `keras_res3d.tables` takes them.
     """
     header = ["net", "input", "classes", "params M", "live M", "GMACs", "live GMACs", "published M", "published G"]
     rows = []
     for name, architecture in ZOO.items():
-        published = PUBLISHED[name]
-        classes = published.classes
+        published = PUBLISHED.get(name)
+        classes = published.classes if published else architecture.classes
         params, macs = count_params(name, classes) / 1e6, count_macs(name, classes=classes) / 1e9
         live_params = count_params(name, classes, live=True) / 1e6
         live_macs = count_macs(name, classes=classes, live=True) / 1e9
@@ -40,8 +44,8 @@ def zoo_table() -> tuple[list[str], list[list[str]]]:
             f"{live_params:.2f}",
             f"{macs:.2f}",
             f"{live_macs:.2f}",
-            f"{_printed(params, published.params)} ({published.source})",
-            _printed(macs, published.gmacs),
+            f"{_printed(params, published.params)} ({published.source})" if published else "-",
+            _printed(macs, published.gmacs) if published else "-",
         ])  # fmt: skip
     return header, rows
 
@@ -59,10 +63,16 @@ def _steps_text(layers) -> str:
     return " ".join(text if count == 1 else f"({text})x{count}" for text, count in parts)
 
 
-def net_table(net: str | Architecture, classes=None, input_shape=None) -> tuple[list[str], list[list[str]]]:
-    """One net group by group: output, main-path convolutions, parameters, GMACs, all and live.
+def net_table(
+    net: str | Architecture, classes: int | None = None, input_shape: tuple | None = None
+) -> tuple[list[str], list[list[str]]]:
+    """One net group by group: output, parameters, GMACs, the live ones of both, convolutions of the main path.
 
-    Arguments as of `count_params`.
+    Args:
+        net, classes, input_shape: as of `count_params`.
+
+    Returns:
+        Header and rows, as `keras_res3d.tables` takes them.
     """
     architecture = get_architecture(net)
     counted = layer_counts(architecture, classes, input_shape)
