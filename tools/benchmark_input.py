@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from keras_res3d.data.clips import Sampling, random_clip
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.transform import random_crop_and_mirror
 
 # What shards must gain over files, and files over whole videos.

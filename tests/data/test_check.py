@@ -9,8 +9,7 @@ import pytest
 
 from keras_res3d.data.check import as_listing, preflight, probe, probe_files
 from keras_res3d.data.children import map_in_children
-from keras_res3d.data.layouts import list_layout
-from keras_res3d.data.lists import list_videos, read_data_set
+from keras_res3d.data.open import list_layout, list_videos, read_data_set
 
 
 def lists(folder, **texts):

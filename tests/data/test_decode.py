@@ -12,7 +12,8 @@ import pytest
 from keras_res3d.data.clips import even_clips, sliding_clips
 from keras_res3d.data.sources import video_file as decode
 from keras_res3d.data.sources.container import BROKEN_METADATA
-from keras_res3d.data.sources.video_file import Video, VideoError
+from keras_res3d.data.sources.video_file import Video
+from keras_res3d.data.types import VideoError
 
 
 def full_decode(path):

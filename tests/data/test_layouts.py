@@ -8,8 +8,9 @@ import pytest
 from keras_res3d.data.batches import evaluation_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.labels import label_names
-from keras_res3d.data.layouts import LAYOUTS, read_layout
-from keras_res3d.data.lists import DataError, Example
+from keras_res3d.data.layouts.registry import LAYOUTS
+from keras_res3d.data.open import read_layout
+from keras_res3d.data.types import DataError, Example
 
 
 def write(folder, **texts):

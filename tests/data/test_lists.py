@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from keras_res3d.data.lists import DataError, DataSet, Example, read_data_set
+from keras_res3d.data.open import read_data_set
+from keras_res3d.data.types import DataError, DataSet, Example
 
 
 def touch(*paths):
@@ -119,9 +120,9 @@ def test_real_lists(shared_data):
 
 def test_lists_and_arithmetic_load_neither_decoder_nor_tensorflow():
     code = ("import sys, keras_res3d.data\n"
-            "from keras_res3d.data import clips, labels, lists, transform\n"
+            "from keras_res3d.data import clips, labels, open, transform, types\n"
             "from keras_res3d.data.sources import motion\n"
-            "lists.read_data_set('motion'); labels.label_names('ucf101')\n"
-            "print(sorted({'av', 'tensorflow', 'keras', 'PIL'} & set(sys.modules)))")
+            "open.read_data_set('motion'); labels.label_names('ucf101')\n"
+            "print(sorted({'av', 'cv2', 'tensorflow', 'keras', 'PIL'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,5 +1,6 @@
 """Packed shards: the same clips as from the files, resumable writing, and damage that is named before it is used."""
 
+import contextlib
 import io
 import json
 import os
@@ -16,11 +17,13 @@ from PIL import Image
 from keras_res3d.data import pack as packing
 from keras_res3d.data.batches import evaluation_batches, naming_the_video, training_batches
 from keras_res3d.data.clips import Sampling, even_clips
-from keras_res3d.data.lists import DataError, read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.pack import pack
 from keras_res3d.data.sources import packed as records
 from keras_res3d.data.sources import shards
 from keras_res3d.data.sources.packed import PackedVideoError
+from keras_res3d.data.types import DataError
+from keras_res3d.io import atomic_path, digest, locked
 
 VIDEOS, FRAMES = 6, 20
 
@@ -172,7 +175,7 @@ def test_an_undecodable_frame_is_named_although_digests_agree(copy):
     content = bytearray(path.read_bytes())
     content[offset:offset + size] = bytes(size)
     path.write_bytes(content)
-    manifest["shards"][0]["sha256"] = shards.digest(path)
+    manifest["shards"][0]["sha256"] = digest(path)
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PackedVideoError, match=r"shard-00000\.tfrecord: clip ü 0\.mp4: frame 4 cannot be decoded"):
         first_clip(read_data_set(copy))
@@ -245,7 +248,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(files, packed, tmp_path, m
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(files, packed, tmp_path):
-    code = (f"from keras_res3d.data.lists import read_data_set\nfrom keras_res3d.data.pack import pack\n"
+    code = (f"from keras_res3d.data.open import read_data_set\nfrom keras_res3d.data.pack import pack\n"
             f"pack(read_data_set({files.name!r}), {str(tmp_path)!r}, shard_bytes=120_000, workers=1)")
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         while not (tmp_path / "shard-00000.tfrecord").exists() and process.poll() is None:
@@ -267,11 +270,18 @@ def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path):
-    (tmp_path / ".shard-00000.tfrecord.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"shard-00000\.tfrecord\.part cannot be written .* goes on"):
-        pack(files, tmp_path, workers=1)
-    assert not (tmp_path / "manifest.json").exists()
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def on_a_full_disk(path):
+        with atomic_path(path) as aside:
+            aside.symlink_to("/dev/full")
+            yield aside
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "atomic_path", on_a_full_disk)
+        with pytest.raises(OSError, match=r"shard-00000\.tfrecord cannot be written .* goes on"):
+            pack(files, tmp_path, workers=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".manifest.json.lock", "packing.json"]
     assert pack(files, tmp_path, workers=1)["records"] == VIDEOS
 
 
@@ -282,6 +292,20 @@ def test_shards_of_another_kind_are_left_alone(files, copy):
         pack(files, copy, quality=0)
     with pytest.raises(DataError, match="nothing to pack"):
         pack(read_data_set("motion"), copy)
+
+
+def test_two_runs_into_one_folder_are_refused(files, tmp_path):
+    with locked(tmp_path / "manifest.json"), pytest.raises(ValueError, match="another run packs into"):
+        pack(files, tmp_path, workers=1)
+    assert not (tmp_path / "packing.json").exists()
+
+
+def test_what_killed_writes_left_behind_goes_away(files, packed, tmp_path):
+    for name in ("manifest.json", "packing.json", "shard-00000.tfrecord", "shard-00000.index.npz"):
+        (tmp_path / f".{name}.x1y2").mkdir()
+        (tmp_path / f".{name}.x1y2" / name).write_bytes(b"half")
+    pack(files, tmp_path, shard_bytes=120_000, workers=1)
+    assert contents(tmp_path) == contents(packed)
 
 
 def test_videos_that_cannot_be_decoded_are_left_out_and_named(files, tmp_path):
