@@ -15,6 +15,8 @@ import numpy as np
 PAPER_RESIZE, PAPER_CROP = (128, 171), 112
 # Containers round time stamps to a millisecond (Matroska), so a frame due this soon after a tick is already shown.
 TICK_TOLERANCE_SECONDS = 1e-3
+# A time stamp that is wrong by a year must not fill the memory: this is a week at 15 frames a second.
+MAX_TICKS = 10_000_000
 
 
 def _pair(name: str, value) -> tuple[int, int]:
@@ -201,7 +203,8 @@ def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
         int64 frame numbers, one per tick, never empty.
 
     Raises:
-        ValueError: no times, times that are not finite and ascending, or a rate that is not above 0.
+        ValueError: no times, times that are not finite and ascending, a rate that is not above 0, or more than 10
+            million ticks.
     """
     times = np.asarray(seconds, np.float64)
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or (np.diff(times) < 0).any():
@@ -211,5 +214,8 @@ def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
     times = times - times[0]
     gap = float(np.median(np.diff(times))) if times.size > 1 else 1 / fps
     count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))
+    if count > MAX_TICKS:
+        raise ValueError(f"frames span {times[-1]:.0f} seconds, {count} ticks at {fps} a second; expected at most "
+                         f"{MAX_TICKS} ticks: a time stamp is wrong, or fps too high")  # fmt: skip
     ticks = np.arange(count) / fps
     return np.searchsorted(times, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1

@@ -29,7 +29,7 @@ def label_names(name: str) -> tuple[str, ...]:
 
 
 def decode_predictions(
-    probabilities, top: int = 5, labels: str | Sequence[str] | None = None
+    probabilities: np.ndarray, top: int = 5, labels: str | Sequence[str] | None = None
 ) -> list[list[tuple[int, str, float]]]:
     """The most probable classes of each sample, by name, best first.
 

@@ -16,11 +16,21 @@ import numpy as np
 from keras_res3d.data.children import Outcome, map_in_children
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
-from keras_res3d.data.sources.shards import FORMAT, MANIFEST, ShardIndex, quick_faults, read_manifest
+from keras_res3d.data.sources.shards import (
+    FORMAT,
+    MANIFEST,
+    ShardIndex,
+    check_entry,
+    quick_faults,
+    read_json,
+    read_manifest,
+)
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 
 SETTINGS = "packing.json"
+# How frames are resized. Earlier shards, by FFmpeg's scaler, are read as ever, but no others are put beside them.
+RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
 MAX_RECORD_BYTES = 2**31 - 2**20
 LENGTH_BYTES, CRC_BYTES = 8, 4
@@ -163,7 +173,7 @@ def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, 
     return {
         "format": FORMAT, "source": {"name": data_set.name, "sha256": listed.hexdigest()},
         "classes": list(data_set.classes), "mirror_safe": data_set.mirror_safe, "resize": list(resize),
-        "quality": quality, "shard_bytes": shard_bytes,
+        "resizer": RESIZER, "quality": quality, "shard_bytes": shard_bytes,
     }  # fmt: skip
 
 
@@ -181,25 +191,36 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
     path = next((folder / name for name in (MANIFEST, SETTINGS) if (folder / name).exists()), None)
     if path is None:
         return []
-    found = read_manifest(folder) if path.name == MANIFEST else json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = read_manifest(folder) if path.name == MANIFEST else read_json(path)
+        listed = dict(found["source"]).get("sha256")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another folder, or delete this one") from error
     differ = [f"{name} is {found.get(name)!r} there, {value!r} now" for name, value in settings.items()
               if found.get(name) != value and name != "source"]
-    if found.get("source", {}).get("sha256") != settings["source"]["sha256"]:
+    if listed != settings["source"]["sha256"]:
         differ.insert(0, "the list of videos differs")
     if differ:
         raise ValueError(f"{folder} holds shards of another kind: {'; '.join(differ)}; choose another folder")
     entries = found.get("shards", [])
     if path.name == SETTINGS:
-        waiting = sorted(folder.glob(".shard-*.tfrecord.json"))
-        entries = [json.loads(entry.read_text(encoding="utf-8")) for entry in waiting]
+        entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
     whole = []
-    for number, entry in enumerate(entries):
-        part = {"shards": [entry], "records": entry["records"]}
-        if entry["file"] != f"shard-{number:05d}.tfrecord" or quick_faults(folder, part) or (
-                digest(folder / entry["file"]) != entry["sha256"]):
-            break
-        whole.append(entry)
+    # What is damaged ends the list, and is written again.
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        for number, entry in enumerate(entries):
+            check_entry(entry)
+            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry):
+                break
+            whole.append(entry)
     return whole
+
+
+def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
+    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up."""
+    counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
+    alone = {"shards": [entry], "records": entry["records"]}
+    return counts and not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
 
 
 def pack(

@@ -10,6 +10,8 @@ import hashlib
 import pathlib
 from collections.abc import Iterable
 
+from keras_res3d.data.types import DataSet
+
 # 16 bytes of JSON each. Of a list of n videos a share of KEPT / n is kept: a leak of 50 videos of Sports-1M's million
 # is still noticed with a probability of 20 %, one of UCF101 or Kinetics-400's test part always or nearly so.
 KEPT = 5_000
@@ -30,7 +32,7 @@ def _video(example) -> str:
     return f"{name}#{getattr(example, 'first_frame', None) or 1}"
 
 
-def sketch_of(data_set) -> dict:
+def sketch_of(data_set: DataSet) -> dict:
     """The sketch of a data set, ready for JSON: `{"name", "videos", "hashes", "groups"}`."""
     groups = {example.group for example in data_set.examples if getattr(example, "group", None)}
     return {
@@ -41,7 +43,7 @@ def sketch_of(data_set) -> dict:
     }
 
 
-def shared_with(sketch: dict, data_set) -> tuple[int, int]:
+def shared_with(sketch: dict, data_set: DataSet) -> tuple[int, int]:
     """How many videos and how many groups of `data_set` are in the sketch of another list, as far as it tells.
 
     Hashes have 6 bytes: two lists of a million unrelated videos share one in 1 of 56 million cases a video.

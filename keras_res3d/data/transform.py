@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def preprocessing_row(mode: str) -> Preprocessing:
     return PREPROCESSING[mode]
 
 
-def preprocess_input(clip, mode: str = "res3d"):
+def preprocess_input(clip: Any, mode: str = "res3d") -> Any:
     """RGB pixels in 0..255 as a net's float32 input.
 
     Args:
@@ -103,7 +103,7 @@ def _check_pixels(clip: np.ndarray) -> None:
         raise ValueError(f"clip spans {low}..{high}; 0..255 expected: multiply a clip in 0..1 by 255")
 
 
-def to_uint8(preprocessed, mode: str = "res3d") -> np.ndarray:
+def to_uint8(preprocessed: Any, mode: str = "res3d") -> np.ndarray:
     """Undoes `preprocess_input`, for display.
 
     Args:
@@ -129,7 +129,7 @@ def _check_crop(clip, crop: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def centre_crop(clip, crop: tuple[int, int]):
+def centre_crop(clip: Any, crop: tuple[int, int]) -> Any:
     """The centre of every frame, as the released net tests: rows from (H - h) // 2, columns from (W - w) // 2.
 
     Args:

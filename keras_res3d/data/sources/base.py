@@ -44,7 +44,10 @@ class Source:
             rate: frames a second where the times do not tell.
         """
         times = np.asarray(seconds, np.float64)
-        self._ticks = None if fps is None else at_frame_rate(times, fps)
+        try:
+            self._ticks = None if fps is None else at_frame_rate(times, fps)
+        except ValueError as error:
+            raise VideoError(f"{self.path}: {error}") from error
         self.seconds = times if fps is None else times[0] + np.arange(len(self._ticks)) / fps
         self.num_frames = len(self.seconds)
         lasts = times[-1] - times[0]

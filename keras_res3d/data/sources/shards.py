@@ -12,6 +12,7 @@ import os
 import pathlib
 import threading
 import zipfile
+import zlib
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -22,6 +23,10 @@ from keras_res3d.io import digest
 # Such a file in a folder says that the folder holds packed shards.
 MANIFEST = "manifest.json"
 FORMAT = "keras_res3d shards 1"
+# What NumPy and zipfile raise at damaged .npz files.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 SHARD_FIELDS = {"file": str, "records": int, "bytes": int, "sha256": str, "index": dict, "videos": list}
 
 
@@ -59,7 +64,7 @@ def read_manifest(folder: PathLike) -> dict:
     """
     path = pathlib.Path(folder) / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_json(path)
         found = manifest["format"]
         if found != FORMAT:
             raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
@@ -67,20 +72,43 @@ def read_manifest(folder: PathLike) -> dict:
             if not isinstance(manifest[name], kind):
                 raise TypeError(f"{name} is {type(manifest[name]).__name__}")
         for shard in manifest["shards"]:
-            _check_entry(shard)
-            _check_entry(shard["index"], ("file", "bytes", "sha256"))
+            check_entry(shard)
         return manifest
-    except (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(str(folder), [f"{path} is no manifest of packed shards ({type(error).__name__}: {error}); "
-                                      "pack the videos again"]) from error
+                                      "pack the videos again"]) from error  # fmt: skip
 
 
-def _check_entry(entry: dict, names: tuple[str, ...] = tuple(SHARD_FIELDS)) -> None:
-    for name in names:
-        if not isinstance(entry[name], SHARD_FIELDS[name]):
-            raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
-    if os.path.basename(entry["file"]) != entry["file"]:
-        raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
+def read_json(path: pathlib.Path) -> dict:
+    """The object that a JSON file holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds {type(value).__name__}, not an object")
+    return value
+
+
+def check_entry(shard: dict) -> None:
+    """Checks that a shard's entry in the manifest has the fields that reading needs.
+
+    Raises:
+        KeyError, TypeError: it has not.
+    """
+    for entry, names in ((shard, SHARD_FIELDS), (shard["index"], ("file", "bytes", "sha256"))):
+        for name in names:
+            if not isinstance(entry[name], SHARD_FIELDS[name]):
+                raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
+        if os.path.basename(entry["file"]) != entry["file"]:
+            raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
 
 
 def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
@@ -88,8 +116,8 @@ def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
     faults = []
     for shard in manifest["shards"]:
         for entry in (shard, shard["index"]):
-            path = pathlib.Path(folder) / entry["file"]
-            found = path.stat().st_size if path.is_file() else None
+            path = os.path.join(folder, entry["file"])
+            found = os.path.getsize(path) if os.path.isfile(path) else None
             if found != entry["bytes"]:
                 what = "is missing" if found is None else f"has {found} bytes"
                 faults.append(f"shard {entry['file']} {what}; the manifest says {entry['bytes']} bytes: pack again")
@@ -155,12 +183,20 @@ class Shard:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 index = ShardIndex(*(arrays[name] for name in ShardIndex._fields))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
-        first, offsets, sizes, seconds = index
-        good = (first.shape == (self.entry["records"] + 1,) and first[0] == 0 and (np.diff(first) > 0).all()
-                and offsets.shape == sizes.shape == seconds.shape == (first[-1],)
-                and (offsets >= 0).all() and (sizes > 0).all() and (offsets + sizes <= self.entry["bytes"]).all())
-        if not good:
+        if not self._fits(index):
             raise PackedVideoError(f"index {path} does not fit its shard; pack the videos again")
         return index
+
+    def _fits(self, index: ShardIndex) -> bool:
+        first, offsets, sizes, seconds = index
+        kinds = [getattr(column, "dtype", None) for column in index]
+        if kinds != [np.int64, np.int64, np.int64, np.float64] or first.shape != (self.entry["records"] + 1,):
+            return False
+        counted = first[0] == 0 and (np.diff(first) > 0).all()
+        if not (counted and offsets.shape == sizes.shape == seconds.shape == (first[-1],)):
+            return False
+        # Without a sum, which could overflow.
+        inside = (offsets >= 0) & (sizes > 0) & (sizes <= self.entry["bytes"] - offsets)
+        return bool(inside.all() and np.isfinite(seconds).all())
