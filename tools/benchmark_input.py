@@ -5,8 +5,8 @@
 
 One thread reads one random clip of every video, the contestants taking turns: A B C A B C. The last is what training
 code around torchvision's read_video does, written with PyAV: every frame of the video is decoded to RGB, then a clip is
-sampled and its frames are resized, by OpenCV as everywhere here. Seconds are the thread's own processor time, which other work on the machine hardly
-touches; a ratio is the median of the rounds' own ratios.
+sampled and its frames are resized, by OpenCV as everywhere here. Seconds are the thread's own processor time, which
+other work on the machine hardly touches; a ratio is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
