@@ -45,13 +45,13 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
         test: of the held-out videos, or None.
     """
     listings = [train] if test is None else [train, test]
-    video = _video()
+    videos = _videos(listings)
     faults, notes = [], []
-    for listing in listings:
+    for listing, mine in zip(listings, videos, strict=True):
         faults += [f"{listing.name}: {fault}" for fault in listing.faults]
         faults += [
             f"{listing.name}: {place_of(row)} is the same video as {place_of(first)}; keep one of them"
-            for row, first in repeats(listing.rows, listing.faults, lambda row: (video(row), row.first_frame or 1))
+            for row, first in repeats(listing.rows, listing.faults, _parts(listing, mine))
         ]
         notes += [f"{listing.name}: {note}" for note in listing.notes]
     counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
@@ -63,7 +63,7 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
         faults += [f"{test.name}: label {name!r} is no class of {train.name}" for name in unknown
                    if name in test.classes]  # fmt: skip
         notes += [f"{test.name}: class {name!r} has no video" for name in train.classes if not counts[1][name]]
-        faults += _shared_videos(train, test, video) + _shared_groups(train, test)
+        faults += _shared_videos(train, test, *videos) + _shared_groups(train, test)
     names = dict.fromkeys(name for listing in listings for name in listing.classes)
     table = tuple((name, *(count[name] for count in counts)) for name in names)
     return Report(tuple(faults), tuple(notes), table)
@@ -83,8 +83,8 @@ def as_listing(data_set: DataSet) -> Listing:
     return Listing(data_set.name, tuple(rows), tuple(data_set.classes))
 
 
-def _video() -> Callable[[Row], Hashable]:
-    """A function of a row that gives what two rows have in common if they are the same video.
+def _videos(listings: list[Listing]) -> list[list[Hashable]]:
+    """Of each row of each list, what it has in common with another row of the same video.
 
     That is the content's digest where it is known, else the file or the folder of frames, links followed.
     """
@@ -98,30 +98,35 @@ def _video() -> Callable[[Row], Hashable]:
         folder, name = os.path.split(path)
         return os.path.realpath(path) if os.path.islink(path) else os.path.join(real_folder(folder), name)
 
-    return video
+    return [[video(row) for row in listing.rows] for listing in listings]
 
 
-def _by(listing: Listing, key: Callable[[Row], Hashable]) -> dict[Hashable, list[Row]]:
-    rows: dict[Hashable, list[Row]] = {}
+def _parts(listing: Listing, videos: list[Hashable]) -> list[tuple]:
+    """The same for lists that take several parts of a folder of frames, each by its first frame."""
+    return [(video, row.first_frame or 1) for row, video in zip(listing.rows, videos, strict=True)]
+
+
+def _groups(listing: Listing) -> dict[str, list[Row]]:
+    rows: dict[str, list[Row]] = {}
     for row in listing.rows:
-        if key(row) is not None:
-            rows.setdefault(key(row), []).append(row)
+        if row.group is not None:
+            rows.setdefault(row.group, []).append(row)
     return rows
 
 
-def _shared_videos(train: Listing, test: Listing, video: Callable[[Row], Hashable]) -> list[str]:
-    mine = {video(row): row for row in reversed(train.rows)}
-    theirs = {video(row): row for row in reversed(test.rows)}
+def _shared_videos(train: Listing, test: Listing, mine: list[Hashable], theirs: list[Hashable]) -> list[str]:
+    places = dict(zip(reversed(theirs), reversed(test.rows), strict=True))
+    # The first row of each video that both lists have.
+    first = dict(zip(reversed(mine), reversed(train.rows), strict=True))
     return [
-        f"{mine[same].path} is in both lists: {place_of(mine[same])} of {train.name}, "
-        f"{place_of(theirs[same])} of {test.name}"
-        for same in reversed(mine)
-        if same in theirs
+        f"{row.path} is in both lists: {place_of(row)} of {train.name}, {place_of(places[video])} of {test.name}"
+        for video, row in reversed(first.items())
+        if video in places
     ]
 
 
 def _shared_groups(train: Listing, test: Listing) -> list[str]:
-    mine, theirs = (_by(listing, lambda row: row.group) for listing in (train, test))
+    mine, theirs = _groups(train), _groups(test)
     faults = []
     for group in mine:
         if group in theirs:

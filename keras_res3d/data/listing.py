@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -93,19 +93,19 @@ def examples_of(listing: Listing) -> tuple[Example, ...]:
 
 
 def repeats(
-    rows: Iterable[Row], faults: Iterable[str], video: Callable[[Row], Hashable]
+    rows: Iterable[Row], faults: Iterable[str], videos: Iterable[Hashable]
 ) -> Iterator[tuple[Row, Row]]:
     """Rows that name a video again, each with the first row that does, unless a fault says so already.
 
     Args:
         rows: of a list.
         faults: of the same list.
-        video: what two rows have in common if they are the same video.
+        videos: of each row, what it has in common with another row of the same video.
     """
     named = {fault.partition("duplicate")[0] for fault in faults if "duplicate" in fault}
     first: dict[Hashable, Row] = {}
-    for row in rows:
-        before = first.setdefault(video(row), row)
+    for row, video in zip(rows, videos, strict=True):
+        before = first.setdefault(video, row)
         if before is not row and not (row.where and row.where in named):
             yield row, before
 

@@ -183,7 +183,7 @@ def list_layout(
         raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
     reading = Reading(pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes)
     rows, found = row.read(reading)
-    again = repeats(rows, reading.faults, lambda row: (os.fspath(row.path), row.first_frame))
+    again = repeats(rows, reading.faults, [(os.fspath(row.path), row.first_frame) for row in rows])
     reading.faults += [f"{row.where}duplicate of {place_of(first)}, {row.path}" for row, first in again]
     return make_listing(name, rows, reading.faults, classes, found, reading.notes)
 
