@@ -24,6 +24,7 @@ setup(
         "numpy",
         "absl-py",
         "av>=14",
+        "opencv-python-headless>=4.11",
         "pillow",
         "matplotlib",
         "filelock",

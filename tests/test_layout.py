@@ -61,7 +61,6 @@ def test_imports_run_one_way(name):
         assert not _room(imported) or _room(imported) in below, f"{name} imports {imported}, which lies above it"
 
 
-@pytest.mark.xfail(strict=True, reason="data.lists and the sources still name each other")
 def test_no_circle_between_files():
     arrows = {name: {other for other, _ in _imports(module)} - {"keras_res3d"} for name, module in NAMES.items()}
     done = set()

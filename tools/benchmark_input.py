@@ -5,8 +5,8 @@
 
 One thread reads one random clip of every video, the contestants taking turns: A B C A B C. The last is what training
 code around torchvision's read_video does, written with PyAV: every frame of the video is decoded to RGB, then a clip is
-sampled and its frames are resized. Seconds are the thread's own processor time, which other work on the machine hardly
-touches; a ratio is the median of the rounds' own ratios.
+sampled and its frames are resized, by OpenCV as everywhere here. Seconds are the thread's own processor time, which
+other work on the machine hardly touches; a ratio is the median of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 import av
 import numpy as np
-from PIL import Image
 
 from keras_res3d.data.clips import Sampling, random_clip
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.images import resize
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.transform import random_crop_and_mirror
+from keras_res3d.data.types import DataSet
 
 # What shards must gain over files, and files over whole videos.
 TARGETS = {"shards / files": 2.5, "files / whole videos": 1.5}
@@ -37,7 +39,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--videos", type=int, default=24, help="videos, evenly spread over the data (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--frames", type=int, default=8, help="frames of a clip (%(default)s)")
-    parser.add_argument("--stride", type=int, default=2, help="every n-th frame is taken (%(default)s)")
+    parser.add_argument("--stride", type=int, default=2, help="distance of a clip's frames in the video (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, help="write every round there")
     options = parser.parse_args(arguments)
     if min(options.videos, options.rounds) < 1:
@@ -45,8 +47,8 @@ def parse(arguments=None) -> argparse.Namespace:
     return options
 
 
-def generate(folder, count, frames=60):
-    """A folder with `count` H.264 videos of 320 x 240 at 25 frames a second, a moving texture with noise."""
+def generate(folder: pathlib.Path, count: int, frames: int = 60) -> pathlib.Path:
+    """Fills a folder with `count` H.264 videos of 320 x 240 at 25 frames a second: a moving texture with noise."""
     rng = np.random.default_rng(0)
     (folder / "texture").mkdir(parents=True)
     for number in range(count):
@@ -62,7 +64,7 @@ def generate(folder, count, frames=60):
     return folder
 
 
-def _subset(data_set, count, folder):
+def _subset(data_set: DataSet, count: int, folder) -> DataSet:
     """A data set of `count` of the videos, as a list in `folder`."""
     places = np.unique(np.linspace(0, len(data_set) - 1, count).astype(int))
     lines = ["path,label"]
@@ -74,8 +76,8 @@ def _subset(data_set, count, folder):
     return read_data_set(path)
 
 
-def read_clips(data_set, sampling, seed):
-    """One random clip of each video, as `training_batches` reads it."""
+def read_clips(data_set: DataSet, sampling: Sampling, seed: int) -> Iterator[np.ndarray]:
+    """Yields one random clip of each video, as `training_batches` reads it."""
     for number in range(len(data_set)):
         rng = np.random.default_rng((seed, number))
         with data_set.open(number) as video:
@@ -84,21 +86,19 @@ def read_clips(data_set, sampling, seed):
         yield random_crop_and_mirror(clip, sampling.crop, rng)
 
 
-def read_whole_videos(data_set, sampling, seed):
-    """The same clips, every frame of the video decoded to RGB first."""
+def read_whole_videos(data_set: DataSet, sampling: Sampling, seed: int) -> Iterator[np.ndarray]:
+    """Yields the same clips, every frame of the video decoded to RGB first."""
     for number, example in enumerate(data_set.examples):
         rng = np.random.default_rng((seed, number))
         with av.open(example.path, metadata_errors="replace") as container:
             container.streams.video[0].codec_context.thread_count = 1
             frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
         indices = random_clip(len(frames), sampling.frames, sampling.stride, rng.random())
-        size = sampling.resize[::-1]
-        clip = np.stack([np.asarray(Image.fromarray(frames[i]).resize(size, Image.Resampling.BILINEAR))
-                         for i in indices])  # fmt: skip
+        clip = np.stack([resize(frames[i], sampling.resize) for i in indices])
         yield random_crop_and_mirror(clip, sampling.crop, rng)
 
 
-def measure(contestants, rounds):
+def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, list[float]]:
     """Processor seconds of this thread for each contestant, (rounds,) each, after one round that does not count."""
     seconds = {name: [] for name in contestants}
     for number in range(-1, rounds):
@@ -110,7 +110,7 @@ def measure(contestants, rounds):
     return seconds
 
 
-def report(seconds):
+def report(seconds: dict[str, list[float]]) -> dict[str, float]:
     """Prints a line for each contestant and for each ratio; returns the ratios."""
     for name, values in seconds.items():
         median = statistics.median(values)
@@ -137,7 +137,8 @@ def main(arguments=None) -> None:
         start = time.perf_counter()
         manifest = pack(files, pathlib.Path(folder) / "shards", sampling.resize)
         print(f"{len(files)} videos, {manifest['frames']} frames, {manifest['bytes'] / 2**20:.1f} MB packed in "
-              f"{time.perf_counter() - start:.1f} s; clips of {sampling.frames} frames, every {sampling.stride}. frame")
+              f"{time.perf_counter() - start:.1f} s; clips of {sampling.frames} frames, "
+              f"{sampling.stride} apart in the video")
         shards = read_data_set(pathlib.Path(folder) / "shards")
         seconds = measure(
             {

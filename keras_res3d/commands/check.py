@@ -33,7 +33,9 @@ def define_flags() -> None:
 def _listing(subset: str, path: str, classes: Sequence[str] | None = None):
     """Returns (Listing, further faults) of a list, packed shards or the embedded data."""
     from keras_res3d.data.check import as_listing
-    from keras_res3d.data.lists import DataError, Listing, is_motion, is_packed
+    from keras_res3d.data.listing import Listing
+    from keras_res3d.data.open import is_motion, is_packed
+    from keras_res3d.data.types import DataError
 
     try:
         if FLAGS.layout is None and (is_motion(path) or is_packed(path)):

@@ -16,7 +16,7 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
         data: what --data is to the verb; the first words of its help.
         validation: whether the verb takes held-out videos beside --data.
     """
-    from keras_res3d.data.layouts import LAYOUTS
+    from keras_res3d.data.layouts.registry import LAYOUTS
 
     flags.DEFINE_string(
         "data",
@@ -49,7 +49,7 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None):
     """
     import warnings
 
-    from keras_res3d.data.lists import is_motion, is_packed, read_data_set
+    from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
 
     path = _path(subset)
     if path is None:
@@ -59,7 +59,7 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None):
     listing = listing_from_flags(subset, classes)
     for note in listing.notes:
         warnings.warn(f"{listing.name}: {note}", stacklevel=2)
-    return listing.data_set()
+    return data_set_of(listing)
 
 
 def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: str | None = None):
@@ -69,8 +69,8 @@ def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: 
         subset, classes: as of `data_from_flags`.
         path: what to read in place of --data or --validation.
     """
-    from keras_res3d.data.layouts import LAYOUTS, list_layout
-    from keras_res3d.data.lists import list_videos
+    from keras_res3d.data.layouts.registry import LAYOUTS
+    from keras_res3d.data.open import list_layout, list_videos
 
     path = path or _path(subset)
     _check()

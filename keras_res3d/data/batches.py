@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.clips import even_clips, random_clip
-from keras_res3d.data.sources.container import VideoError
 from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, random_crop_and_mirror
+from keras_res3d.data.types import VideoError
 
 MAX_WORKERS = 16
 

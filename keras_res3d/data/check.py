@@ -1,11 +1,18 @@
 """Faults of a training and a test list in one pass, before anything is decoded or trained; on demand, of every file."""
 
+from __future__ import annotations
+
+import collections
+import functools
 import os
 import warnings
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from keras_res3d.data.children import map_in_children
-from keras_res3d.data.lists import Listing, Row, open_video
+from keras_res3d.data.listing import Listing, Row, place_of, repeats
+from keras_res3d.data.open import open_video
+from keras_res3d.data.types import DataSet, PathLike
 
 # Lines named of one group on each side; the counts say how many there are.
 LINES_SHOWN = 3
@@ -13,86 +20,131 @@ LINES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Report:
-    """What `preflight` found. faults, notes: sentences with list and line. counts: (class, training, test videos)."""
+    """What `preflight` found.
 
-    faults: tuple
-    notes: tuple
-    counts: tuple
+    Args:
+        faults: a sentence for each, with its list and line.
+        notes: sentences about what is no fault.
+        counts: (class, training videos) of each class, with a test list (class, training videos, test videos).
+    """
+
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+    counts: tuple[tuple, ...]
 
 
-def preflight(train, test=None):
-    """Every fault of a training `Listing`, and of a test `Listing` beside it.
+def preflight(train: Listing, test: Listing | None = None) -> Report:
+    """Every fault of a training list, and of a test list beside it; nothing is raised, decoded or written.
 
-    Faults are those of the lists themselves, classes without a video, labels of the test list that training lacks,
-    videos in both lists, and groups in both (UCF101's groups, HMDB51's source videos), each group named.
-    Returns a Report; nothing is raised, decoded or written.
+    Faults are those of the lists themselves, the same video twice in a list, classes without a video, labels of the
+    test list that training lacks, videos in both lists, and groups in both (UCF101's groups, HMDB51's source videos),
+    each group named. A training list of one class is noted. A million videos take some seconds.
+
+    Args:
+        train: the Listing of the training videos; `as_listing` makes one of a data set.
+        test: of the held-out videos, or None.
     """
     listings = [train] if test is None else [train, test]
-    faults = [f"{listing.name}: {fault}" for listing in listings for fault in listing.faults]
-    notes = [f"{listing.name}: {note}" for listing in listings for note in listing.notes]
-    counts = [_counts(listing) for listing in listings]
-    faults += [f"{train.name}: class {name!r} has no video" for name in train.classes if not counts[0].get(name)]
+    videos = _videos(listings)
+    faults, notes = [], []
+    for listing, mine in zip(listings, videos, strict=True):
+        faults += [f"{listing.name}: {fault}" for fault in listing.faults]
+        faults += [
+            f"{listing.name}: {place_of(row)} is the same video as {place_of(first)}; keep one of them"
+            for row, first in repeats(listing.rows, listing.faults, _parts(listing, mine))
+        ]
+        notes += [f"{listing.name}: {note}" for note in listing.notes]
+    counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
+    faults += [f"{train.name}: class {name!r} has no video" for name in train.classes if not counts[0][name]]
+    if len(counts[0]) == 1:
+        notes.append(f"{train.name}: all videos are of one class, {next(iter(counts[0]))!r}: a net learns nothing")
     if test is not None:
         unknown = sorted(set(counts[1]) - set(train.classes))
         faults += [f"{test.name}: label {name!r} is no class of {train.name}" for name in unknown
-                   if name in test.classes]
-        notes += [f"{test.name}: class {name!r} has no video" for name in train.classes if not counts[1].get(name)]
-        faults += _shared_videos(train, test) + _shared_groups(train, test)
-    names = list(dict.fromkeys(name for listing in listings for name in listing.classes))
-    table = tuple((name, *(count.get(name, 0) for count in counts)) for name in names)
+                   if name in test.classes]  # fmt: skip
+        notes += [f"{test.name}: class {name!r} has no video" for name in train.classes if not counts[1][name]]
+        faults += _shared_videos(train, test, *videos) + _shared_groups(train, test)
+    names = dict.fromkeys(name for listing in listings for name in listing.classes)
+    table = tuple((name, *(count[name] for count in counts)) for name in names)
     return Report(tuple(faults), tuple(notes), table)
 
 
-def as_listing(data_set):
-    """The Listing of a data set that was read already, such as packed shards or the embedded one."""
-    rows = tuple(Row("", e.path, data_set.classes[e.label], getattr(e, "group", None)) for e in data_set.examples)
-    return Listing(data_set.name, rows, tuple(data_set.classes))
+def as_listing(data_set: DataSet) -> Listing:
+    """The Listing of a data set that was read already, such as packed shards, the embedded one or a user's own.
+
+    Args:
+        data_set: a `types.DataSet`; of its examples the path and the label are needed, and the rest is taken if it is
+            there.
+    """
+    rows = []
+    for example in data_set.examples:
+        more = (getattr(example, name, None) for name in Row._fields[3:])
+        rows.append(Row("", example.path, data_set.classes[example.label], *more))
+    return Listing(data_set.name, tuple(rows), tuple(data_set.classes))
 
 
-def _counts(listing):
-    counts = {}
+def _videos(listings: list[Listing]) -> list[list[Hashable]]:
+    """Of each row of each list, what it has in common with another row of the same video.
+
+    That is the content's digest where it is known, else the file or the folder of frames, links followed.
+    """
+    # A list's videos share few folders, so that following a folder's links once saves nearly all of the time.
+    real_folder = functools.cache(os.path.realpath)
+
+    def video(row: Row) -> Hashable:
+        if row.digest:
+            return row.digest
+        path = os.fspath(row.path)
+        folder, name = os.path.split(path)
+        return os.path.realpath(path) if os.path.islink(path) else os.path.join(real_folder(folder), name)
+
+    return [[video(row) for row in listing.rows] for listing in listings]
+
+
+def _parts(listing: Listing, videos: list[Hashable]) -> list[tuple]:
+    """The same for lists that take several parts of a folder of frames, each by its first frame."""
+    return [(video, row.first_frame or 1) for row, video in zip(listing.rows, videos, strict=True)]
+
+
+def _groups(listing: Listing) -> dict[str, list[Row]]:
+    rows: dict[str, list[Row]] = {}
     for row in listing.rows:
-        counts[row.label] = counts.get(row.label, 0) + 1
-    return counts
-
-
-def _place(row):
-    return row.where.rstrip(": ") or str(row.path)
-
-
-def _by(listing, key):
-    rows = {}
-    for row in listing.rows:
-        if key(row) is not None:
-            rows.setdefault(key(row), []).append(row)
+        if row.group is not None:
+            rows.setdefault(row.group, []).append(row)
     return rows
 
 
-def _shared_videos(train, test):
-    def video(row):
-        return os.path.realpath(row.path), row.first_frame
+def _shared_videos(train: Listing, test: Listing, mine: list[Hashable], theirs: list[Hashable]) -> list[str]:
+    places = dict(zip(reversed(theirs), reversed(test.rows), strict=True))
+    # The first row of each video that both lists have.
+    first = dict(zip(reversed(mine), reversed(train.rows), strict=True))
+    return [
+        f"{row.path} is in both lists: {place_of(row)} of {train.name}, {place_of(places[video])} of {test.name}"
+        for video, row in reversed(first.items())
+        if video in places
+    ]
 
-    mine, theirs = _by(train, video), _by(test, video)
-    return [f"{path[0]} is in both lists: {_place(mine[path][0])} of {train.name}, "
-            f"{_place(theirs[path][0])} of {test.name}" for path in mine if path in theirs]
 
-
-def _shared_groups(train, test):
-    mine, theirs = (_by(listing, lambda row: row.group) for listing in (train, test))
+def _shared_groups(train: Listing, test: Listing) -> list[str]:
+    mine, theirs = _groups(train), _groups(test)
     faults = []
     for group in mine:
         if group in theirs:
-            sides = [f"{len(rows)} videos of {listing.name} ({', '.join(map(_place, rows[:LINES_SHOWN]))}"
+            sides = [f"{len(rows)} videos of {listing.name} ({', '.join(map(place_of, rows[:LINES_SHOWN]))}"
                      f"{', ...' if len(rows) > LINES_SHOWN else ''})"
-                     for listing, rows in ((train, mine[group]), (test, theirs[group]))]
+                     for listing, rows in ((train, mine[group]), (test, theirs[group]))]  # fmt: skip
             faults.append(f"group {group!r} leaks: {sides[0]} and {sides[1]}; keep a group in one list")
     return faults
 
 
-def probe(path):
-    """What is wrong with a video, decoded from its first frame to its last; None where nothing is.
+def probe(path: PathLike) -> str | None:
+    """What is wrong with a video, decoded from its first frame to its last.
 
-    path: a video file or a folder of JPEG frames. Returns a sentence with the file's name.
+    Args:
+        path: a video file or a folder of JPEG frames.
+
+    Returns:
+        A sentence with the file's name; None if nothing is wrong.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -110,10 +162,18 @@ def probe(path):
     return (str(caught[0].message) if caught else f"{path}: damaged") + more
 
 
-def probe_files(paths, workers=None, progress=lambda done: None):
+def probe_files(
+    paths: Iterable[PathLike], workers: int | None = None, progress: Callable[[int], None] = lambda done: None
+) -> list[str]:
     """`probe` of many videos in child processes, so that one that crashes the decoder is reported like the others.
 
-    progress: called with the number of videos done. Returns the sentences of the bad ones, in the order of paths.
+    Args:
+        paths: of video files and folders of frames.
+        workers: processes; None is one for each core.
+        progress: called with the number of videos done.
+
+    Returns:
+        The sentences about the bad ones, in the order of `paths`.
     """
     faults, paths = [], [os.fspath(path) for path in paths]
     for number, (path, outcome) in enumerate(zip(paths, map_in_children(probe, paths, workers), strict=True), 1):

@@ -1,18 +1,27 @@
 """Work on many files in child processes: a decoder that crashes takes its child down, and the others go on."""
 
+from __future__ import annotations
+
 import contextlib
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
+
+from keras_res3d.io import usable_cores
 
 # Items in work or waiting for a slower one before them, for each process.
 AHEAD = 4
 
 
 class Outcome(NamedTuple):
-    """What came of one item: the function's value, or what went wrong (an error's text, or how the process ended)."""
+    """What came of one item.
+
+    Args:
+        value: what the function returned.
+        error: what went wrong in place of a value: an error's text, or how the process ended.
+    """
 
     value: object = None
     error: str | None = None
@@ -21,7 +30,7 @@ class Outcome(NamedTuple):
 class _Child:
     """A process that answers (number, item) with (number, Outcome), one at a time."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable):
         # Started afresh: a copy of this process would hold its threads' locks and its decoders.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -30,13 +39,13 @@ class _Child:
         theirs.close()
         self.number = None
 
-    def give(self, number, item):
+    def give(self, number: int, item) -> None:
         self.number = number
         with contextlib.suppress(OSError):  # It has died meanwhile; `take` finds out.
             self.pipe.send((number, item))
 
-    def take(self):
-        """(number, Outcome, alive)."""
+    def take(self) -> tuple[int, Outcome, bool]:
+        """The item's number, its outcome, and whether the process is alive."""
         try:
             return *self.pipe.recv(), True
         except (EOFError, OSError):
@@ -46,13 +55,13 @@ class _Child:
             error = f"crashed the process that decoded it ({how}); convert it, or take it off the list"
             return self.number, Outcome(error=error), False
 
-    def stop(self):
+    def stop(self) -> None:
         self.pipe.close()
         self.process.terminate()
         self.process.join()
 
 
-def _serve(function, pipe):
+def _serve(function: Callable, pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its children
     while True:
         try:
@@ -66,14 +75,17 @@ def _serve(function, pipe):
         pipe.send((number, outcome))
 
 
-def map_in_children(function, items, workers=None):
-    """Yield an `Outcome` for each item, in order, from `workers` processes (one per core by default).
+def map_in_children(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[Outcome]:
+    """Yields an `Outcome` for each item, in order; an error of the function is in its outcome, and is not raised.
 
-    function: a module's top-level function of one item; items and values travel by pickle. A few items more than
-    `workers` are worked on ahead of the slowest, so results that wait stay few. Raises nothing of the function's.
+    A few items more than `workers` are worked on ahead of the slowest, so that few results wait.
+
+    Args:
+        function: a module's top-level function of one item; items and values travel by pickle.
+        items: what it is called with.
+        workers: processes; None is one for each core.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = workers or cores or 1
+    workers = workers or usable_cores()
     numbered, done, first = enumerate(items), {}, 0
     upcoming, idle, busy = next(numbered, None), [], {}
     try:

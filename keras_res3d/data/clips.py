@@ -3,7 +3,10 @@
 The short-video rule, used everywhere: a clip keeps its stride, and past the end of the video the last frame repeats.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -12,37 +15,45 @@ import numpy as np
 PAPER_RESIZE, PAPER_CROP = (128, 171), 112
 # Containers round time stamps to a millisecond (Matroska), so a frame due this soon after a tick is already shown.
 TICK_TOLERANCE_SECONDS = 1e-3
+# A time stamp that is wrong by a year must not fill the memory: this is a week at 15 frames a second.
+MAX_TICKS = 10_000_000
 
 
-def _pair(name, value):
+def _pair(name: str, value) -> tuple[int, int]:
     """A (height, width) pair of positive integers, from a pair or a list of two."""
     if not (isinstance(value, (tuple, list)) and len(value) == 2 and all(_positive(v) for v in value)):
         raise ValueError(f"{name} is {value!r}; expected two positive integers, (height, width)")
     return tuple(int(v) for v in value)
 
 
-def _positive(value):
+def _positive(value) -> bool:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= 1
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How clips are cut from a video: the released net's numbers are the defaults.
+    """How clips are cut from a video; the released net's numbers are the defaults.
 
-    frames: frames per clip. stride: every stride-th frame is taken. resize, crop: (height, width) in pixels; frames
-    are resized without keeping their aspect ratio, then cropped. fps: None takes the frames as stored, a number first
-    resamples the video to that rate. preprocessing: a name in `transform.PREPROCESSING`.
-    Raises ValueError where a value is out of range or the crop does not fit.
+    Args:
+        frames: frames of a clip, from 1.
+        stride: distance from one frame of a clip to the next in the video, from 1; 2 takes every second frame.
+        resize: (height, width) in pixels that frames are resized to, the aspect ratio not kept.
+        crop: (height, width) in pixels of what is cropped from the resized frames.
+        fps: None takes the frames as stored; a rate, in frames a second, first resamples the video to it.
+        preprocessing: a name in `transform.PREPROCESSING`.
+
+    Raises:
+        ValueError: a value is out of range, or the crop does not fit.
     """
 
     frames: int = 8
     stride: int = 2
-    resize: tuple = (128, 171)
-    crop: tuple = (112, 112)
+    resize: tuple[int, int] = (128, 171)
+    crop: tuple[int, int] = (112, 112)
     fps: float | None = None
     preprocessing: str = "res3d"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("frames", "stride"):
             if not _positive(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected a positive integer")
@@ -57,27 +68,33 @@ class Sampling:
             raise ValueError(f"preprocessing is {self.preprocessing!r}; expected a name such as 'res3d'")
 
     @property
-    def span(self):
+    def span(self) -> int:
         """Frames of the video from a clip's first frame to its last, both counted."""
         return span(self.frames, self.stride)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """The fields as plain JSON values."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @staticmethod
-    def from_dict(fields):
-        """The Sampling that `to_dict` was called on. Raises ValueError on unknown fields."""
+    def from_dict(fields: Mapping) -> Sampling:
+        """The Sampling that `to_dict` was called on.
+
+        Raises:
+            ValueError: unknown fields, or values out of range.
+        """
         unknown = sorted(set(fields) - set(Sampling.__dataclass_fields__))
         if unknown:
             raise ValueError(f"sampling has fields {unknown}; expected some of {list(Sampling.__dataclass_fields__)}")
         return Sampling(**fields)
 
 
-def for_crop(frames, stride, crop, preprocessing="res3d"):
-    """A Sampling whose resize keeps the paper's proportion to the crop: 112 -> 128 x 171, 56 -> 64 x 86 (table 5).
+def for_crop(frames: int, stride: int, crop: int | Sequence[int], preprocessing: str = "res3d") -> Sampling:
+    """A Sampling whose resize keeps the paper's proportion to the crop: 64 x 86 for a crop of 56 (table 5).
 
-    crop: pixels, one number for a square or (height, width).
+    Args:
+        frames, stride, preprocessing: as of `Sampling`.
+        crop: in pixels, one number for a square or (height, width).
     """
     height, width = _pair("crop", (crop, crop) if isinstance(crop, (int, np.integer)) else crop)
     resize = tuple(math.floor(side * full / PAPER_CROP + 0.5)
@@ -85,21 +102,30 @@ def for_crop(frames, stride, crop, preprocessing="res3d"):
     return Sampling(frames=frames, stride=stride, resize=resize, crop=(height, width), preprocessing=preprocessing)
 
 
-def span(frames, stride):
+def span(frames: int, stride: int) -> int:
     """Frames of the video from a clip's first frame to its last, both counted."""
     return (frames - 1) * stride + 1
 
 
-def _check(num_frames, frames, stride):
+def _check(num_frames: int, frames: int, stride: int) -> None:
     for name, value in (("num_frames", num_frames), ("frames", frames), ("stride", stride)):
         if not _positive(value):
             raise ValueError(f"{name} is {value!r}; expected a positive integer")
 
 
-def clip_indices(start, frames, stride, num_frames):
-    """Frame numbers of one clip: start, start + stride, ...; past the end the last frame repeats.
+def clip_indices(start: int, frames: int, stride: int, num_frames: int) -> np.ndarray:
+    """Frame numbers of one clip: start, start + stride and so on; past the end of the video the last frame repeats.
 
-    Returns an int64 array of shape (frames,). Raises ValueError where start is not a frame of the video.
+    Args:
+        start: the clip's first frame, from 0.
+        frames, stride: as of `Sampling`.
+        num_frames: frames of the video, from 1.
+
+    Returns:
+        int64 `(frames,)`.
+
+    Raises:
+        ValueError: `start` is not a frame of the video, or a number is not positive.
     """
     _check(num_frames, frames, stride)
     if not 0 <= start < num_frames:
@@ -107,11 +133,16 @@ def clip_indices(start, frames, stride, num_frames):
     return np.minimum(start + stride * np.arange(frames, dtype=np.int64), num_frames - 1)
 
 
-def random_clip(num_frames, frames, stride, uniform):
-    """Frame numbers of one clip, every whole clip equally likely.
+def random_clip(num_frames: int, frames: int, stride: int, uniform: float) -> np.ndarray:
+    """Frame numbers of one clip, every whole clip equally likely; a video shorter than a clip has one.
 
-    uniform: a random number in [0, 1); the caller draws it, so the caller owns the randomness.
-    A video shorter than a clip has one clip, from its first frame.
+    Args:
+        num_frames: frames of the video, from 1.
+        frames, stride: as of `Sampling`.
+        uniform: a random number in [0, 1), which the caller draws and so decides.
+
+    Returns:
+        int64 `(frames,)`.
     """
     _check(num_frames, frames, stride)
     if not 0 <= uniform < 1:
@@ -120,11 +151,16 @@ def random_clip(num_frames, frames, stride, uniform):
     return clip_indices(min(int(uniform * starts), starts - 1), frames, stride, num_frames)
 
 
-def even_clips(num_frames, frames, stride, clips=10):
+def even_clips(num_frames: int, frames: int, stride: int, clips: int = 10) -> list[np.ndarray]:
     """Clips spread evenly over a video, first and last frame included (the paper averages 10, section 4).
 
-    One clip is the centre one. A video with fewer than `clips` places to start gives each place once: fewer clips,
-    no duplicates. Returns a list of int64 arrays of shape (frames,).
+    Args:
+        num_frames: frames of the video, from 1.
+        frames, stride: as of `Sampling`.
+        clips: how many, from 1; one clip is the centre one. A video with fewer places to start gives each place once.
+
+    Returns:
+        An int64 array `(frames,)` for each clip.
     """
     _check(num_frames, frames, stride)
     if not _positive(clips):
@@ -134,11 +170,18 @@ def even_clips(num_frames, frames, stride, clips=10):
     return [clip_indices(start, frames, stride, num_frames) for start in starts]
 
 
-def sliding_clips(num_frames, frames, stride, step):
+def sliding_clips(num_frames: int, frames: int, stride: int, step: int) -> list[np.ndarray]:
     """Whole clips that start every `step` frames (the released frame lists use 16).
 
     Frames after the last whole clip are left out; a video shorter than a clip has one clip, its last frame repeated.
-    Returns a list of int64 arrays of shape (frames,).
+
+    Args:
+        num_frames: frames of the video, from 1.
+        frames, stride: as of `Sampling`.
+        step: frames from the start of one clip to the start of the next, from 1.
+
+    Returns:
+        An int64 array `(frames,)` for each clip.
     """
     _check(num_frames, frames, stride)
     if not _positive(step):
@@ -147,11 +190,21 @@ def sliding_clips(num_frames, frames, stride, step):
     return [clip_indices(start, frames, stride, num_frames) for start in range(0, last + 1, step)]
 
 
-def at_frame_rate(seconds, fps):
-    """For each tick of a clock of `fps`, which frame is shown: resampling by time stamps, variable rates included.
+def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
+    """For each tick of a clock, which frame is shown: resampling by time stamps, variable rates included.
 
-    seconds: presentation times, sorted, shape (num_frames,). The first tick is the first frame's time; the last frame
-    is shown for the median gap between frames. Returns an int64 array of frame numbers, one per tick, never empty.
+    The first tick is the first frame's time; the last frame is shown for the median gap between frames.
+
+    Args:
+        seconds: when each frame is shown, ascending, `(num_frames,)`.
+        fps: ticks a second, above 0.
+
+    Returns:
+        int64 frame numbers, one per tick, never empty.
+
+    Raises:
+        ValueError: no times, times that are not finite and ascending, a rate that is not above 0, or more than 10
+            million ticks.
     """
     times = np.asarray(seconds, np.float64)
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or (np.diff(times) < 0).any():
@@ -161,5 +214,8 @@ def at_frame_rate(seconds, fps):
     times = times - times[0]
     gap = float(np.median(np.diff(times))) if times.size > 1 else 1 / fps
     count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))
+    if count > MAX_TICKS:
+        raise ValueError(f"frames span {times[-1]:.0f} seconds, {count} ticks at {fps} a second; expected at most "
+                         f"{MAX_TICKS} ticks: a time stamp is wrong, or fps too high")  # fmt: skip
     ticks = np.arange(count) / fps
     return np.searchsorted(times, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1

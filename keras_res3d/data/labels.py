@@ -1,6 +1,9 @@
 """Class names of the public data sets, and predictions with names."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Sequence
 from importlib import resources
 
 import numpy as np
@@ -10,10 +13,14 @@ LABEL_SETS = {"sports1m": 487, "kinetics400": 400, "ucf101": 101, "hmdb51": 51}
 
 
 @functools.cache
-def label_names(name):
-    """Class names of a public data set, in its published order, as a tuple.
+def label_names(name: str) -> tuple[str, ...]:
+    """Class names of a public data set, in its published order.
 
-    name: 'sports1m', 'kinetics400', 'ucf101' or 'hmdb51'. Raises ValueError on any other.
+    Args:
+        name: "sports1m", "kinetics400", "ucf101" or "hmdb51".
+
+    Raises:
+        ValueError: any other name.
     """
     if name not in LABEL_SETS:
         raise ValueError(f"label set is {name!r}; expected one of {sorted(LABEL_SETS)}")
@@ -21,12 +28,22 @@ def label_names(name):
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))
 
 
-def decode_predictions(probabilities, top=5, labels=None):
+def decode_predictions(
+    probabilities: np.ndarray, top: int = 5, labels: str | Sequence[str] | None = None
+) -> list[list[tuple[int, str, float]]]:
     """The most probable classes of each sample, by name, best first.
 
-    probabilities: (samples, classes), array or tensor. top: classes per sample. labels: a label set's name, a sequence
-    of names, or None, which takes the embedded set with that many classes (487, 400, 101 or 51).
-    Returns a list per sample of (index, name, score). Raises ValueError where counts disagree or no set fits.
+    Args:
+        probabilities: `(samples, classes)`, an array or a tensor.
+        top: classes per sample, from 1.
+        labels: a label set's name as of `label_names`, a sequence of names, or None, which takes the embedded set with
+            that many classes (487, 400, 101 or 51).
+
+    Returns:
+        A list of (index, name, score) for each sample.
+
+    Raises:
+        ValueError: counts disagree, or no embedded set has that many classes.
     """
     scores = np.asarray(probabilities)
     if scores.ndim != 2:

@@ -1,52 +1,90 @@
 """Writing packed shards: child processes decode, and whole shards alone are kept, so that a kill costs one at most."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
-import io
 import json
 import os
 import pathlib
 import warnings
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.data.children import map_in_children
-from keras_res3d.data.lists import MANIFEST, DataError, open_video
-from keras_res3d.data.sources.shards import FORMAT, ShardIndex, digest, quick_faults, read_manifest
-from keras_res3d.io import write_atomically
+from keras_res3d.data.children import Outcome, map_in_children
+from keras_res3d.data.images import encode_jpeg
+from keras_res3d.data.open import open_video
+from keras_res3d.data.sources.shards import (
+    FORMAT,
+    MANIFEST,
+    ShardIndex,
+    check_entry,
+    quick_faults,
+    read_json,
+    read_manifest,
+)
+from keras_res3d.data.types import DataError, DataSet, Example, PathLike
+from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 
 SETTINGS = "packing.json"
+# How frames are resized. Earlier shards, by FFmpeg's scaler, are read as ever, but no others are put beside them.
+RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
 MAX_RECORD_BYTES = 2**31 - 2**20
-# Entries that wait, shards in the making, and what a killed run leaves of its files.
-LEFT_BEHIND = (".shard-", "..shard-", f".{SETTINGS}.", f".{MANIFEST}.")
 LENGTH_BYTES, CRC_BYTES = 8, 4
 
 
-def encode_video(task):
-    """(JPEG frames, their times in seconds, number of faults, the first one's text) of a video.
+class Encoded(NamedTuple):
+    """A video as a record holds it.
 
-    task: (path, first_frame, frames, resize, quality). Raises VideoError.
+    Args:
+        jpegs: its frames.
+        seconds: when each is shown, float64.
+        faults: how many faults decoding met.
+        fault: the first one's text, "" where there is none.
     """
-    from PIL import Image
 
+    jpegs: list[bytes]
+    seconds: np.ndarray
+    faults: int
+    fault: str
+
+
+def encode_video(task: tuple) -> Encoded:
+    """Decodes a video, and encodes its frames.
+
+    Args:
+        task: (path, first_frame, frames, resize, quality), as of `open_video` and `pack`.
+
+    Raises:
+        VideoError: it cannot be decoded.
+        ValueError: its frames are more than a record holds.
+    """
     path, first_frame, frames, resize, quality = task
-    jpegs = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with open_video(path, first_frame, frames) as video:
-            for _, pixels in video.frames(range(video.num_frames), size=resize):
-                buffer = io.BytesIO()
-                Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-                jpegs.append(buffer.getvalue())
+            stream = video.frames(range(video.num_frames), size=resize)
+            jpegs = [encode_jpeg(pixels, quality) for _, pixels in stream]
             if sum(map(len, jpegs)) > MAX_RECORD_BYTES:
                 raise ValueError(f"{path}: {len(jpegs)} frames are more than a record holds (2 GiB); cut it into parts")
             text = str(caught[0].message) if caught else ""
-            return jpegs, np.asarray(video.seconds, np.float64), video.faults, text
+            return Encoded(jpegs, np.asarray(video.seconds, np.float64), video.faults, text)
+
+
+class _Video(NamedTuple):
+    """A video to be packed, or what came of it."""
+
+    name: str
+    label: str
+    example: Example
+    outcome: Outcome
 
 
 @contextlib.contextmanager
-def _writing(path):
+def _writing(path: pathlib.Path) -> Iterator[None]:
     """TensorFlow's error at a full or failing disk, as an OSError."""
     import tensorflow as tf
 
@@ -54,91 +92,92 @@ def _writing(path):
         yield
     except tf.errors.OpError as error:
         raise OSError(f"{path} cannot be written ({error.message}); make room and run the same command again, which "
-                      "goes on after the last whole shard") from error
+                      "goes on after the last whole shard") from error  # fmt: skip
 
 
 class _ShardWriter:
-    """One shard in the making; nothing bears its final name before it is whole."""
+    """One shard in the making; a context manager.
 
-    def __init__(self, folder, number):
+    Args:
+        path: the file that is written.
+        name: that messages give it.
+    """
+
+    def __init__(self, path: pathlib.Path, name: pathlib.Path):
         import tensorflow as tf
 
-        self.folder, self.name = folder, f"shard-{number:05d}.tfrecord"
-        self.part = folder / f".{self.name}.part"
-        self.writer, self.position = tf.io.TFRecordWriter(str(self.part)), 0
+        self.path, self.name = path, name
+        self.writer, self.position = tf.io.TFRecordWriter(str(path)), 0
         self.counts, self.offsets, self.sizes, self.seconds, self.videos = [0], [], [], [], []
 
-    def add(self, name, label, number, group, encoded):
-        """Append a video's record. number: of its label."""
+    def __enter__(self) -> _ShardWriter:
+        return self
+
+    def __exit__(self, kind, *error: object) -> None:
+        # After an error the file goes away; that it cannot be closed either would hide the reason.
+        with contextlib.suppress(OSError) if kind else contextlib.nullcontext(), _writing(self.name):
+            self.writer.close()
+
+    def add(self, video: _Video) -> None:
+        """Appends a video's record."""
         from tensorflow.train import BytesList, Example, Feature, Features, FloatList, Int64List
 
-        jpegs, seconds, faults, fault = encoded
+        encoded, group = video.outcome.value, video.example.group
         data = Example(features=Features(feature={
-            "frames": Feature(bytes_list=BytesList(value=jpegs)),
-            "seconds": Feature(float_list=FloatList(value=seconds)),
-            "label": Feature(int64_list=Int64List(value=[number])),
-            "name": Feature(bytes_list=BytesList(value=[name.encode()])),
+            "frames": Feature(bytes_list=BytesList(value=encoded.jpegs)),
+            "seconds": Feature(float_list=FloatList(value=encoded.seconds)),
+            "label": Feature(int64_list=Int64List(value=[video.example.label])),
+            "name": Feature(bytes_list=BytesList(value=[video.name.encode()])),
             "group": Feature(bytes_list=BytesList(value=[(group or "").encode()])),
-        })).SerializeToString(deterministic=True)
-        with _writing(self.part):
+        })).SerializeToString(deterministic=True)  # fmt: skip
+        with _writing(self.name):
             self.writer.write(data)
-        start, place = self.position + LENGTH_BYTES + CRC_BYTES, 0
-        for jpeg in jpegs:
+        start, place, content = self.position + LENGTH_BYTES + CRC_BYTES, 0, hashlib.sha256()
+        for jpeg in encoded.jpegs:
             place = data.index(jpeg, place)
             self.offsets.append(start + place)
             self.sizes.append(len(jpeg))
             place += len(jpeg)
+            content.update(jpeg)
         self.position = start + len(data) + CRC_BYTES
-        self.counts.append(self.counts[-1] + len(jpegs))
-        self.seconds.append(seconds)
-        self.videos.append({"name": name, "label": label, "group": group, "frames": len(jpegs), "faults": faults,
-                            **({"fault": fault} if fault else {})})
+        self.counts.append(self.counts[-1] + len(encoded.jpegs))
+        self.seconds.append(encoded.seconds)
+        self.videos.append({
+            "name": video.name, "label": video.label, "group": group, "frames": len(encoded.jpegs),
+            "sha256": content.hexdigest(), "faults": encoded.faults,
+            **({"fault": encoded.fault} if encoded.fault else {}),
+        })  # fmt: skip
 
-    def finish(self, left_out):
-        """Give the shard its name, and return its entry in the manifest."""
-        with _writing(self.part):
-            self.writer.close()
-        with open(self.part, "rb") as file:
-            os.fsync(file.fileno())
-        index = ShardIndex(np.array(self.counts, np.int64), np.array(self.offsets, np.int64),
-                           np.array(self.sizes, np.int64), np.concatenate(self.seconds)).to_bytes()
-        index_name = self.name.replace(".tfrecord", ".index.npz")
-        entry = {"file": self.name, "records": len(self.videos), "frames": self.counts[-1], "bytes": self.position,
-                 "sha256": digest(self.part), "index": {"file": index_name, "bytes": len(index),
-                                                        "sha256": hashlib.sha256(index).hexdigest()},
-                 "videos": self.videos, "left_out": left_out}
-        write_atomically(self.folder / index_name, index)
-        os.replace(self.part, self.folder / self.name)
-        write_atomically(_entry_path(self.folder, self.name), _json(entry))
-        return entry
-
-    def abandon(self):
-        with contextlib.suppress(OSError), _writing(self.part):
-            self.writer.close()
-        self.part.unlink(missing_ok=True)
+    def index(self) -> bytes:
+        """The ShardIndex of what was added, as a file's bytes."""
+        numbers = (np.array(column, np.int64) for column in (self.counts, self.offsets, self.sizes))
+        return ShardIndex(*numbers, np.concatenate(self.seconds)).to_bytes()
 
 
-def _json(value):
+def _json(value) -> str:
     return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
 
 
-def _entry_path(folder, shard):
+def _entry_path(folder: pathlib.Path, shard: str) -> pathlib.Path:
     """Where a finished shard's entry waits for the manifest."""
     return folder / f".{shard}.json"
 
 
-def _settings(data_set, names, resize, quality, shard_bytes):
+def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, shard_bytes: int) -> dict:
     """What decides the shards' bytes, for the record and to see whether a folder belongs to this data set."""
     listed = hashlib.sha256()
     for name, example in zip(names, data_set.examples, strict=True):
         size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
-        listed.update(json.dumps([name, data_set.classes[example.label], *example[2:], size]).encode() + b"\n")
-    return {"format": FORMAT, "source": {"name": data_set.name, "sha256": listed.hexdigest()},
-            "classes": list(data_set.classes), "mirror_safe": data_set.mirror_safe, "resize": list(resize),
-            "quality": quality, "shard_bytes": shard_bytes}
+        label, part = data_set.classes[example.label], (example.group, example.first_frame, example.frames)
+        listed.update(json.dumps([name, label, *part, size]).encode() + b"\n")
+    return {
+        "format": FORMAT, "source": {"name": data_set.name, "sha256": listed.hexdigest()},
+        "classes": list(data_set.classes), "mirror_safe": data_set.mirror_safe, "resize": list(resize),
+        "resizer": RESIZER, "quality": quality, "shard_bytes": shard_bytes,
+    }  # fmt: skip
 
 
-def _names(data_set):
+def _names(data_set: DataSet) -> list[str]:
     """Names of the videos inside the shards: their paths below the folder that they share."""
     paths = [os.path.abspath(example.path) for example in data_set.examples]
     base = os.path.commonpath([os.path.dirname(path) for path in paths])
@@ -147,113 +186,157 @@ def _names(data_set):
             for name, example in zip(names, data_set.examples, strict=True)]
 
 
-def _finished(folder, settings):
-    """Entries of the shards that are whole already. Raises ValueError where the folder holds other shards."""
+def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
+    """Entries of the shards that are whole already. Raises ValueError if the folder holds other shards."""
     path = next((folder / name for name in (MANIFEST, SETTINGS) if (folder / name).exists()), None)
     if path is None:
         return []
-    found = read_manifest(folder) if path.name == MANIFEST else json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = read_manifest(folder) if path.name == MANIFEST else read_json(path)
+        listed = dict(found["source"]).get("sha256")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error}); choose another folder, or delete this one") from error
     differ = [f"{name} is {found.get(name)!r} there, {value!r} now" for name, value in settings.items()
               if found.get(name) != value and name != "source"]
-    if found.get("source", {}).get("sha256") != settings["source"]["sha256"]:
+    if listed != settings["source"]["sha256"]:
         differ.insert(0, "the list of videos differs")
     if differ:
         raise ValueError(f"{folder} holds shards of another kind: {'; '.join(differ)}; choose another folder")
     entries = found.get("shards", [])
     if path.name == SETTINGS:
-        waiting = sorted(folder.glob(".shard-*.tfrecord.json"))
-        entries = [json.loads(entry.read_text(encoding="utf-8")) for entry in waiting]
+        entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
     whole = []
-    for number, entry in enumerate(entries):
-        part = {"shards": [entry], "records": entry["records"]}
-        if entry["file"] != f"shard-{number:05d}.tfrecord" or quick_faults(folder, part) or (
-                digest(folder / entry["file"]) != entry["sha256"]):
-            break
-        whole.append(entry)
+    # What is damaged ends the list, and is written again.
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        for number, entry in enumerate(entries):
+            check_entry(entry)
+            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry):
+                break
+            whole.append(entry)
     return whole
 
 
-@contextlib.contextmanager
-def _alone(folder):
-    """Keeps a second run out of the folder; the lock goes with the process, however it ends."""
-    with open(folder / ".lock", "w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass  # no such locks on this system
-        except OSError:
-            raise ValueError(f"another run packs into {folder}; wait for it, or choose another folder") from None
-        yield
-    (folder / ".lock").unlink(missing_ok=True)
+def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
+    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up."""
+    counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
+    alone = {"shards": [entry], "records": entry["records"]}
+    return counts and not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
 
 
-def pack(data_set, folder, resize=(128, 171), quality=90, shard_bytes=128 * 2**20, workers=None, progress=None):
-    """Write a data set's videos into a folder of shards, as JPEG frames.
+def pack(
+    data_set: DataSet,
+    folder: PathLike,
+    resize: tuple[int, int] = (128, 171),
+    quality: int = 90,
+    shard_bytes: int = 128 * 2**20,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict:
+    """Writes a data set's videos into a folder of shards, as JPEG frames.
 
-    data_set: a `lists.DataSet` of files. resize: (height, width) of the frames. quality: JPEG, 1 to 95. shard_bytes: a
-    shard ends with the video that reaches this size. workers: processes that decode (one per core by default).
-    progress: called with (videos done, videos in all) as they are done, those of an earlier run first.
     A folder that an earlier run of the same call left unfinished is gone on with, shard by shard; shards that are
     damaged are written again. Videos that cannot be decoded at all are left out, and named in the manifest.
-    Returns the manifest. Raises ValueError where the folder holds other shards or an argument is out of range.
+
+    Args:
+        data_set: of video files or folders of frames.
+        folder: that the shards are written into; made if missing.
+        resize: (height, width) of the frames in pixels, from 8.
+        quality: of the JPEGs, 1 to 95.
+        shard_bytes: a shard ends with the video that reaches this size.
+        workers: processes that decode; None is one for each core.
+        progress: called with (videos done, videos in all) as they are done, those of an earlier run first.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        ValueError: the folder holds other shards, another run packs into it, or an argument is out of range.
+        DataError: files are gone, or no video can be decoded.
+        OSError: the folder cannot be written, for example because the disk is full.
     """
     folder = pathlib.Path(folder)
     if not 1 <= quality <= 95 or shard_bytes < 1 or min(resize) < 8 or len(resize) != 2:
         raise ValueError(f"quality, shard_bytes, resize are {quality}, {shard_bytes}, {resize}; expected 1 to 95, at "
-                         "least 1, (height, width) of at least 8")
+                         "least 1, (height, width) of at least 8")  # fmt: skip
     if not all(os.path.exists(example.path) for example in data_set.examples):
         raise DataError(data_set.name, ["files are gone, or it is not a data set of video files: nothing to pack"])
     names = _names(data_set)
     settings = _settings(data_set, names, resize, quality, shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(folder / MANIFEST, timeout=0))
+        except TimeoutError:
+            raise ValueError(f"another run packs into {folder}; wait for it, or choose another folder") from None
         entries = _finished(folder, settings)
         if not (folder / MANIFEST).exists():
+            sweep(folder / SETTINGS)
             write_atomically(folder / SETTINGS, _json(settings))
         late = _write(data_set, names, folder, entries, settings, workers, progress or (lambda done, total: None))
         return _conclude(folder, settings, entries, late)
 
 
-def _write(data_set, names, folder, entries, settings, workers, progress):
-    """Write the shards after `entries`, and append theirs. Returns videos left out after the last one."""
+def _write(data_set, names, folder, entries, settings, workers, progress) -> list[dict]:
+    """Writes the shards after `entries`, and appends theirs. Returns the videos left out after the last one."""
     start = sum(len(entry["videos"]) + len(entry["left_out"]) for entry in entries)
     resize, quality = tuple(settings["resize"]), settings["quality"]
-    tasks = [(e.path, e.first_frame, e.frames, resize, quality) for e in data_set.examples[start:]]
-    writer, left_out = None, []
-    progress(start, len(names))
-    try:
-        for number, outcome in enumerate(map_in_children(encode_video, tasks, workers), start):
-            example = data_set.examples[number]
-            label = data_set.classes[example.label]
+    examples, left_out = data_set.examples[start:], []
+    tasks = [(e.path, e.first_frame, e.frames, resize, quality) for e in examples]
+
+    def decoded() -> Iterator[_Video]:
+        progress(start, len(names))
+        outcomes = map_in_children(encode_video, tasks, workers)
+        for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True), start):
+            video = _Video(names[number], data_set.classes[example.label], example, outcome)
             if outcome.error:
-                left_out.append({"name": names[number], "label": label, "fault": outcome.error})
+                left_out.append({"name": video.name, "label": video.label, "fault": outcome.error})
             else:
-                writer = writer or _ShardWriter(folder, len(entries))
-                writer.add(names[number], label, example.label, example.group, outcome.value)
-                if writer.position >= settings["shard_bytes"]:
-                    entries.append(writer.finish(left_out))
-                    writer, left_out = None, []
+                yield video
             progress(number + 1, len(names))
-        if writer:
-            entries.append(writer.finish(left_out))
-            writer, left_out = None, []
-    finally:
-        if writer:
-            writer.abandon()
+
+    with contextlib.closing(decoded()) as videos:
+        for first in videos:
+            entries.append(_write_shard(folder, len(entries), first, videos, left_out, settings["shard_bytes"]))
+            left_out.clear()
     return left_out
 
 
-def _conclude(folder, settings, entries, late):
-    """Write the manifest, and take away what only an unfinished folder needs."""
+def _write_shard(folder, number, first: _Video, videos: Iterator[_Video], left_out, shard_bytes: int) -> dict:
+    """Writes one shard, which begins with `first` and takes `videos` until it is full. Returns its manifest entry."""
+    path = folder / f"shard-{number:05d}.tfrecord"
+    index_path = folder / path.name.replace(".tfrecord", ".index.npz")
+    for each in (path, index_path, _entry_path(folder, path.name)):
+        sweep(each)
+    with atomic_path(path) as aside:
+        with _ShardWriter(aside, path) as shard:
+            shard.add(first)
+            while shard.position < shard_bytes and (video := next(videos, None)):
+                shard.add(video)
+        index = shard.index()
+        entry = {
+            "file": path.name, "records": len(shard.videos), "frames": shard.counts[-1], "bytes": shard.position,
+            "sha256": digest(aside), "videos": shard.videos, "left_out": list(left_out),
+            "index": {"file": index_path.name, "bytes": len(index), "sha256": hashlib.sha256(index).hexdigest()},
+        }  # fmt: skip
+        write_atomically(index_path, index)
+    write_atomically(_entry_path(folder, path.name), _json(entry))
+    return entry
+
+
+def _conclude(folder: pathlib.Path, settings: dict, entries: list[dict], late: list[dict]) -> dict:
+    """Writes the manifest, and takes away what only an unfinished folder needs."""
     if not entries:
         raise DataError(settings["source"]["name"], [f"{video['name']}: {video['fault']}" for video in late])
     left_out = [video for entry in entries for video in entry["left_out"]] + late
-    manifest = {**settings, "records": sum(e["records"] for e in entries), "frames": sum(e["frames"] for e in entries),
-                "bytes": sum(e["bytes"] for e in entries), "left_out": left_out, "shards": entries}
+    manifest = {
+        **settings, "records": sum(e["records"] for e in entries), "frames": sum(e["frames"] for e in entries),
+        "bytes": sum(e["bytes"] for e in entries), "left_out": left_out, "shards": entries,
+    }  # fmt: skip
+    sweep(folder / MANIFEST)
     write_atomically(folder / MANIFEST, _json(manifest))
-    for path in [folder / SETTINGS, *folder.glob(".*")]:
-        if path.name.startswith(LEFT_BEHIND) or path.name == SETTINGS:
+    sweep(folder / SETTINGS)
+    # The lock's file too: a run that starts now finds all done, and one that waits is refused.
+    for path in [folder / SETTINGS, *folder.glob(".shard-*.json"), *folder.glob(f".{MANIFEST}.lock")]:
+        with contextlib.suppress(PermissionError):  # Windows keeps a file that is locked.
             path.unlink(missing_ok=True)
     return manifest

@@ -14,6 +14,8 @@ import os
 import pathlib
 from collections.abc import Iterable
 
+from keras_res3d.data.types import DataSet
+
 # 20 bytes of JSON each. Of a list of n videos a share of KEPT / n is kept: a leak of 50 videos of Sports-1M's million
 # is still noticed with a probability of 20 %, one of UCF101 or Kinetics-400's test part always or nearly so.
 KEPT = 5_000
@@ -41,7 +43,7 @@ def _size(example) -> str:
     return _hash(str(os.path.getsize(example.path)), _SIZE_BYTES) if os.path.isfile(example.path) else _NO_SIZE
 
 
-def sketch_of(data_set) -> dict:
+def sketch_of(data_set: DataSet) -> dict:
     """The sketch of a data set, ready for JSON: `{"name", "videos", "hashes", "groups"}`."""
     named = sorted(((_hash(_name(example)), example) for example in data_set.examples), key=lambda pair: pair[0])
     groups = {example.group for example in data_set.examples if getattr(example, "group", None)}
@@ -54,7 +56,7 @@ def sketch_of(data_set) -> dict:
     }
 
 
-def shared_with(sketch: dict, data_set) -> tuple[int, int]:
+def shared_with(sketch: dict, data_set: DataSet) -> tuple[int, int]:
     """How many videos and how many groups of `data_set` are in the sketch of another list, as far as it tells.
 
     Names hash to 6 bytes: two lists of a million unrelated videos share one in 1 of 56 million cases a video.
@@ -76,7 +78,7 @@ def _is_known(example, sizes: set[str] | None) -> bool:
     return own == _NO_SIZE or _NO_SIZE in sizes or own in sizes
 
 
-def warning_for(sketch: dict, data_set) -> str | None:
+def warning_for(sketch: dict, data_set: DataSet) -> str | None:
     """A sentence where `data_set` shares videos or groups with the list of a sketch, else None."""
     if not sketch:
         return None

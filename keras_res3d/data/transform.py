@@ -1,21 +1,30 @@
 """Pixels to net input: channel order, scale and mean by name, crops and mirroring of whole clips."""
 
+from __future__ import annotations
+
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 
 class Preprocessing(NamedTuple):
-    """Input = (pixels in `order` * scale - mean) / std; mean and std are in the order of the input's channels."""
+    """How pixels become a net's input: (pixels in `order` * scale - mean) / std.
+
+    Args:
+        order: of the input's channels, "rgb" or "bgr".
+        scale: of pixels in 0..255.
+        mean: of each channel, in the order of the input's channels.
+        std: of each channel, likewise.
+    """
 
     order: str
     scale: float
-    mean: tuple
-    std: tuple
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
 
 
-PREPROCESSING = {
+PREPROCESSING: dict[str, Preprocessing] = {
     # The released nets: BGR, 128 subtracted from every channel, no division (C3D v1.1, image data layer).
     "res3d": Preprocessing("bgr", 1.0, (128.0, 128.0, 128.0), (1.0, 1.0, 1.0)),
     # torchvision's VideoClassification preset for r3d_18, mc3_18 and r2plus1d_18.
@@ -25,20 +34,31 @@ PREPROCESSING = {
 }
 
 
-def preprocessing_row(mode):
-    """The row of `PREPROCESSING` of that name. Raises ValueError, listing the names."""
+def preprocessing_row(mode: str) -> Preprocessing:
+    """The row of `PREPROCESSING` of that name.
+
+    Raises:
+        ValueError: there is none; the message lists the names.
+    """
     if mode not in PREPROCESSING:
         raise ValueError(f"preprocessing is {mode!r}; expected one of {sorted(PREPROCESSING)}")
     return PREPROCESSING[mode]
 
 
-def preprocess_input(clip, mode="res3d"):
-    """RGB pixels in 0..255 to the net's float32 input.
+def preprocess_input(clip: Any, mode: str = "res3d") -> Any:
+    """RGB pixels in 0..255 as a net's float32 input.
 
-    clip: (..., 3), RGB, uint8 or float in 0..255; a NumPy array, a TensorFlow tensor (eager, or symbolic inside
-    tf.data) or a symbolic Keras tensor. mode: a name in `PREPROCESSING`.
-    Returns float32 of the same shape and kind. Raises ValueError on a last axis that is not 3, and, where the values
-    are known, on NaN and on values that are not 0..255 (a clip in 0..1 above all).
+    Args:
+        clip: RGB `(..., 3)`, uint8 or float in 0..255; a NumPy array, a TensorFlow tensor (eager, or symbolic inside
+            tf.data) or a symbolic Keras tensor.
+        mode: a name in `PREPROCESSING`: "res3d" gives BGR - 128, "torchvision" (RGB / 255 - mean) / std.
+
+    Returns:
+        float32 of the same shape and kind.
+
+    Raises:
+        ValueError: the last axis is not 3, or, where the values are known, there is NaN or they are not 0..255 (a clip
+            in 0..1 above all).
     """
     row = preprocessing_row(mode)
     kind = _kind(clip)
@@ -61,7 +81,7 @@ def preprocess_input(clip, mode="res3d"):
     return pixels + offset if (scale == 1).all() else pixels * scale + offset
 
 
-def _kind(clip):
+def _kind(clip) -> str:
     """'numpy', 'tensor' or 'keras', without importing a framework that the caller has not."""
     keras, tensorflow = sys.modules.get("keras"), sys.modules.get("tensorflow")
     if keras is not None and isinstance(clip, getattr(keras, "KerasTensor", ())):
@@ -71,7 +91,7 @@ def _kind(clip):
     return "numpy"
 
 
-def _check_pixels(clip):
+def _check_pixels(clip: np.ndarray) -> None:
     if clip.dtype == np.uint8 or not clip.size:
         return
     if not (np.issubdtype(clip.dtype, np.integer) or np.issubdtype(clip.dtype, np.floating)):
@@ -85,8 +105,16 @@ def _check_pixels(clip):
         raise ValueError(f"clip spans {low}..{high}; 0..255 expected: multiply a clip in 0..1 by 255")
 
 
-def to_uint8(preprocessed, mode="res3d"):
-    """Undo `preprocess_input` for display: (..., 3) net input to RGB uint8, rounded and clipped, NumPy."""
+def to_uint8(preprocessed: Any, mode: str = "res3d") -> np.ndarray:
+    """Undoes `preprocess_input`, for display.
+
+    Args:
+        preprocessed: a net's input, `(..., 3)`.
+        mode: as of `preprocess_input`.
+
+    Returns:
+        uint8 RGB of the same shape, rounded and clipped.
+    """
     row = preprocessing_row(mode)
     pixels = np.asarray(preprocessed, np.float32)
     if not pixels.ndim or pixels.shape[-1] != 3:
@@ -96,28 +124,49 @@ def to_uint8(preprocessed, mode="res3d"):
     return pixels[..., ::-1] if row.order == "bgr" else pixels
 
 
-def _check_crop(clip, crop):
+def _check_crop(clip, crop: tuple[int, int]) -> tuple[int, int]:
     height, width = clip.shape[-3:-1]
     if crop[0] > height or crop[1] > width:
         raise ValueError(f"crop is {tuple(crop)}, frames are {(height, width)}; expected a crop that fits the frames")
     return height, width
 
 
-def centre_crop(clip, crop):
+def centre_crop(clip: Any, crop: tuple[int, int]) -> Any:
     """The centre of every frame, as the released net tests: rows from (H - h) // 2, columns from (W - w) // 2.
 
-    clip: (..., height, width, channels), array or tensor. crop: (height, width). 128 x 171 to 112: row 8, column 29.
+    Args:
+        clip: `(..., height, width, channels)`, an array or a tensor.
+        crop: (height, width) in pixels. 128 x 171 cropped to 112 x 112 begins at row 8 and column 29.
+
+    Returns:
+        The same kind, cropped.
+
+    Raises:
+        ValueError: the crop is larger than the frames.
     """
     height, width = _check_crop(clip, crop)
     top, left = (height - crop[0]) // 2, (width - crop[1]) // 2
     return clip[..., top:top + crop[0], left:left + crop[1], :]
 
 
-def random_crop_and_mirror(clip, crop, rng, mirror=True):
-    """One random crop, mirrored with probability 1/2, the same for all frames of the clip.
+def random_crop_and_mirror(
+    clip: np.ndarray, crop: tuple[int, int], rng: np.random.Generator, mirror: bool = True
+) -> np.ndarray:
+    """One crop for all frames, mirrored with probability 1/2: the same for the whole clip.
 
-    clip: (frames, height, width, channels), NumPy. rng: numpy.random.Generator. The same numbers are drawn whether or
-    not `mirror` allows mirroring, so that switching it leaves the crops alone.
+    The same numbers are drawn whether or not `mirror` allows mirroring, so that switching it leaves the crops alone.
+
+    Args:
+        clip: `(frames, height, width, channels)`.
+        crop: (height, width) in pixels.
+        rng: draws the crop's place and whether the clip is mirrored.
+        mirror: whether the clip may be mirrored.
+
+    Returns:
+        `(frames, *crop, channels)`.
+
+    Raises:
+        ValueError: the crop is larger than the frames.
     """
     height, width = _check_crop(clip, crop)
     top, left = int(rng.integers(height - crop[0] + 1)), int(rng.integers(width - crop[1] + 1))
@@ -126,13 +175,29 @@ def random_crop_and_mirror(clip, crop, rng, mirror=True):
     return np.ascontiguousarray(clip[..., ::-1, :] if mirrored and mirror else clip)
 
 
-def random_resized_crop_and_mirror(clip, crop, rng, mirror=True, smallest_area=0.35, widest=4 / 3):
+def random_resized_crop_and_mirror(
+    clip: np.ndarray,
+    crop: tuple[int, int],
+    rng: np.random.Generator,
+    mirror: bool = True,
+    smallest_area: float = 0.35,
+    widest: float = 4 / 3,
+) -> np.ndarray:
     """A crop of random area and shape, resized to `crop`, mirrored with probability 1/2, the same for all frames.
 
-    clip: (frames, height, width, 3), uint8 NumPy. crop: (height, width) of the result. rng: numpy.random.Generator.
-    smallest_area: share of the frame's area, in (0, 1]; the area is drawn evenly from there to 1. widest: the crop's
-    width over height is drawn log-evenly from 1 / widest to widest, relative to `crop`'s; a crop that sticks out of
-    the frame is cut down to it. Resized bilinearly, with anti-aliasing where it shrinks.
+    Resized bilinearly, with anti-aliasing where it shrinks. Pillow does this, whose boxes may begin between pixels.
+
+    Args:
+        clip: uint8 `(frames, height, width, 3)`.
+        crop: (height, width) of the result in pixels.
+        rng: draws the crop and whether the clip is mirrored.
+        mirror: whether the clip may be mirrored.
+        smallest_area: share of the frame's area, in (0, 1]; the area is drawn evenly from there to 1.
+        widest: the crop's width over height is drawn log-evenly from 1 / widest to widest, relative to `crop`'s; a crop
+            that sticks out of the frame is cut down to it.
+
+    Returns:
+        uint8 `(frames, *crop, 3)`.
     """
     from PIL import Image
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.evaluation import evaluation_clips
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.sources.motion import motion_videos
 from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
 

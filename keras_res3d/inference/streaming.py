@@ -5,21 +5,12 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable
 
-import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
+from keras_res3d.data.images import resize
 from keras_res3d.data.transform import centre_crop, preprocess_input
-
-
-def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A uint8 RGB frame at another (height, width)."""
-    picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
-    height, width = size
-    scaled = VideoReformatter().reformat(picture, width, height, "rgb24", interpolation=Interpolation.FAST_BILINEAR)
-    return scaled.to_ndarray()
 
 
 class StreamingPredictor:

@@ -11,7 +11,7 @@ from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.labels import decode_predictions
-from keras_res3d.data.lists import open_video
+from keras_res3d.data.open import open_video
 from keras_res3d.inference.classifier import as_classifier, check_takes_videos
 
 

@@ -13,7 +13,7 @@ import keras
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.batches import evaluation_batches as video_batches
 from keras_res3d.data.clips import Sampling
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import warning_for
 from keras_res3d.inference.classifier import as_classifier, check_takes_videos
 from keras_res3d.scores import Scores, score

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_res3d import load_model, read_card, save_model
 from keras_res3d.commands.main import main
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import sketch_of
 
 

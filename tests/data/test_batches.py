@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from keras_res3d.data.batches import evaluation_batches, steps_per_epoch, training_batches
 from keras_res3d.data.clips import Sampling, for_crop
-from keras_res3d.data.lists import DataSet, Example
+from keras_res3d.data.open import VideoFiles
 from keras_res3d.data.sources.motion import motion_data_set
-from keras_res3d.data.sources.video_file import VideoError
+from keras_res3d.data.types import Example, VideoError
 
 SMALL = Sampling(frames=4, stride=2, resize=(20, 26), crop=(16, 16))
 
@@ -156,7 +156,7 @@ def test_evaluation_reads_only_a_few_videos_ahead():
 def test_unreadable_files_are_named(tmp_path, make_video):
     good = make_video(tmp_path / "good.mp4", np.full((10, 48, 64, 3), 128, np.uint8))
     (tmp_path / "bad ü.mp4").write_bytes(b"not a video" * 100)
-    data = DataSet((Example(str(good), 0), Example(str(tmp_path / "bad ü.mp4"), 1)), ("a", "b"), "test")
+    data = VideoFiles((Example(str(good), 0), Example(str(tmp_path / "bad ü.mp4"), 1)), ("a", "b"), "test")
     with pytest.raises(tf.errors.OpError, match=r"bad ü\.mp4: cannot be opened as a video"):
         list(training_batches(data, SMALL, 2, epochs=1))
     with pytest.raises(VideoError, match=r"bad ü\.mp4"):
@@ -165,7 +165,7 @@ def test_unreadable_files_are_named(tmp_path, make_video):
 
 def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):
     path = make_video(tmp_path / "a.mp4", np.full((30, 48, 64, 3), (200, 128, 28), np.uint8))
-    data = DataSet((Example(str(path), 0),) * 3, ("a",), "test")
+    data = VideoFiles((Example(str(path), 0),) * 3, ("a",), "test")
     clips, labels = batches(data, for_crop(8, 2, 56), 2, epochs=1)[0]
     assert clips.shape == (2, 8, 56, 56, 3) and labels.tolist() == [0, 0]
     assert np.abs(clips.mean((0, 1, 2, 3)) - [-100, 0, 72]).max() < 4
@@ -178,10 +178,10 @@ def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):
 
 
 def test_real_videos_in_batches(shared_data):
-    from keras_res3d.data.lists import read_data_set
+    from keras_res3d.data.open import read_data_set
 
     data = read_data_set(shared_data / "fight" / "test.csv")
-    part = DataSet(data.examples[:6], data.classes, data.name)
+    part = VideoFiles(data.examples[:6], data.classes, data.name)
     clips, _ = batches(part, Sampling(), 6, epochs=1)[0]
     assert clips.shape == (6, 8, 112, 112, 3) and clips.std() > 20
     numbers = np.concatenate([v for _, _, v in evaluation_batches(part, Sampling(), 16)])

@@ -1,6 +1,7 @@
 """One pass that names every fault, and children that survive a crashing decoder."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -9,8 +10,9 @@ import pytest
 
 from keras_res3d.data.check import as_listing, preflight, probe, probe_files
 from keras_res3d.data.children import map_in_children
-from keras_res3d.data.layouts import list_layout
-from keras_res3d.data.lists import list_videos, read_data_set
+from keras_res3d.data.open import VideoFiles, list_layout, list_videos, read_data_set
+from keras_res3d.data.pack import pack
+from keras_res3d.data.types import Example
 
 
 def lists(folder, **texts):
@@ -59,6 +61,65 @@ def test_real_splits_leak_nothing_and_shuffled_ones_do(shared_data):
 def test_a_class_without_a_video_is_named(tmp_path):
     train = list_videos(lists(tmp_path, train="a.mp4,walk,g1\n")[0].name, classes=["run", "walk"])
     assert preflight(train).faults == (f"{tmp_path}/train.csv: class 'run' has no video",)
+
+
+def test_the_same_video_twice_in_a_list_is_named(tmp_path):
+    lists(tmp_path)
+    for name in ("walk", "run"):
+        (tmp_path / "v" / name).mkdir(parents=True)
+        shutil.copy(tmp_path / "a.mp4", tmp_path / "v" / name / "a.mp4")
+    (tmp_path / "v" / "run" / "b.mp4").symlink_to(tmp_path / "v" / "walk" / "a.mp4")
+    (tmp_path / "v" / "run" / "linked").symlink_to(tmp_path / "v" / "walk")
+    found = list_videos(tmp_path / "v")
+    expected = f"is the same video as {tmp_path / 'v' / 'run' / 'b.mp4'}; keep one of them"
+    report = preflight(found)
+    assert len(report.faults) == 1 and report.faults[0].endswith(expected)
+    assert preflight(found, list_videos(tmp_path / "v" / "..", classes=["v"])).faults  # the links are in both
+    names = ("a.mp4", "b.mp4", "./a.mp4")
+    data = VideoFiles(tuple(Example(f"{tmp_path}/{name}", 0) for name in names), ("x",), "own")
+    report = preflight(as_listing(data))
+    assert report.faults == (f"own: {tmp_path}/./a.mp4 is the same video as {tmp_path}/a.mp4; keep one of them",)
+    assert report.notes == ("own: all videos are of one class, 'x': a net learns nothing",)
+
+
+def test_parts_of_one_folder_of_frames(tmp_path):
+    def part(first, folder="a"):
+        return Example(str(tmp_path / folder), 0, None, first, 16)
+
+    train = VideoFiles((part(1), part(17), part(None, "b")), ("x",), "train")
+    assert preflight(as_listing(train)).faults == ()
+    again = VideoFiles((*train.examples, part(17)), ("x",), "train")
+    assert len(preflight(as_listing(again)).faults) == 1
+    test = VideoFiles((part(33),), ("x",), "test")
+    assert "is in both lists" in preflight(as_listing(train), as_listing(test)).faults[0]
+
+
+def test_packed_videos_are_compared_by_content_not_by_name(tmp_path, make_video):
+    rng = np.random.default_rng(0)
+    for name in ("train/x/1.mp4", "train/y/2.mp4", "test/x/1.mp4", "test/y/2.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        make_video(tmp_path / name, rng.integers(0, 255, (3, 32, 48, 3), np.uint8))
+    shutil.copy(tmp_path / "train/x/1.mp4", tmp_path / "test/y/other name.mp4")
+    shutil.copy(tmp_path / "train/x/1.mp4", tmp_path / "train/y/3.mp4")
+    sides = []
+    for side in ("train", "test"):
+        pack(read_data_set(tmp_path / side), tmp_path / f"{side} shards", (32, 48), workers=1)
+        sides.append(as_listing(read_data_set(tmp_path / f"{side} shards")))
+    faults = preflight(*sides).faults
+    assert len(faults) == 2
+    assert "y/3.mp4 is the same video as x/1.mp4" in faults[0]
+    assert "x/1.mp4 is in both lists" in faults[1] and "y/other name.mp4 of" in faults[1]
+
+
+def test_long_lists_are_compared_in_seconds():
+    train, test = (
+        VideoFiles(tuple(Example(f"{side}/{i % 400}/{i}.mp4", i % 400, f"g{side}{i}") for i in range(50_000)),
+                   tuple(map(str, range(400))), side)
+        for side in ("train", "test")
+    )  # fmt: skip
+    start = time.process_time()
+    assert preflight(as_listing(train), as_listing(test)).faults == ()
+    assert time.process_time() - start < 10
 
 
 @pytest.fixture

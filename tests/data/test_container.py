@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from keras_res3d.data.sources.container import VideoError, open_container, read_frame_table
+from keras_res3d.data.sources.container import open_container, read_frame_table
+from keras_res3d.data.types import VideoError
 
 MAX_PIXELS = 10_000_000
 

@@ -8,8 +8,11 @@ import pytest
 from keras_res3d.data.batches import evaluation_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.labels import label_names
-from keras_res3d.data.layouts import LAYOUTS, read_layout
-from keras_res3d.data.lists import DataError, Example
+from keras_res3d.data.layouts.reading import Layout
+from keras_res3d.data.layouts.registry import LAYOUTS
+from keras_res3d.data.listing import Row
+from keras_res3d.data.open import read_layout
+from keras_res3d.data.types import DataError, Example
 
 
 def write(folder, **texts):
@@ -170,6 +173,63 @@ def test_faults_of_frame_lists(tmp_path, frame_folders):
     starts = sorted(fault.split(":")[0] + ":" + fault.split(":")[1][:12] for fault in caught.value.faults)
     assert starts == ["test.txt line 1: malformed", "test.txt line 2: first frame", "test.txt line 3: missing fra",
                       "test.txt line 4: label 2; ex", "test.txt line 5: malformed", "test.txt line 7: duplicate o"]
+
+
+def test_folders_of_subsets(tmp_path):
+    for subset, names in (("train", "abc"), ("test", "de")):
+        for name in names:
+            touch(tmp_path / subset / ("walk" if name in "ad" else "run") / f"{name}.mp4")
+    train = read_layout("folders", tmp_path, tmp_path)
+    test = read_layout("folders", tmp_path, tmp_path, subset="test", classes=train.classes)
+    assert train.classes == test.classes == ("run", "walk") and (len(train), len(test)) == (3, 2)
+    with pytest.raises(DataError, match=r"no folder .*train; expected a folder of class folders"):
+        read_layout("folders", tmp_path / "train", tmp_path)
+
+
+def test_csv_lists_apart_from_their_videos(tmp_path):
+    files = [touch(tmp_path / "v" / name) for name in ("a.mp4", "b.mp4")]
+    lists = write(tmp_path / "lists", train__csv="path,label,group\na.mp4,walk,g1\n",
+                  test__csv="path,label\nb.mp4,walk\n")
+    assert read_layout("csv", lists, tmp_path / "v").examples == (Example(files[0], 0, "g1"),)
+    assert read_layout("csv", lists, tmp_path / "v", subset="test").examples == (Example(files[1], 0),)
+    assert read_layout("csv", lists / "test.csv", tmp_path / "v").examples == (Example(files[1], 0),)
+    assert read_layout("csv", lists, "elsewhere", check_files=False).examples[0].path.startswith("elsewhere")
+    write(lists, train__csv="path,label\na.mp4,walk\n./a.mp4,walk\n")
+    with pytest.raises(DataError) as caught:
+        read_layout("csv", lists, tmp_path / "v")
+    assert caught.value.faults == ("line 3: duplicate path ./a.mp4, first on line 2",)
+
+
+def test_a_layout_is_a_function_and_a_line(tmp_path, monkeypatch):
+    def read(reading):
+        lines = [(where, *text.split(" ")) for where, text in reading.lines(reading.lists / f"{reading.subset}.lst")]
+        for where, name, _ in lines:
+            reading.need(where, reading.root / name)
+        return [Row(where, reading.root / name, label) for where, name, label in lines], ()
+
+    monkeypatch.setitem(LAYOUTS, "own", Layout(read))
+    write(tmp_path, train__lst="a.mp4 walk\nb.mp4 run\n", test__lst="a.mp4 walk\r\na.mp4 walk\rc.mp4 fly\n")
+    touch(tmp_path / "a.mp4"), touch(tmp_path / "b.mp4")
+    train = read_layout("own", tmp_path, tmp_path)
+    assert train.classes == ("run", "walk") and [e.label for e in train.examples] == [1, 0]
+    with pytest.raises(DataError) as caught:
+        read_layout("own", tmp_path, tmp_path, subset="test", classes=train.classes)
+    assert [fault.split(";")[0] for fault in caught.value.faults] == [
+        f"test.lst line 3: missing file {tmp_path / 'c.mp4'}",
+        f"test.lst line 2: duplicate of test.lst line 1, {tmp_path / 'a.mp4'}",
+        "test.lst line 3: label 'fly' is not one of the 2 classes ['run', 'walk']"]
+
+
+@pytest.mark.parametrize("layout, text, message", [
+    ("caffe", f"a {'9' * 5000} 0\n", "malformed"), ("caffe", f"a 1 {'9' * 5000}\n", "malformed"),
+    ("sports1m", f"youtu.be/abc {'9' * 5000}\n", "malformed"),
+    ("kinetics", "label,youtube_id,time_start,time_end,split\na,b,1e999,2,train\n", "malformed: times"),
+    ("kinetics", "label,youtube_id,time_start,time_end,split\n\"a\",b,\"x\"y,2,train\n", "malformed"),
+])
+def test_numbers_out_of_all_bounds_are_malformed_lines(tmp_path, layout, text, message):
+    (tmp_path / "list").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_layout(layout, tmp_path / "list", tmp_path)
 
 
 def test_wrong_calls(tmp_path):

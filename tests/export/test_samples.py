@@ -5,7 +5,7 @@ import pytest
 
 from keras_res3d.data.batches import evaluation_batches
 from keras_res3d.data.clips import Sampling
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.transform import preprocess_input, to_uint8
 from keras_res3d.export.samples import as_input, clips_from, default_count, embedded_clips
 

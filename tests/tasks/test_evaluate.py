@@ -12,7 +12,7 @@ import pytest
 import keras_res3d
 from keras_res3d import evaluate, load_model, load_runner, predict_video, read_card, save_model
 from keras_res3d.cards import card_of
-from keras_res3d.data.lists import read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import sketch_of
 from keras_res3d.weights.contamination import ContaminatedError
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import pathlib
 import tempfile
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,8 +18,8 @@ CODECS = {"MPEG-4": "mpeg4", "H.264": "libx264"}  # encoders
 OURS, OPENCV = "keras_res3d", "OpenCV"
 
 
-def moving_texture(frames: int, height: int, width: int):
-    """Yield uint8 RGB frames (height, width, 3): a smooth texture that drifts under a little noise, as cameras see."""
+def moving_texture(frames: int, height: int, width: int) -> Iterator[np.ndarray]:
+    """Yields uint8 RGB `(height, width, 3)`: a smooth texture that drifts under a little noise, as cameras see."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3)).astype("float32")
     texture = np.kron(coarse, np.ones((16, 16, 1), "float32"))
@@ -31,7 +32,7 @@ def moving_texture(frames: int, height: int, width: int):
 
 
 def write_video(path, codec: str, frames=GENERATED_FRAMES, height=HEIGHT, width=WIDTH) -> None:
-    """Encode a moving texture with PyAV."""
+    """Encodes a moving texture with PyAV."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -43,15 +44,15 @@ def write_video(path, codec: str, frames=GENERATED_FRAMES, height=HEIGHT, width=
 
 
 def read_ours(path) -> int:
-    """Decode and resize every frame; how many there were."""
-    from keras_res3d.data.sources.video_file import Video
+    """Decodes and resizes every frame. Returns how many there were."""
+    from keras_res3d import Video
 
     with Video(path, size=SIZE) as video:
         return sum(1 for _ in video.frames(range(video.num_frames)))
 
 
 def read_opencv(path) -> int:
-    """The same by cv2.VideoCapture, RGB too."""
+    """Does the same by cv2.VideoCapture, in RGB too."""
     import cv2
 
     capture, count = cv2.VideoCapture(str(path)), 0
@@ -64,12 +65,12 @@ def read_opencv(path) -> int:
         count += 1
 
 
-def _readers():
+def _readers() -> dict[str, Callable]:
     return {OURS: read_ours, **({OPENCV: read_opencv} if importlib.util.find_spec("cv2") else {})}
 
 
-def _compare(title, paths, options):
-    """One file after the other, then as many files at a time as there are threads."""
+def _compare(title: str, paths, options) -> Iterator[Result]:
+    """Yields the results of one file after the other, then as many files at a time as there are threads."""
     readers = _readers()
     counts = {name: sum(map(reader, paths)) for name, reader in readers.items()}
     if len(set(counts.values())) > 1:
@@ -88,8 +89,8 @@ def _compare(title, paths, options):
     yield Result(f"{title}, {options.threads} files at a time", times, OPENCV, items=total, item="frames")
 
 
-def run(options):
-    """Yield the results, on the files given or on generated ones."""
+def run(options) -> Iterator[Result]:
+    """Yields the results on the files given or on generated ones."""
     if OPENCV not in _readers():
         print("skipped: comparison with OpenCV (cv2 is not installed: pip install opencv-python-headless)")
     if options.videos:

@@ -1,51 +1,127 @@
-"""What a video is made of when any of its frames can be read by its number: clips from single frames."""
+"""What every kind of video has in common: frame numbers, a clock of another rate, resizing, clips from frames."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from keras_res3d.data.clips import at_frame_rate
+from keras_res3d.data.images import resize
+from keras_res3d.data.types import PathLike, VideoError
 
-def read_clips(read, clips):
-    """Yield each clip, (frames, height, width, 3), frames read one by one, each once while later clips still need it.
+# Where neither times nor a rate are stored; the public data sets' frames were extracted at about this rate.
+FRAME_RATE = 25.0
 
-    read: gives the frame of a number. clips: arrays of frame numbers.
+
+class Source:
+    """A video whose stored frames a subclass reads: it gives `_read`, and the times to `_number_frames`.
+
+    Args:
+        path: what messages name.
+        size: (height, width) in pixels that frames are resized to unless a call says otherwise; None: as stored.
+        strict: whether damage raises VideoError. Otherwise it is counted, and warned of once.
+
+    Attributes:
+        num_frames, seconds, frame_rate, faults: as of `types.VideoSource`.
     """
-    clips = [np.asarray(clip, np.int64).tolist() for clip in clips]
-    last_use = {index: number for number, clip in enumerate(clips) for index in clip}
-    held = {}
-    for number, clip in enumerate(clips):
-        for index in clip:
-            if index not in held:
-                held[index] = read(index)
-        yield np.stack([held[index] for index in clip])
-        for index in set(clip):
-            if last_use[index] == number:
-                del held[index]
 
+    # What to do about damage, for the error when strict.
+    _remedy = "fetch it again"
 
-class FrameSource:
-    """The `frames` and `clips` of `decode.Video` for what has `path`, `num_frames` and `_frame(index, size)`."""
+    def __init__(self, path: PathLike, size: tuple[int, int] | None = None, strict: bool = False):
+        self.path, self.size, self.strict = os.fspath(path), size, strict
+        self.faults, self._warned = 0, False
 
-    def frames(self, indices, size=None):
-        """Yield (index, frame) for each index, in the order given; a frame is uint8 RGB (height, width, 3).
+    def _number_frames(self, seconds: np.ndarray, fps: float | None, rate: float = FRAME_RATE) -> None:
+        """Numbers the stored frames, or the ticks of a clock.
 
-        size: (height, width), in place of the video's own. Raises ValueError on indices out of range.
+        Args:
+            seconds: when each stored frame is shown, ascending, at least one.
+            fps: ticks a second; None numbers the frames as stored.
+            rate: frames a second where the times do not tell.
         """
+        times = np.asarray(seconds, np.float64)
+        try:
+            self._ticks = None if fps is None else at_frame_rate(times, fps)
+        except ValueError as error:
+            raise VideoError(f"{self.path}: {error}") from error
+        self.seconds = times if fps is None else times[0] + np.arange(len(self._ticks)) / fps
+        self.num_frames = len(self.seconds)
+        lasts = times[-1] - times[0]
+        self.frame_rate = float(fps or ((len(times) - 1) / lasts if lasts > 0 else rate))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file; there is nothing to let go of unless a subclass says so."""
+
+    def frames(self, indices: Iterable[int], size: tuple[int, int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (index, frame) for each index; see `types.VideoSource.frames`."""
         indices = np.asarray(list(indices), np.int64)
         self._check(indices)
-        for index in indices.tolist():
-            yield index, self._frame(index, size)
+        if (np.diff(indices) < 0).any():
+            raise ValueError(f"{self.path}: frame numbers are out of order; expected them ascending")
+        return self._frames(indices, size or self.size)
 
-    def clips(self, clips, size=None):
-        """Yield each clip, in the order given, as uint8 RGB (frames, height, width, 3); see `decode.Video.clips`."""
+    def _frames(self, indices: np.ndarray, size: tuple[int, int] | None) -> Iterator[tuple[int, np.ndarray]]:
+        stored = indices if self._ticks is None else self._ticks[indices]
+        # A frame that is shown at several ticks, or that stands in for lost ones, is read and resized once.
+        pictures = self._read(np.unique(stored).tolist())
+        shown = picture = pixels = None
+        for index, number in zip(indices.tolist(), stored.tolist(), strict=True):
+            if number != shown:
+                before, picture, shown = picture, next(pictures), number
+                if picture is not before:
+                    pixels = picture if size is None else resize(picture, size)
+            yield index, pixels
+
+    def clips(self, clips: Iterable[Sequence[int]], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yields each clip in the order given; see `types.VideoSource.clips`.
+
+        Only frames that later clips still need are held, so that sliding windows over an hour of video stay small.
+        Clips whose numbers do not ascend are right too, but hold more.
+        """
         clips = [np.asarray(clip, np.int64) for clip in clips]
         for clip in clips:
             self._check(clip)
-        return read_clips(lambda index: self._frame(index, size), clips)
+        return self._clips([clip.tolist() for clip in clips], size)
 
-    def _check(self, indices):
+    def _clips(self, clips: list[list[int]], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+        last_use = {index: number for number, clip in enumerate(clips) for index in clip}
+        stream, held = self.frames(sorted(last_use), size), {}
+        for number, clip in enumerate(clips):
+            while any(index not in held for index in clip):
+                index, pixels = next(stream)
+                held[index] = pixels
+            yield np.stack([held[index] for index in clip])
+            for index in set(clip):
+                if last_use[index] == number:
+                    del held[index]
+
+    def _check(self, indices: np.ndarray) -> None:
         if indices.size and (indices.min() < 0 or indices.max() >= self.num_frames):
             raise ValueError(f"{self.path}: frames {indices.min()}..{indices.max()} were asked for; "
-                             f"expected 0..{self.num_frames - 1}")
+                             f"expected 0..{self.num_frames - 1}")  # fmt: skip
 
-    def _frame(self, index, size):
-        """The frame of a number, uint8 RGB, resized to (height, width) `size`; None: as stored."""
+    def _read(self, numbers: list[int]) -> Iterator[np.ndarray]:
+        """Yields the stored frame of each number (ascending, no number twice): uint8 RGB, at its stored size.
+
+        Where a frame stands in for lost ones, the same array is yielded again.
+        """
         raise NotImplementedError
+
+    def _report(self, what: str) -> None:
+        """Damage: an error when strict, else a fault, and a warning the first time."""
+        self.faults += 1
+        if self.strict:
+            raise VideoError(f"{what}; {self._remedy}, or read it with strict=False")
+        if not self._warned:
+            self._warned = True
+            warnings.warn(what, stacklevel=2)

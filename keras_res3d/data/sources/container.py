@@ -4,6 +4,8 @@ The table says which frames a file promises, when each is shown, and where decod
 the order in which they are shown, which is the order in which the decoder returns them.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 import os
@@ -12,7 +14,9 @@ from dataclasses import dataclass
 import av
 import numpy as np
 
-# Demuxers of the file types in `lists.VIDEO_EXTENSIONS`. A playlist (m3u8, ffconcat) or an image sequence that poses
+from keras_res3d.data.types import PathLike, VideoError
+
+# Demuxers of the file types in `types.VIDEO_EXTENSIONS`. A playlist (m3u8, ffconcat) or an image sequence that poses
 # as a video would open other files or addresses, so anything else is refused, and so is any protocol but files.
 FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg"
 # Titles that are not UTF-8 (some HMDB51 files) are no reason to refuse a video. PyAV 19 replaces them by itself, and
@@ -22,18 +26,17 @@ BROKEN_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split("."
 PLACEHOLDER_BYTES = 1
 
 
-class VideoError(ValueError):
-    """A video that cannot be read; the message names the file and says what to do."""
-
-
 @dataclass(frozen=True)
 class FrameTable:
     """What the packets of a video say.
 
-    seconds: presentation time of each frame, float64, ascending. pts: the same in the stream's ticks, or None where a
-    decoded frame cannot be told by its time stamp. keys, key_dts: frame numbers at which decoding may start, ascending,
-    and when their packets are decoded, in ticks (both empty without pts). first: (pts, dts) of the first packet.
-    promised: frames that the header names, 0 where it names none.
+    Args:
+        seconds: when each frame is shown, float64, ascending.
+        pts: the same in the stream's ticks; None where a decoded frame cannot be told by its time stamp.
+        keys: frame numbers at which decoding may start, ascending; empty without `pts`.
+        key_dts: when the packets of `keys` are decoded, in ticks.
+        first: (pts, dts) of the first packet.
+        promised: how many frames the header names, 0 if it names none.
     """
 
     seconds: np.ndarray
@@ -44,8 +47,19 @@ class FrameTable:
     promised: int
 
 
-def open_container(path, max_pixels):
-    """Open a video file, and return (container, its video stream). Raises VideoError."""
+def open_container(path: PathLike, max_pixels: int) -> tuple[av.container.InputContainer, av.VideoStream]:
+    """Opens a video file.
+
+    Args:
+        path: the file.
+        max_pixels: larger frames are refused.
+
+    Returns:
+        The container and its video stream.
+
+    Raises:
+        VideoError: the file is missing, empty, a folder, no video, without a decoder, or its frames are too large.
+    """
     name = os.fspath(path)
     if not os.path.exists(name):
         raise VideoError(f"{name}: no such file; check the path, or the folder that the list's paths are relative to")
@@ -70,12 +84,12 @@ def open_container(path, max_pixels):
         raise
 
 
-def _padded(max_pixels):
+def _padded(max_pixels: int) -> str:
     """FFmpeg's own bound, as an option: it counts the padding of its buffers as well."""
     return str(max_pixels + max_pixels // 8 + 65536)
 
 
-def _video_stream(name, container, max_pixels):
+def _video_stream(name: str, container, max_pixels: int) -> av.VideoStream:
     if not container.streams.video:
         kinds = sorted({stream.type for stream in container.streams}) or ["no streams"]
         raise VideoError(f"{name}: has no video stream ({', '.join(kinds)}); take it off the list")
@@ -96,8 +110,12 @@ def _video_stream(name, container, max_pixels):
     return stream
 
 
-def read_frame_table(path, container, stream):
-    """The FrameTable of a freshly opened video: one pass over its packets. Raises VideoError where there are none."""
+def read_frame_table(path: PathLike, container, stream: av.VideoStream) -> FrameTable:
+    """The FrameTable of a freshly opened video, from one pass over its packets.
+
+    Raises:
+        VideoError: there are no packets.
+    """
     mpeg4 = stream.codec_context.name == "mpeg4"
     packets, passed_over = [], 0
     try:
@@ -130,7 +148,7 @@ def read_frame_table(path, container, stream):
     )
 
 
-def _filled(dts):
+def _filled(dts: list[int | None]) -> list[int]:
     """Decoding times without gaps, for streams that lack presentation times: order counts, not the exact time."""
     known = [t for t in dts if t is not None]
     if len(known) < len(dts) or any(b <= a for a, b in itertools.pairwise(dts)):
@@ -138,7 +156,7 @@ def _filled(dts):
     return dts
 
 
-def _seconds(order, stream):
+def _seconds(order: np.ndarray, stream: av.VideoStream) -> np.ndarray:
     """Ticks to seconds; where ticks only count frames (no usable time stamps) the average rate sets the pace."""
     base = float(stream.time_base or 0)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
@@ -147,6 +165,6 @@ def _seconds(order, stream):
     return order * base
 
 
-def upright_quarter_turns(frame):
+def upright_quarter_turns(frame: av.VideoFrame) -> int:
     """Counterclockwise quarter turns that make a decoded frame upright, from the rotation in its metadata."""
     return round((frame.rotation or 0) / 90) % 4

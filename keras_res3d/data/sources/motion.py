@@ -6,10 +6,16 @@ So a frame at a random moment has the same distribution in all eight classes, an
 of the paired class: left/right, up/down, turn_left/turn_right, grow/shrink.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+
+from keras_res3d.data.sources.base import FRAME_RATE, Source
+from keras_res3d.data.types import Example
 
 CLASSES = ("left", "right", "up", "down", "turn_left", "turn_right", "grow", "shrink")
 SPLIT_SIZES = {"train": 1600, "test": 400}
@@ -29,20 +35,40 @@ CHUNK = 32
 
 
 class Scenes(NamedTuple):
-    """What is drawn before the class is known, one row per video (so that no class can leak into it)."""
+    """What is drawn before the class is known, one row per video (so that no class can leak into it).
 
-    middle: np.ndarray  # (count, 4): x, y, angle, log size at the middle of the path
-    speed: np.ndarray  # (count, 4): per frame, positive
-    still: np.ndarray  # (count, 4): moment, signed frames from the middle, at which a path that does not run stands
-    patch: np.ndarray  # (count, cells, cells, 3), 0..1
-    background: np.ndarray  # (count, cells, cells, 3), 0..1
+    Args:
+        middle: `(count, 4)`: x, y, angle, log size at the middle of the path.
+        speed: `(count, 4)`: of each per frame, positive.
+        still: `(count, 4)`: the moment, in frames from the middle, at which a path that does not run stands.
+        patch: `(count, cells, cells, 3)`, 0..1.
+        background: `(count, cells, cells, 3)`, 0..1.
+    """
+
+    middle: np.ndarray
+    speed: np.ndarray
+    still: np.ndarray
+    patch: np.ndarray
+    background: np.ndarray
 
 
-def motion_videos(split, count, frames=16, size=32, seed=0):
-    """Draw `count` videos, balanced over the classes, the same for the same arguments.
+def motion_videos(
+    split: str, count: int, frames: int = 16, size: int = 32, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Draws videos, balanced over the classes, the same for the same arguments.
 
-    split: "train" or "test", which draw from different random streams. size: height and width in pixels.
-    Returns (uint8 RGB of shape (count, frames, size, size, 3), int32 labels (count,), class names).
+    Args:
+        split: "train" or "test", which draw from different random streams.
+        count: number of videos, from 1.
+        frames: of each video, from 1.
+        size: height and width in pixels, from 8.
+        seed: a non-negative integer.
+
+    Returns:
+        uint8 RGB `(count, frames, size, size, 3)`, int32 labels `(count,)`, class names.
+
+    Raises:
+        ValueError: another split, or a number out of range.
     """
     if split not in SPLIT_SIZES:
         raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
@@ -53,7 +79,7 @@ def motion_videos(split, count, frames=16, size=32, seed=0):
     return draw_videos(draw_scenes(rng, count, frames), labels, frames, size), labels, CLASSES
 
 
-def draw_scenes(rng, count, frames):
+def draw_scenes(rng: np.random.Generator, count: int, frames: int) -> Scenes:
     """Random Scenes for videos of that many frames."""
     half = (frames - 1) / 2
     speed = rng.uniform(SLOWEST, FASTEST, (count, 4)).astype(np.float32)
@@ -67,7 +93,7 @@ def draw_scenes(rng, count, frames):
     )
 
 
-def poses(scenes, labels, frames):
+def poses(scenes: Scenes, labels: np.ndarray, frames: int) -> np.ndarray:
     """x, y, angle, log size of the patch in each frame, from the frame's centre: float32 (count, frames, 4)."""
     moments = np.arange(frames, dtype=np.float32) - (frames - 1) / 2
     runs = PATH_OF_CLASS[labels][:, None] == np.arange(4)
@@ -76,8 +102,8 @@ def poses(scenes, labels, frames):
     return scenes.middle[:, None] + scenes.speed[:, None] * time
 
 
-def draw_videos(scenes, labels, frames, size):
-    """uint8 (count, frames, size, size, 3) of these scenes with these labels."""
+def draw_videos(scenes: Scenes, labels: np.ndarray, frames: int, size: int) -> np.ndarray:
+    """Videos of these scenes with these labels: uint8 `(count, frames, size, size, 3)`."""
     count = len(labels)
     pose = poses(scenes, labels, frames)
     # The background keeps to the middle greys, so that the patch stands out from it in every frame.
@@ -91,8 +117,8 @@ def draw_videos(scenes, labels, frames, size):
     return videos
 
 
-def _draw_patches(videos, patches, pose):
-    """Draw each video's patch over its frames, in place."""
+def _draw_patches(videos: np.ndarray, patches: np.ndarray, pose: np.ndarray) -> None:
+    """Draws each video's patch over its frames, in place."""
     frames, size = videos.shape[1:3]
     texels = patches.shape[1]
     scale = size / 32
@@ -111,7 +137,7 @@ def _draw_patches(videos, patches, pose):
     videos.reshape(-1, 3)[inside] = patches.reshape(-1, 3)[texel]
 
 
-def _enlarge(cells, size):
+def _enlarge(cells: np.ndarray, size: int) -> np.ndarray:
     """Bilinear enlargement of (count, n, n, 3) random cells to (count, size, size, 3)."""
     n = cells.shape[1]
     place = np.linspace(0, n - 1, size)
@@ -119,71 +145,64 @@ def _enlarge(cells, size):
     return np.einsum("ri,nijc,sj->nrsc", weights, cells, weights, optimize=True)
 
 
-class MotionExample(NamedTuple):
-    """As `lists.Example`: a made-up path that names the video, its label, no group."""
+class MotionVideo(Source):
+    """One video of the embedded data set. A drawn video has no rate of its own: it is shown at any that is asked for.
 
-    path: str
-    label: int
-    group: str | None = None
+    Args:
+        name: of the video.
+        pixels: uint8 RGB `(frames, height, width, 3)`.
+        fps: frames a second that it is shown at; None: 25.
+    """
 
-
-class MotionVideo:
-    """One video of the embedded data set, with the interface of `decode.Video` that reading clips needs."""
-
-    def __init__(self, pixels):
+    def __init__(self, name: str, pixels: np.ndarray, fps: float | None = None):
+        super().__init__(name)
         self._pixels = pixels
-        self.num_frames = len(pixels)
+        rate = float(fps or FRAME_RATE)
+        self._number_frames(np.arange(len(pixels)) / rate, None)
+        self.frame_rate = rate
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def close(self):
-        """Nothing to let go of."""
-
-    def clips(self, clips, size=None):
-        """Yield each clip as uint8 (frames, height, width, 3); frames as drawn where `size` is theirs, else resized."""
-        for clip in clips:
-            pixels = self._pixels[np.asarray(clip)]
-            same = size is None or tuple(size) == pixels.shape[1:3]
-            yield pixels if same else np.stack([_resize(frame, size) for frame in pixels])
-
-
-def _resize(frame, size):
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(frame).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    def _read(self, numbers: list[int]) -> Iterator[np.ndarray]:
+        return (self._pixels[number] for number in numbers)
 
 
 class MotionDataSet:
-    """A split of the embedded data set, with the interface of `lists.DataSet`. Videos are drawn at the first `open`."""
+    """A split of the embedded data set as a `types.DataSet`. Its videos are drawn at the first `open`.
+
+    Args:
+        split: "train" or "test".
+    """
 
     classes = CLASSES
     # A mirrored "left" is a "right".
     mirror_safe = False
 
-    def __init__(self, split):
+    def __init__(self, split: str):
         if split not in SPLIT_SIZES:
             raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
         self.split, self.name = split, f"motion/{split}"
         numbers = range(SPLIT_SIZES[split])
-        self.examples = tuple(MotionExample(f"{self.name}/{i:04d}", i % len(CLASSES)) for i in numbers)
+        self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(CLASSES)) for i in numbers)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.examples)
 
-    def open(self, i, fps=None, strict=False):
-        """The i-th video. fps and strict are those of `lists.DataSet.open`; drawn videos have no rate and no damage."""
-        return MotionVideo(_drawn(self.split)[range(len(self))[i]])
+    def open(self, i: int, fps: float | None = None, strict: bool = False) -> MotionVideo:
+        """Opens a video as `types.DataSet.open` does; it has the same frames at any rate, and no damage."""
+        return MotionVideo(self.examples[i].path, _drawn(self.split)[range(len(self))[i]], fps)
 
 
-def motion_data_set(split):
-    """The embedded data set: 1,600 training or 400 test videos of 16 frames, 32 x 32. split: "train" or "test"."""
+def motion_data_set(split: str) -> MotionDataSet:
+    """The embedded data set: 1,600 training or 400 test videos of 16 frames, 32 x 32.
+
+    Args:
+        split: "train" or "test".
+
+    Raises:
+        ValueError: another split.
+    """
     return MotionDataSet(split)
 
 
 @functools.lru_cache(maxsize=len(SPLIT_SIZES))
-def _drawn(split):
+def _drawn(split: str) -> np.ndarray:
     return motion_videos(split, SPLIT_SIZES[split])[0]

@@ -4,21 +4,29 @@ A record is one video, a tf.train.Example with its frames, times, label, group a
 each frame stands, so that a clip is read without a look at what comes before it.
 """
 
-import hashlib
+from __future__ import annotations
+
 import io
 import json
 import os
 import pathlib
 import threading
 import zipfile
-from typing import NamedTuple
+import zlib
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from keras_res3d.data.lists import MANIFEST, DataError
-from keras_res3d.data.sources.container import VideoError
+from keras_res3d.data.types import DataError, PathLike, VideoError
+from keras_res3d.io import digest
 
+# Such a file in a folder says that the folder holds packed shards.
+MANIFEST = "manifest.json"
 FORMAT = "keras_res3d shards 1"
+# What NumPy and zipfile raise at damaged .npz files.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 SHARD_FIELDS = {"file": str, "records": int, "bytes": int, "sha256": str, "index": dict, "videos": list}
 
 
@@ -27,8 +35,13 @@ class PackedVideoError(VideoError):
 
 
 class ShardIndex(NamedTuple):
-    """Where everything stands in a shard. first: first frame of each record in the other arrays, and their end,
-    int64 (records + 1,). offsets, sizes: of each frame's JPEG in the file, in bytes. seconds: of each frame, float64.
+    """Where everything stands in a shard.
+
+    Args:
+        first: number of each record's first frame in the other arrays, and their end: int64 `(records + 1,)`.
+        offsets: where each frame's JPEG begins in the file, in bytes.
+        sizes: of each frame's JPEG, in bytes.
+        seconds: when each frame is shown, float64.
     """
 
     first: np.ndarray
@@ -36,24 +49,22 @@ class ShardIndex(NamedTuple):
     sizes: np.ndarray
     seconds: np.ndarray
 
-    def to_bytes(self):
-        """As an .npz file; equal indexes give equal bytes."""
+    def to_bytes(self) -> bytes:
+        """The index as an .npz file; equal indexes give equal bytes."""
         buffer = io.BytesIO()
         np.savez(buffer, **self._asdict())
         return buffer.getvalue()
 
 
-def digest(path):
-    """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_manifest(folder: PathLike) -> dict:
+    """The manifest of a folder of shards.
 
-
-def read_manifest(folder):
-    """The manifest of a folder of shards, a dict. Raises DataError where it is none."""
+    Raises:
+        DataError: there is none, or it is damaged.
+    """
     path = pathlib.Path(folder) / MANIFEST
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_json(path)
         found = manifest["format"]
         if found != FORMAT:
             raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
@@ -61,29 +72,52 @@ def read_manifest(folder):
             if not isinstance(manifest[name], kind):
                 raise TypeError(f"{name} is {type(manifest[name]).__name__}")
         for shard in manifest["shards"]:
-            _check_entry(shard)
-            _check_entry(shard["index"], ("file", "bytes", "sha256"))
+            check_entry(shard)
         return manifest
-    except (OSError, KeyError, TypeError, AttributeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except DataError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(str(folder), [f"{path} is no manifest of packed shards ({type(error).__name__}: {error}); "
-                                      "pack the videos again"]) from error
+                                      "pack the videos again"]) from error  # fmt: skip
 
 
-def _check_entry(entry, names=tuple(SHARD_FIELDS)):
-    for name in names:
-        if not isinstance(entry[name], SHARD_FIELDS[name]):
-            raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
-    if os.path.basename(entry["file"]) != entry["file"]:
-        raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
+def read_json(path: pathlib.Path) -> dict:
+    """The object that a JSON file holds.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it holds no JSON, or no object.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"it holds {type(value).__name__}, not an object")
+    return value
 
 
-def quick_faults(folder, manifest):
-    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree. A list."""
+def check_entry(shard: dict) -> None:
+    """Checks that a shard's entry in the manifest has the fields that reading needs.
+
+    Raises:
+        KeyError, TypeError: it has not.
+    """
+    for entry, names in ((shard, SHARD_FIELDS), (shard["index"], ("file", "bytes", "sha256"))):
+        for name in names:
+            if not isinstance(entry[name], SHARD_FIELDS[name]):
+                raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
+        if os.path.basename(entry["file"]) != entry["file"]:
+            raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
+
+
+def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
+    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree."""
     faults = []
     for shard in manifest["shards"]:
         for entry in (shard, shard["index"]):
-            path = pathlib.Path(folder) / entry["file"]
-            found = path.stat().st_size if path.is_file() else None
+            path = os.path.join(folder, entry["file"])
+            found = os.path.getsize(path) if os.path.isfile(path) else None
             if found != entry["bytes"]:
                 what = "is missing" if found is None else f"has {found} bytes"
                 faults.append(f"shard {entry['file']} {what}; the manifest says {entry['bytes']} bytes: pack again")
@@ -96,16 +130,26 @@ def quick_faults(folder, manifest):
 
 
 class Shard:
-    """One shard of a folder, whose bytes are compared with the manifest before the first one is used."""
+    """One shard of a folder, whose bytes are compared with the manifest before the first one is used.
 
-    _verified, _guard = {}, threading.Lock()
+    Args:
+        folder: that holds the shard.
+        entry: of the shard in the manifest.
+    """
 
-    def __init__(self, folder, entry):
+    _verified: ClassVar[dict] = {}
+    _guard = threading.Lock()
+
+    def __init__(self, folder: PathLike, entry: dict):
         self.path, self.entry = pathlib.Path(folder) / entry["file"], entry
         self._index, self._lock = None, threading.Lock()
 
-    def verify(self):
-        """Compare shard and index with the manifest, size and digest; once per process. Raises PackedVideoError."""
+    def verify(self) -> None:
+        """Compares shard and index with the manifest by size and digest, once per process.
+
+        Raises:
+            PackedVideoError: they differ, or cannot be read.
+        """
         index = self.entry["index"]
         for path, entry in ((self.path, self.entry), (self.path.parent / index["file"], index)):
             try:
@@ -122,25 +166,37 @@ class Shard:
             with Shard._guard:
                 Shard._verified[key] = True
 
-    def index(self):
-        """The ShardIndex, read and checked at the first call, the shard itself too. Raises PackedVideoError."""
+    def index(self) -> ShardIndex:
+        """Where everything stands; shard and index are checked at the first call.
+
+        Raises:
+            PackedVideoError: as of `verify`, or the index does not fit its shard.
+        """
         with self._lock:
             self.verify()
             if self._index is None:
                 self._index = self._read_index()
             return self._index
 
-    def _read_index(self):
+    def _read_index(self) -> ShardIndex:
         path = self.path.parent / self.entry["index"]["file"]
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 index = ShardIndex(*(arrays[name] for name in ShardIndex._fields))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except _UNREADABLE as error:
             raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
-        first, offsets, sizes, seconds = index
-        good = (first.shape == (self.entry["records"] + 1,) and first[0] == 0 and (np.diff(first) > 0).all()
-                and offsets.shape == sizes.shape == seconds.shape == (first[-1],)
-                and (offsets >= 0).all() and (sizes > 0).all() and (offsets + sizes <= self.entry["bytes"]).all())
-        if not good:
+        if not self._fits(index):
             raise PackedVideoError(f"index {path} does not fit its shard; pack the videos again")
         return index
+
+    def _fits(self, index: ShardIndex) -> bool:
+        first, offsets, sizes, seconds = index
+        kinds = [getattr(column, "dtype", None) for column in index]
+        if kinds != [np.int64, np.int64, np.int64, np.float64] or first.shape != (self.entry["records"] + 1,):
+            return False
+        counted = first[0] == 0 and (np.diff(first) > 0).all()
+        if not (counted and offsets.shape == sizes.shape == seconds.shape == (first[-1],)):
+            return False
+        # Without a sum, which could overflow.
+        inside = (offsets >= 0) & (sizes > 0) & (sizes <= self.entry["bytes"] - offsets)
+        return bool(inside.all() and np.isfinite(seconds).all())

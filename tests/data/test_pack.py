@@ -1,5 +1,6 @@
 """Packed shards: the same clips as from the files, resumable writing, and damage that is named before it is used."""
 
+import contextlib
 import io
 import json
 import os
@@ -15,12 +16,15 @@ from PIL import Image
 
 from keras_res3d.data import pack as packing
 from keras_res3d.data.batches import evaluation_batches, naming_the_video, training_batches
+from keras_res3d.data.children import Outcome
 from keras_res3d.data.clips import Sampling, even_clips
-from keras_res3d.data.lists import DataError, read_data_set
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.pack import pack
 from keras_res3d.data.sources import packed as records
 from keras_res3d.data.sources import shards
 from keras_res3d.data.sources.packed import PackedVideoError
+from keras_res3d.data.types import DataError, Example
+from keras_res3d.io import atomic_path, digest, locked
 
 VIDEOS, FRAMES = 6, 20
 
@@ -172,7 +176,7 @@ def test_an_undecodable_frame_is_named_although_digests_agree(copy):
     content = bytearray(path.read_bytes())
     content[offset:offset + size] = bytes(size)
     path.write_bytes(content)
-    manifest["shards"][0]["sha256"] = shards.digest(path)
+    manifest["shards"][0]["sha256"] = digest(path)
     (copy / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PackedVideoError, match=r"shard-00000\.tfrecord: clip ü 0\.mp4: frame 4 cannot be decoded"):
         first_clip(read_data_set(copy))
@@ -245,7 +249,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(files, packed, tmp_path, m
 
 
 def test_a_killed_run_goes_on_and_ends_the_same(files, packed, tmp_path):
-    code = (f"from keras_res3d.data.lists import read_data_set\nfrom keras_res3d.data.pack import pack\n"
+    code = (f"from keras_res3d.data.open import read_data_set\nfrom keras_res3d.data.pack import pack\n"
             f"pack(read_data_set({files.name!r}), {str(tmp_path)!r}, shard_bytes=120_000, workers=1)")
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         while not (tmp_path / "shard-00000.tfrecord").exists() and process.poll() is None:
@@ -258,6 +262,72 @@ def test_a_killed_run_goes_on_and_ends_the_same(files, packed, tmp_path):
     assert contents(tmp_path) == contents(packed)
 
 
+def test_shards_of_an_earlier_release_are_read(copy):
+    """Those lack the videos' digests, and Pillow made their JPEGs."""
+    buffer, name = io.BytesIO(), "old.mp4"
+    Image.new("RGB", (171, 128), (200, 30, 60)).save(buffer, "JPEG", quality=90)
+    encoded = packing.Encoded([buffer.getvalue()] * 3, np.arange(3) / 25, 0, "")
+    video = packing._Video(name, "run", Example(name, 0), Outcome(encoded))
+    entry = packing._write_shard(copy, 0, video, iter(()), [], 1)
+    del entry["videos"][0]["sha256"]
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest.update(shards=[entry], records=1)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    data = read_data_set(copy)
+    assert data.examples == (Example(name, 0),) and data.verify() == []
+    with data.open(0) as opened:
+        assert np.abs(next(opened.clips([[0, 2]])).mean((0, 1, 2)) - [200, 30, 60]).max() < 2
+
+
+@pytest.mark.parametrize("damage", ["{", "3", "[" * 100_000, '{"source": 2}', '{"source": "ab"}'])
+def test_damaged_settings_are_named(files, tmp_path, damage):
+    (tmp_path / "packing.json").write_text(damage)
+    with pytest.raises(ValueError, match=r"packing\.json is damaged|another kind"):
+        pack(files, tmp_path, workers=1)
+    (tmp_path / "packing.json").rename(tmp_path / "manifest.json")
+    with pytest.raises(DataError, match="manifest"):
+        read_data_set(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [
+    "3", "{}", "[" * 100_000, {"index": 3}, {"frames": "\0"}, {"left_out": None}, {"file": "a" * 5000}, {"bytes": None},
+    {"videos": [1]},
+], ids=lambda damage: str(damage)[:20])
+def test_a_damaged_entry_of_an_unfinished_run_is_written_again(files, packed, copy, damage):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    settings = {name: manifest[name] for name in packing._settings(files, packing._names(files), (8, 8), 1, 1)}
+    (copy / "manifest.json").unlink()
+    (copy / "packing.json").write_text(json.dumps(settings))
+    for number, entry in enumerate(manifest["shards"]):
+        if number == 1:
+            entry = damage if isinstance(damage, str) else {**entry, **damage}
+        text = entry if isinstance(entry, str) else json.dumps(entry)
+        (copy / f".shard-{number:05d}.tfrecord.json").write_text(text)
+    pack(files, copy, shard_bytes=120_000, workers=1)
+    assert contents(copy) == contents(packed)
+
+
+@pytest.mark.parametrize("change", [
+    {"first": "text"}, {"seconds": None}, {"offsets": "float"}, {"sizes": "huge"}, {"seconds": "nan"},
+    {"first": "0-d"},
+], ids=str)
+def test_damaged_indexes_are_named_although_digests_agree(copy, change):
+    path = copy / "shard-00000.index.npz"
+    columns = dict(np.load(path))
+    for name, how in change.items():
+        column = columns.pop(name)
+        made = {"float": lambda c: c.astype(float), "huge": lambda c: c + 2**62, "nan": lambda c: c * np.nan,
+                "0-d": lambda c: c[0], "text": lambda c: c.astype(str)}.get(how)
+        if made:
+            columns[name] = made(column)
+    np.savez(path, **columns)
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"][0]["index"].update(bytes=path.stat().st_size, sha256=digest(path))
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PackedVideoError, match=r"index .*shard-00000\.index\.npz (cannot be read|does not fit)"):
+        first_clip(read_data_set(copy))
+
+
 def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
     flip(copy / "shard-00001.tfrecord", 1000)
     pack(files, copy, shard_bytes=120_000, workers=1)
@@ -267,12 +337,28 @@ def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
-def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path):
-    (tmp_path / ".shard-00000.tfrecord.part").symlink_to("/dev/full")
-    with pytest.raises(OSError, match=r"shard-00000\.tfrecord\.part cannot be written .* goes on"):
-        pack(files, tmp_path, workers=1)
-    assert not (tmp_path / "manifest.json").exists()
+def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def on_a_full_disk(path):
+        with atomic_path(path) as aside:
+            aside.symlink_to("/dev/full")
+            yield aside
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "atomic_path", on_a_full_disk)
+        with pytest.raises(OSError, match=r"shard-00000\.tfrecord cannot be written .* goes on"):
+            pack(files, tmp_path, workers=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".manifest.json.lock", "packing.json"]
     assert pack(files, tmp_path, workers=1)["records"] == VIDEOS
+
+
+def test_shards_that_another_resizer_made_are_left_alone(files, copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    del manifest["resizer"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="resizer is None there, 'OpenCV INTER_LINEAR' now"):
+        pack(files, copy, shard_bytes=120_000)
+    assert first_clip(read_data_set(copy)).shape == (8, 128, 171, 3)
 
 
 def test_shards_of_another_kind_are_left_alone(files, copy):
@@ -282,6 +368,20 @@ def test_shards_of_another_kind_are_left_alone(files, copy):
         pack(files, copy, quality=0)
     with pytest.raises(DataError, match="nothing to pack"):
         pack(read_data_set("motion"), copy)
+
+
+def test_two_runs_into_one_folder_are_refused(files, tmp_path):
+    with locked(tmp_path / "manifest.json"), pytest.raises(ValueError, match="another run packs into"):
+        pack(files, tmp_path, workers=1)
+    assert not (tmp_path / "packing.json").exists()
+
+
+def test_what_killed_writes_left_behind_goes_away(files, packed, tmp_path):
+    for name in ("manifest.json", "packing.json", "shard-00000.tfrecord", "shard-00000.index.npz"):
+        (tmp_path / f".{name}.x1y2").mkdir()
+        (tmp_path / f".{name}.x1y2" / name).write_bytes(b"half")
+    pack(files, tmp_path, shard_bytes=120_000, workers=1)
+    assert contents(tmp_path) == contents(packed)
 
 
 def test_videos_that_cannot_be_decoded_are_left_out_and_named(files, tmp_path):

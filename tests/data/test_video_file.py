@@ -6,13 +6,15 @@ import tracemalloc
 import warnings
 
 import av
+import cv2
 import numpy as np
 import pytest
 
 from keras_res3d.data.clips import even_clips, sliding_clips
 from keras_res3d.data.sources import video_file as decode
 from keras_res3d.data.sources.container import BROKEN_METADATA
-from keras_res3d.data.sources.video_file import Video, VideoError
+from keras_res3d.data.sources.video_file import Video
+from keras_res3d.data.types import VideoError
 
 
 def full_decode(path):
@@ -51,6 +53,37 @@ def test_real_clips_agree_with_a_full_decode(shared_data):
                 for index, pixels in video.frames(wanted):
                     assert np.array_equal(pixels, expected[index]), (path.name, index)
             assert video.faults == 0
+
+
+def test_real_clips_have_the_pixels_that_the_released_nets_saw(shared_data):
+    """Read and resized by OpenCV, which the nets were trained with. All eight clips have the matrix of BT.601."""
+    for path in sorted((shared_data / "clips").iterdir()):
+        capture, expected = cv2.VideoCapture(str(path)), []
+        while (found := capture.read())[0]:
+            expected.append(cv2.resize(found[1], (171, 128))[..., ::-1])
+        capture.release()
+        with Video(path, size=(128, 171)) as video:
+            assert video.num_frames == len(expected), path.name
+            found = video.frames(range(len(expected)))
+            differences = [np.abs(pixels.astype(int) - expected[number]).mean() for number, pixels in found]
+        assert np.mean(differences) < 1, path.name
+
+
+@pytest.mark.parametrize("name", ["video_ycgco_matrix.mp4", "video_bt2020cl_matrix.mp4"])
+def test_colours_that_cannot_be_converted_are_named(shared_data, name):
+    if not (shared_data / "odd" / name).is_file():
+        pytest.skip("no folder of odd videos in the test data")
+    with pytest.raises(VideoError, match=rf"{name}: its colours cannot be converted"):
+        read(shared_data / "odd" / name, [0])
+
+
+def test_a_time_stamp_late_by_years_is_refused_when_resampled(tmp_path, make_video):
+    ticks, base = [0, 40, 40 + 3 * 10**10], fractions.Fraction(1, 1000)
+    path = make_video(tmp_path / "a.mkv", numbered(3), codec="ffv1", pts=ticks, time_base=base)
+    with Video(path) as video:
+        assert video.num_frames == 3
+    with pytest.raises(VideoError, match=r"a\.mkv: frames span \d+ seconds"):
+        Video(path, fps=15)
 
 
 def test_seeking_gives_the_frames_of_a_full_decode(tmp_path, make_video, monkeypatch):

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from keras_res3d.data.lists import DataError, DataSet, Example, read_data_set
+from keras_res3d.data.open import is_motion, is_packed, kind_of, list_videos, read_data_set
+from keras_res3d.data.types import DataError, DataSet, Example
 
 
 def touch(*paths):
@@ -69,6 +70,7 @@ def test_every_fault_of_a_csv_is_listed_with_its_line(tmp_path):
 
 
 @pytest.mark.parametrize(("text", "what"), [
+    (b"path,label\na\0.mp4,b\n", "line 2: a path with a NUL"),
     (b"", "is empty"), (b"file,class\na.mp4,b\n", "header is 'file,class'"), (b"path,label\n", "no video at all"),
     (b"path,label\n\xff\xfe,a\n", "not UTF-8"), (b'path,label\n"a.mp4,b\n', "malformed"),
 ])
@@ -84,6 +86,29 @@ def test_names_that_are_nothing():
         read_data_set("/nowhere/at/all")
     with pytest.raises(DataError, match="motion/train or motion/test"):
         read_data_set("motion/valid")
+
+
+def test_what_a_path_is(tmp_path):
+    touch(tmp_path / "folders" / "walk" / "a.mp4", tmp_path / "frames" / "1.jpg", tmp_path / "list.csv",
+          tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "packed" / "manifest.json",
+          tmp_path / "classes" / "manifest.json", tmp_path / "classes" / "walk" / "a.mp4",
+          tmp_path / "packed" / ".half" / "a")
+    expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video",
+                "packed": "packed", "classes": "folders", "none": "nothing"}
+    assert {name: kind_of(tmp_path / name) for name in expected} == expected
+    assert kind_of("motion") == kind_of("motion/test") == kind_of("motion/other") == "motion"
+    assert is_motion("motion") and not is_motion(tmp_path) and is_packed(tmp_path / "packed")
+    for name in ("a.MP4", "frames"):
+        with pytest.raises(DataError, match="is a single video"):
+            read_data_set(tmp_path / name)
+    with pytest.raises(DataError, match="packed shards, which has no list of files"):
+        list_videos(tmp_path / "packed")
+
+
+def test_a_motion_folder_on_disk_is_that_folder(tmp_path, monkeypatch):
+    touch(tmp_path / "motion" / "walk" / "a.mp4")
+    monkeypatch.chdir(tmp_path)
+    assert read_data_set("motion").classes == ("walk",)
 
 
 def test_the_embedded_data_set_by_name():
@@ -119,9 +144,9 @@ def test_real_lists(shared_data):
 
 def test_lists_and_arithmetic_load_neither_decoder_nor_tensorflow():
     code = ("import sys, keras_res3d.data\n"
-            "from keras_res3d.data import clips, labels, lists, transform\n"
+            "from keras_res3d.data import clips, labels, open, transform, types\n"
             "from keras_res3d.data.sources import motion\n"
-            "lists.read_data_set('motion'); labels.label_names('ucf101')\n"
-            "print(sorted({'av', 'tensorflow', 'keras', 'PIL'} & set(sys.modules)))")
+            "open.read_data_set('motion'); labels.label_names('ucf101')\n"
+            "print(sorted({'av', 'cv2', 'tensorflow', 'keras', 'PIL'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -8,9 +8,11 @@ from PIL import Image
 
 from keras_res3d.data.batches import evaluation_batches, training_batches
 from keras_res3d.data.clips import even_clips
-from keras_res3d.data.lists import DataError, read_data_set
+from keras_res3d.data.open import read_data_set
+from keras_res3d.data.sources import frame_folder
 from keras_res3d.data.sources.frame_folder import FrameFolder
 from keras_res3d.data.sources.video_file import Video
+from keras_res3d.data.types import DataError
 
 
 def save(folder, levels, pattern="image_{:05d}.jpg", size=(40, 32)):
@@ -37,8 +39,9 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path, pattern):
 
 def test_only_frames_asked_for_are_read(tmp_path, monkeypatch):
     folder, opened = save(tmp_path, range(50)), []
-    real = Image.open
-    monkeypatch.setattr(Image, "open", lambda file, **kw: opened.append(str(file)[-9:]) or real(file, **kw))
+    decode = frame_folder.decode_jpeg
+    content = {path.read_bytes(): path.name[-9:] for path in folder.iterdir()}
+    monkeypatch.setattr(frame_folder, "decode_jpeg", lambda data, *more: opened.append(content[data]) or decode(data))
     with FrameFolder(folder) as video:
         list(video.clips([[3, 5], [5, 7]]))
     assert opened == ["00004.jpg", "00006.jpg", "00008.jpg"]

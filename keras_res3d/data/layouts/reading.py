@@ -1,0 +1,113 @@
+"""What a layout is, and what its reader is given: the files of a list, and a place for faults and notes."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from keras_res3d.data.listing import Row
+from keras_res3d.data.types import FRAME_EXTENSIONS, VIDEO_EXTENSIONS
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass
+class Reading:
+    """What a reader is asked for, and what it finds besides rows.
+
+    Args:
+        lists: the folder of the lists, or the list itself.
+        root: the folder that the lists' paths are relative to.
+        split: number of the split, from 1.
+        subset: which list; "" where the caller names one list.
+        check_files: whether a file that is not there is a fault.
+        classes: the caller's names in the order of the labels, or None.
+        faults: a sentence for each fault found so far.
+        notes: sentences about what is no fault.
+    """
+
+    lists: pathlib.Path
+    root: pathlib.Path
+    split: int = 1
+    subset: str = ""
+    check_files: bool = True
+    classes: Sequence[str] | None = None
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def text(self, path: pathlib.Path) -> str | None:
+        """A file's text, which must be UTF-8 with or without a byte order mark; None after adding a fault."""
+        try:
+            return path.read_bytes().decode("utf-8-sig")
+        except FileNotFoundError:
+            self.faults.append(f"no list {path}; expected the files of the data set as published")
+        except UnicodeDecodeError as error:
+            self.faults.append(
+                f"{path.name}: is not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+            )
+        return None
+
+    def lines(self, path: pathlib.Path) -> Iterator[tuple[str, str]]:
+        """(where, text) of every line of a list that is not blank, with any line ending. A missing list is a fault."""
+        for number, line in enumerate(LINE_END.split(self.text(path) or ""), 1):
+            if line.strip():
+                yield f"{path.name} line {number}: ", line.strip()
+
+    def names(self, path: pathlib.Path) -> tuple[str, ...]:
+        """Class names of a file with one name a line."""
+        return tuple(text for _, text in self.lines(path))
+
+    def need(self, where: str, path: pathlib.Path) -> None:
+        """Adds a fault if a video's file is missing."""
+        if self.check_files and not os.path.isfile(path):
+            self.faults.append(f"{where}missing file {path}")
+
+    def first_that_exists(self, names: Sequence[str]) -> pathlib.Path:
+        """`lists` itself if it is a file, else the first of these files in it, else where the first would be."""
+        if not self.lists.is_dir():
+            return self.lists
+        paths = [self.lists / name for name in names]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+
+class Layout(NamedTuple):
+    """One way in which lists of videos lie on disk.
+
+    Args:
+        read: takes a `Reading`, and returns the rows and the class names in their published order; no names where the
+            sorted names that occur are meant. It raises nothing: what is wrong is added to the reading's faults.
+        subsets: which lists there are.
+        held_out: the subset that nets are scored on.
+        splits: whether there are several splits, numbered from 1.
+    """
+
+    read: Callable[[Reading], tuple[list[Row], Sequence[str]]]
+    subsets: tuple[str, ...] = ("train", "test")
+    held_out: str = "test"
+    splits: bool = False
+
+
+def is_video(path: str | os.PathLike) -> bool:
+    """Whether a path is a file, or a folder that holds JPEG frames: what a list may name as a video."""
+    if os.path.isfile(path):
+        return True
+    try:
+        with os.scandir(path) as entries:
+            return any(os.path.splitext(entry.name)[1].lower() in FRAME_EXTENSIONS for entry in entries)
+    except OSError:
+        return False
+
+
+def files_by_stem(root: pathlib.Path) -> dict[str, list[pathlib.Path]]:
+    """Every video file under a folder by its name without extension."""
+    found: dict[str, list[pathlib.Path]] = {}
+    for folder, _, names in os.walk(root):
+        for name in sorted(names):
+            stem, extension = os.path.splitext(name)
+            if extension.lower() in VIDEO_EXTENSIONS:
+                found.setdefault(stem, []).append(pathlib.Path(folder) / name)
+    return found

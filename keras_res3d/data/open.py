@@ -1,0 +1,224 @@
+"""From a path to videos: the one place that decides what a path is, and the data set of video files."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_res3d.data.layouts.reading import Reading
+from keras_res3d.data.layouts.registry import LAYOUTS
+from keras_res3d.data.listing import Listing, examples_of, make_listing, place_of, repeats, short
+from keras_res3d.data.sources import motion
+from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
+from keras_res3d.data.sources.packed import PackedDataSet
+from keras_res3d.data.sources.shards import MANIFEST
+from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, PathLike, VideoSource
+
+EXPECTED = "expected a folder of class folders, a CSV file, packed shards, or 'motion'"
+
+
+def kind_of(path: PathLike) -> str:
+    """What a path is, judged by what lies there.
+
+    Returns:
+        "motion": the embedded data set. "packed": a folder of packed shards (it has a manifest, and no folders as a
+        folder of classes has). "frames": a folder of JPEG frames, one video. "folders": any other folder, which must
+        be one of class folders. "video": a file whose name ends as a video's. "csv": any other file. "nothing".
+    """
+    place = pathlib.Path(path)
+    if place.is_dir():
+        folders = any(child.is_dir() for child in place.iterdir() if child.name[0] != ".")
+        if (place / MANIFEST).is_file() and not folders:
+            return "packed"
+        return "frames" if not folders and frame_names(place) else "folders"
+    if place.is_file():
+        return "video" if place.suffix.lower() in VIDEO_EXTENSIONS else "csv"
+    return "motion" if str(path).split("/")[0] == "motion" and not place.exists() else "nothing"
+
+
+def is_motion(path: PathLike) -> bool:
+    """Whether a name means the embedded data set."""
+    return kind_of(path) == "motion"
+
+
+def is_packed(path: PathLike) -> bool:
+    """Whether a path is a folder of packed shards."""
+    return kind_of(path) == "packed"
+
+
+def open_video(
+    path: PathLike,
+    first_frame: int | None = None,
+    frames: int | None = None,
+    fps: float | None = None,
+    strict: bool = False,
+    size: tuple[int, int] | None = None,
+) -> VideoSource:
+    """Opens a video file, or a folder of JPEG frames.
+
+    Args:
+        path: the file or the folder.
+        first_frame: where the video begins in a folder of frames, counted from 1; None is its first frame.
+        frames: how many frames of the folder count from there on; None is all.
+        fps: None numbers the frames as stored; a rate numbers the ticks of that clock, by time stamps.
+        strict: damage raises VideoError, in place of a warning and a frame that stands in.
+        size: (height, width) in pixels that frames are resized to; None keeps the stored size.
+
+    Raises:
+        VideoError: the video cannot be read; the message names it and says what to do.
+    """
+    if first_frame is not None or os.path.isdir(path):
+        return FrameFolder(path, size, fps=fps, strict=strict, first_frame=first_frame or 1, frames=frames)
+    from keras_res3d.data.sources.video_file import Video  # PyAV, which lists can do without
+
+    return Video(path, size, fps=fps, strict=strict)
+
+
+@dataclass(frozen=True)
+class VideoFiles:
+    """Labelled video files and folders of frames: a `types.DataSet`, whose attributes these are."""
+
+    examples: tuple[Example, ...]
+    classes: tuple[str, ...]
+    name: str
+    mirror_safe: bool = True
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def open(self, i: int, fps: float | None = None, strict: bool = False) -> VideoSource:
+        """Opens a video; see `types.DataSet.open`."""
+        example = self.examples[i]
+        return open_video(example.path, example.first_frame, example.frames, fps, strict)
+
+
+def data_set_of(listing: Listing) -> VideoFiles:
+    """The data set of a list of video files.
+
+    Raises:
+        DataError: the list has faults.
+    """
+    return VideoFiles(examples_of(listing), listing.classes, listing.name)
+
+
+def read_data_set(path: PathLike, classes: Sequence[str] | None = None) -> DataSet:
+    """Reads and checks a data set; nothing is decoded.
+
+    Args:
+        path: a folder of class folders (classes are the sorted folder names); a CSV file with the header path,label or
+            path,label,group (paths absolute or relative to its folder, labels by name); a folder of packed shards, such
+            as `keras-res3d pack` writes; or "motion" (its training split), "motion/train", "motion/test": the embedded
+            data set. A video is a file, or a folder of JPEG frames.
+        classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
+            None takes the sorted names that occur.
+
+    Returns:
+        A `keras_res3d.data.types.DataSet`.
+
+    Raises:
+        DataError: lists all faults, with line numbers.
+    """
+    kind = kind_of(path)
+    if kind == "motion":
+        return _motion(str(path), classes)
+    if kind == "packed":
+        return PackedDataSet(path, classes)
+    return data_set_of(list_videos(path, classes))
+
+
+def list_videos(path: PathLike, classes: Sequence[str] | None = None) -> Listing:
+    """The Listing of a folder of class folders or a CSV file, faults and all; arguments as of `read_data_set`.
+
+    Raises:
+        DataError: there is neither.
+    """
+    kind, name, place = kind_of(path), str(path), pathlib.Path(path)
+    if kind == "packed":
+        raise DataError(name, ["is a folder of packed shards, which has no list of files; use read_data_set"])
+    if kind in ("video", "frames"):
+        raise DataError(name, [f"is a single video ({'file' if kind == 'video' else 'folder of frames'}), not a data "
+                               f"set; {EXPECTED}"])  # fmt: skip
+    if kind not in ("folders", "csv"):
+        raise DataError(name, [f"no such file or folder; {EXPECTED}"])
+    reading = Reading(place, place if kind == "folders" else place.parent, classes=classes)
+    rows, found = LAYOUTS[kind].read(reading)
+    return make_listing(name, rows, reading.faults, classes, found, reading.notes)
+
+
+def _motion(name: str, classes: Sequence[str] | None) -> motion.MotionDataSet:
+    if name not in ("motion", "motion/train", "motion/test"):
+        raise DataError(name, ["no such split; expected motion/train or motion/test"])
+    if classes is not None and tuple(classes) != motion.CLASSES:
+        raise DataError(name, [f"classes is {short(tuple(classes))}; motion has {list(motion.CLASSES)}"])
+    return motion.motion_data_set(name.partition("/")[2] or "train")
+
+
+def list_layout(
+    layout: str,
+    lists: PathLike,
+    root: PathLike,
+    split: int = 1,
+    subset: str = "train",
+    classes: Sequence[str] | None = None,
+    check_files: bool = True,
+) -> Listing:
+    """The Listing of a public layout, faults and all; arguments as of `read_layout`.
+
+    Raises:
+        ValueError: no such layout, subset or split.
+        DataError: there are no lists.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout is {layout!r}; expected one of {sorted(LAYOUTS)}")
+    row = LAYOUTS[layout]
+    if subset not in row.subsets:
+        raise ValueError(f"subset is {subset!r}; {layout} has {list(row.subsets)}")
+    if isinstance(split, bool) or not isinstance(split, int) or split < 1:
+        raise ValueError(f"split is {split!r}; expected 1 or more")
+    name = f"{layout} {subset}{f' split {split}' if row.splits else ''} ({lists})"
+    if not pathlib.Path(lists).exists():
+        raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
+    reading = Reading(pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes)
+    rows, found = row.read(reading)
+    again = repeats(rows, reading.faults, [(os.fspath(row.path), row.first_frame) for row in rows])
+    reading.faults += [f"{row.where}duplicate of {place_of(first)}, {row.path}" for row, first in again]
+    return make_listing(name, rows, reading.faults, classes, found, reading.notes)
+
+
+def read_layout(
+    layout: str,
+    lists: PathLike,
+    root: PathLike,
+    split: int = 1,
+    subset: str = "train",
+    classes: Sequence[str] | None = None,
+    check_files: bool = True,
+) -> DataSet:
+    """Reads and checks a public data set by its own lists; nothing is decoded.
+
+    Groups are UCF101's (CLASS/g01), HMDB51's source videos (CLASS/NAME) and Kinetics' ids.
+
+    Args:
+        layout: a name in `layouts.registry.LAYOUTS`. "ucf101": classInd.txt, trainlist01.txt, testlist01.txt.
+            "hmdb51": CLASS_test_split1.txt. "kinetics": label,youtube_id,time_start,time_end,split. "sports1m": ADDRESS
+            LABEL[,LABEL...]; of several labels the first counts, with a warning. "caffe": FOLDER FIRST_FRAME LABEL,
+            folders of JPEG frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
+            folders. "csv": train.csv and test.csv with the header path,label or path,label,group.
+        lists: the folder of the lists, or for "kinetics", "sports1m", "caffe" and "csv" the list itself.
+        root: the folder that paths are relative to; Kinetics and Sports-1M files are found anywhere in it by their id.
+        split: of UCF101, HMDB51 and Caffe lists, from 1.
+        subset: "train" or "test"; Kinetics also has "validation", HMDB51 "unused".
+        classes: names in the order of the labels; None takes the published order.
+        check_files: False leaves out whether files are there.
+
+    Raises:
+        ValueError: no such layout, subset or split.
+        DataError: lists all faults, with file and line number.
+    """
+    listing = list_layout(layout, lists, root, split, subset, classes, check_files)
+    for note in listing.notes:
+        warnings.warn(f"{listing.name}: {note}", stacklevel=2)
+    return data_set_of(listing)

@@ -1,0 +1,142 @@
+"""What a video and a data set are to the rest of the package: two protocols, an example, and what reading raises."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+PathLike = str | os.PathLike
+
+VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp"})
+# A folder that holds such files is a video, one frame each.
+FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg"})
+
+
+class VideoError(ValueError):
+    """A video that cannot be read; the message names the file and says what to do."""
+
+
+class DataError(ValueError):
+    """A data set with faults; the message lists every one, with its line where there is one.
+
+    Args:
+        name: what was read.
+        faults: a sentence for each fault; kept as a tuple in the attribute `faults`.
+    """
+
+    def __init__(self, name: str, faults: Iterable[str]):
+        self.faults = tuple(faults)
+        count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n  ".join([f"{name}: {count}", *self.faults]))
+
+
+class Example(NamedTuple):
+    """One labelled video of a data set.
+
+    Args:
+        path: the file, the folder of frames, or a name that only the data set itself can open.
+        label: index into the data set's `classes`.
+        group: what must not be split over training and test (UCF101's groups, HMDB51's source videos), or None.
+        first_frame: where the video begins in a folder of frames, from 1; None is its first frame.
+        frames: how many frames of the folder count from there on; None is all of them.
+        digest: SHA-256 of the content where it is known without reading the video (packed shards), or None.
+    """
+
+    path: str
+    label: int
+    group: str | None = None
+    first_frame: int | None = None
+    frames: int | None = None
+    digest: str | None = None
+
+
+@runtime_checkable
+class VideoSource(Protocol):
+    """An open video whose frames are numbered from 0; `keras_res3d.Video` is one. A context manager.
+
+    Attributes:
+        num_frames: number of frames.
+        seconds: when each frame is shown, float64 `(num_frames,)`, ascending.
+        frame_rate: frames a second, on average.
+        faults: damaged frames met so far, each stood in for by a frame beside it.
+    """
+
+    num_frames: int
+    seconds: np.ndarray
+    frame_rate: float
+    faults: int
+
+    def frames(self, indices: Iterable[int], size: tuple[int, int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields (index, frame) for each index.
+
+        Args:
+            indices: frame numbers from 0 to `num_frames - 1` in ascending order; a number may repeat.
+            size: (height, width) in pixels that frames are resized to; None: as stored.
+
+        Yields:
+            The number, and uint8 RGB `(height, width, 3)`.
+
+        Raises:
+            ValueError: indices out of range or order.
+            VideoError: nothing can be decoded; with `strict`, any damage.
+        """
+        ...
+
+    def clips(self, clips: Iterable[Sequence[int]], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yields each clip in the order given, as soon as its last frame is read.
+
+        Args:
+            clips: an array of frame numbers for each clip, such as `clips.even_clips` gives.
+            size: as in `frames`.
+
+        Yields:
+            uint8 RGB `(frames, height, width, 3)`.
+
+        Raises:
+            ValueError: numbers out of range.
+            VideoError: as in `frames`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        ...
+
+    def __enter__(self) -> VideoSource: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+@runtime_checkable
+class DataSet(Protocol):
+    """Labelled videos. Whatever has these attributes can be trained on and scored; `read_data_set` gives one.
+
+    Attributes:
+        examples: an `Example` (or what has its `path` and `label`) for each video.
+        classes: names in the order of the labels.
+        name: what the data set was read from, for messages and records.
+        mirror_safe: False if a mirrored video may belong to another class.
+    """
+
+    examples: Sequence[Example]
+    classes: Sequence[str]
+    name: str
+    mirror_safe: bool
+
+    def __len__(self) -> int: ...
+
+    def open(self, i: int, fps: float | None = None, strict: bool = False) -> VideoSource:
+        """Opens a video.
+
+        Args:
+            i: number of the example, from 0.
+            fps: None numbers the frames as stored; a rate numbers the ticks of that clock, by time stamps.
+            strict: damage raises VideoError, in place of a warning and a frame that stands in.
+
+        Raises:
+            VideoError: the video cannot be read; the message names the file.
+        """
+        ...
