@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_res3d.cards import ModelCard, read_card
-from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import CLASSES, motion_data_set
 from keras_res3d.export.export import export_model
@@ -65,7 +65,7 @@ class Tour:
 
 def test_clips(test_set, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     """The centre clip of every test video, uint8, and its class."""
-    batches = list(evaluation_batches(test_set, sampling, 64, clips=1, preprocess=False))
+    batches = list(video_batches(test_set, sampling, 64, clips=1, preprocess=False))
     return np.concatenate([batch[0] for batch in batches]), np.concatenate([batch[1] for batch in batches])
 
 

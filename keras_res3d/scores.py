@@ -87,7 +87,7 @@ def top_1(probabilities: np.ndarray) -> np.ndarray:
 def score(
     classify: Callable, batches: Iterable, labels: tuple[str, ...], on_videos: Callable[[int], None] | None = None
 ) -> Scores:
-    """Scores every batch of `evaluation_batches`.
+    """Scores every batch of `video_batches`.
 
     Args:
         classify: clips `(batch, frames, height, width, 3)` to probabilities `(batch, classes)`.

@@ -49,7 +49,7 @@ def run(args: list[str]) -> int:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d evaluate MODEL --data PATH")
     import keras
 
-    from keras_res3d.data.batches import evaluation_batches
+    from keras_res3d.data.batches import video_batches
     from keras_res3d.inference.classifier import load_classifier
     from keras_res3d.scores import score
     from keras_res3d.tables import as_text
@@ -63,7 +63,7 @@ def run(args: list[str]) -> int:
     check_benchmark(classifier.card, benchmark, FLAGS.allow_contaminated)
     data = data_from_flags("test", classes=labels)
     print(f"{classifier.card.net}: {len(data)} videos of {len(labels)} classes, up to {FLAGS.clips} clips each")
-    batches = evaluation_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)
+    batches = video_batches(data, sampling, FLAGS.batch_size, FLAGS.clips, preprocess=False)
     bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
     scores = score(classifier.predict, batches, labels, bar.update)
     rows = [[name, str(total), str(right), percent(share)] for name, total, right, share in scores.per_class()]

@@ -1,0 +1,46 @@
+"""The clips by which a video is judged: evenly spread or one every few frames, resized and centre-cropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from keras_res3d.data.clips import Sampling, even_clips, sliding_clips
+from keras_res3d.data.transform import centre_crop
+
+
+def evaluation_places(video, sampling: Sampling, clips: int = 10, step: int | None = None) -> list[np.ndarray]:
+    """Frame numbers of a video's evaluation clips.
+
+    Args:
+        video: an open video; its `num_frames` counts.
+        sampling: frames and stride of a clip.
+        clips: how many clips to spread evenly, first and last frame included; a short video has fewer.
+        step: a number takes a clip every `step` frames instead.
+
+    Returns:
+        An int64 array `(frames,)` for each clip.
+    """
+    if step is not None:
+        return sliding_clips(video.num_frames, sampling.frames, sampling.stride, step)
+    return even_clips(video.num_frames, sampling.frames, sampling.stride, clips)
+
+
+def evaluation_clips(video, sampling: Sampling, clips: int = 10, step: int | None = None) -> Iterator[np.ndarray]:
+    """A video's evaluation clips, one at a time, in order.
+
+    Args:
+        video: an open video, as `data_set.open(i, fps=sampling.fps)` gives it.
+        sampling: how clips are cut, resized and cropped.
+        clips, step: as of `evaluation_places`.
+
+    Yields:
+        uint8 RGB `(frames, height, width, 3)`, the centre of each resized frame.
+
+    Raises:
+        VideoError: the file cannot be read; names it.
+    """
+    places = evaluation_places(video, sampling, clips, step)
+    for clip in video.clips(places, size=sampling.resize):
+        yield np.ascontiguousarray(centre_crop(clip, sampling.crop))
