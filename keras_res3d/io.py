@@ -58,6 +58,8 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
         sync(aside)
         os.replace(aside, path)
         sync(path.parent)
+    except OSError as error:
+        raise _naming(error, path, folder) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -95,6 +97,15 @@ def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> Non
     except OSError:
         os.replace(aside, target)
         raise
+
+
+def _naming(error: OSError, path: pathlib.Path, folder: pathlib.Path) -> OSError:
+    """The error of a write, with the path that its reader knows: a full disk names no file, or the hidden one."""
+    if error.filename is not None and str(folder) not in str(error.filename):
+        return error
+    if error.errno is None:
+        return OSError(f"{path} could not be written: {error}")
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def write_atomically(path, data: str | bytes) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_res3d.cards import ModelCard, read_card
-from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import CLASSES, motion_data_set
 from keras_res3d.data.transform import preprocess_input
@@ -72,7 +72,7 @@ def test_clips(test_set, sampling: Sampling) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         uint8 `(videos, frames, height, width, 3)`, and integers `(videos,)`.
     """
-    batches = list(evaluation_batches(test_set, sampling, 64, clips=1, preprocess=False))
+    batches = list(video_batches(test_set, sampling, 64, clips=1, preprocess=False))
     return np.concatenate([batch[0] for batch in batches]), np.concatenate([batch[1] for batch in batches])
 
 

@@ -4,13 +4,16 @@
     keras-res3d train --layout ucf101 --data UCF-101 --lists ucfTrainTestlist --split 1 --validation UCF-101 \\
         --recipe ucf101_search --net sr18 --output runs/sr18
     keras-res3d train --data motion --net mc3 --target_params 5e5 --crop 32 --output runs/motion
+    keras-res3d train --data mine.csv --weights runs/sr18 --freeze conv4 --output runs/mine
 
 The output folder gets model.keras (after every epoch), best.keras (by the validation videos), each with a .json that
-holds class names, sampling and all settings, log.csv and curves.png. Interrupted, the same command goes on where the
-last checkpoint was written.
+holds class names, sampling and all settings, log.csv and curves.png. A run that was interrupted goes on from its last
+checkpoint when you give the same command again.
 """
 
 from __future__ import annotations
+
+import pathlib
 
 from absl import flags
 
@@ -23,38 +26,77 @@ USAGE = "--data PATH --output FOLDER"
 
 
 def define_flags():
+    from keras_res3d.data.transform import PREPROCESSING
+
     define_data_flags("Training videos")
-    flags.DEFINE_string("net", "sr18", "A net of the zoo (keras-res3d models).")
-    flags.DEFINE_string("output", None, "Folder for the model, its card and the log.", required=True)
-    flags.DEFINE_string("weights", None, "Start from these weights; a classifier of other size is left out.")
-    flags.DEFINE_integer("width", None, "Channels of the first group (the net's own by default).", lower_bound=1)
-    flags.DEFINE_float("target_params", None, "Solve for the width nearest to this many parameters.")
-    define_sampling_flags("the recipe's or the net's own")
-    flags.DEFINE_enum("preprocessing", "res3d", ["res3d", "torchvision"], "How pixels become the net's input.")
+    flags.DEFINE_string(
+        "net", None, "A net of the zoo (keras-res3d models lists them). By default the net of --weights, or sr18."
+    )
+    flags.DEFINE_string("output", None, "Folder for the model, its card and the log.")
+    flags.DEFINE_string(
+        "weights",
+        None,
+        "Start from these weights: the folder of a run, a file, or the name of published weights. Net, width, sampling "
+        "and preprocessing are theirs unless flags say otherwise. A classifier with another number of classes is new.",
+    )
+    flags.DEFINE_integer(
+        "width", None, "Channels of the first group. By default those of --weights, or the net's own.", lower_bound=1
+    )
+    flags.DEFINE_float("target_params", None, "Choose the width whose number of parameters is nearest to this.")
+    define_sampling_flags("those of the recipe, of --weights, or of the net")
+    flags.DEFINE_enum(
+        "preprocessing",
+        None,
+        sorted(PREPROCESSING),
+        "How pixels become the net's input. By default that of --weights, or res3d.",
+    )
+    flags.DEFINE_enum(
+        "class_weight", None, ["balanced"], "balanced weighs the loss so that every class counts alike, however few "
+        "videos it has. By default every clip counts alike.",
+    )  # fmt: skip
     define_recipe_flags()
     flags.DEFINE_bool("overwrite", False, "Start again in a folder that holds a run already.")
 
 
-def _output_folder():
+def _output_folder() -> tuple[pathlib.Path, bool]:
     """The folder, and whether it holds an unfinished run to go on with."""
-    from keras_res3d.training.checkpoint import FILE
+    from keras_res3d.training.folder import state_of
 
     folder = fresh_folder(FLAGS.output, overwrite=True)
-    unfinished = (folder / FILE).exists() and not FLAGS.overwrite
-    return fresh_folder(folder, FLAGS.overwrite or unfinished), unfinished
+    state = "nothing" if FLAGS.overwrite else state_of(folder)
+    if state in ("finished", "foreign"):
+        what = "a finished run" if state == "finished" else "a model that no run of this program left unfinished"
+        raise ValueError(f"{folder} holds {what}; choose another --output, or say --overwrite")
+    return folder, state == "unfinished"
+
+
+def _net(classes: int):
+    """The architecture that --net, --width, --target_params and --weights mean together."""
+    from dataclasses import replace
+
+    from keras_res3d.nets.counts import with_budget
+    from keras_res3d.nets.zoo import get_architecture
+    from keras_res3d.training.start import net_of_weights
+
+    inherited = net_of_weights(FLAGS.weights)
+    net = get_architecture(FLAGS.net or inherited or "sr18")
+    if inherited is not None and inherited.name == net.name:
+        net = replace(net, width=inherited.width)
+    return with_budget(net, FLAGS.width, FLAGS.target_params, classes)
 
 
 def _plan(net, data, sampling, options) -> str:
-    """What is about to happen, in three lines."""
+    """What is about to happen, in a few lines."""
     from keras_res3d.nets.counts import count_params
 
     classes, shape = len(data.classes), (sampling.frames, *sampling.crop, 3)
     steps = options.total_steps(len(data))
+    every = "every frame" if sampling.stride == 1 else f"one frame in {sampling.stride}"
     return (
         f"{net.name}, width {net.width}: {count_params(net, classes, shape):,} parameters "
         f"({count_params(net, classes, shape, live=True):,} live at {sampling.frames} frames)\n"
         f"{len(data)} videos of {classes} classes from {FLAGS.data}; {sampling.frames} frames of "
-        f"{sampling.crop[0]} x {sampling.crop[1]}, every {sampling.stride}. frame\n"
+        f"{sampling.crop[0]} x {sampling.crop[1]}, {every}, preprocessing {sampling.preprocessing}\n"
         f"recipe {options.recipe}: {steps:,} steps of {options.batch_size} clips, "
         f"{-(-steps // options.steps_per_epoch(len(data))):,} epochs; {options.optimizer}, {options.schedule} from "
         f"{options.learning_rate:g}, {options.precision}, seed {options.seed}"
@@ -65,20 +107,25 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
-    from keras_res3d.nets.counts import with_budget
     from keras_res3d.reports import plots
-    from keras_res3d.training.fit import prepare_net, starting_card, train
+    from keras_res3d.training.checks import check_data
+    from keras_res3d.training.fit import prepare_net, train
+    from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
     output, unfinished = _output_folder()
     options = options_from_flags()
     data = data_from_flags("train")
     validation = data_from_flags("validation", data.classes)
-    net = with_budget(FLAGS.net, FLAGS.width, FLAGS.target_params, len(data.classes))
-    sampling = sampling_from_flags(options.sampling(net.frames, net.crop, FLAGS.preprocessing))
+    check_data(data, validation)
+    net = _net(len(data.classes))
+    before = card_of_weights(net, FLAGS.weights)
+    sampling = sampling_from_flags(starting_sampling(net, options, before, FLAGS.preprocessing))
     print(_plan(net, data, sampling, options))
     model = prepare_net(net, sampling, len(data.classes), options, len(data), FLAGS.weights)
     card = starting_card(net, FLAGS.weights, data, sampling)
-    history = train(model, data, sampling, output, options, validation, card, resume=unfinished)
+    history = train(
+        model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
+    )  # fmt: skip
     plots.save_png(plots.learning_curves({net.name: history}, 1 / len(data.classes)), output / "curves.png")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
     best = ", best.keras" if validation else ""

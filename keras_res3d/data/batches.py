@@ -1,86 +1,178 @@
 """Batches of clips from a data set: training in a stateless random order, evaluation clip by clip in order."""
 
+from __future__ import annotations
+
 import collections
 import contextlib
-import os
+import itertools
 import re
 import threading
+import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.data.clips import even_clips, random_clip
-from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, random_crop_and_mirror
+from keras_res3d.data.clips import Sampling, random_clip
+from keras_res3d.data.evaluation import evaluation_clips
+from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
+from keras_res3d.io import usable_cores
 
 MAX_WORKERS = 16
 
 
-def steps_per_epoch(n, batch_size):
+def steps_per_epoch(n: int, batch_size: int) -> int:
     """Whole batches in n examples, at least one: an epoch leaves out the rest, other examples each time."""
     if n < 1 or batch_size < 1:
         raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
     return max(1, n // batch_size)
 
 
-def _workers(workers):
+def _workers(workers: int | None) -> int:
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; expected None (one per processor core) or at least 1")
-    return workers or min(MAX_WORKERS, os.cpu_count() or 1)
+    return workers or min(MAX_WORKERS, usable_cores())
 
 
-def training_batches(data_set, sampling, batch_size, epochs, seed=0, start_step=0, workers=None, mirror=True,
-                     preprocess=True, augment=random_crop_and_mirror):
-    """Random clips of all epochs, back to back, as a tf.data.Dataset.
+class _Source:
+    """How the examples of a data set become training batches; the arguments of `training_stream`."""
 
-    data_set: a `lists.DataSet` or the like. sampling: a `clips.Sampling`. epochs: passes over the data. seed: a
-    non-negative integer. start_step: batches to leave out, nothing of them read. workers: videos read at a time.
-    mirror: mirror half of the clips, where the data set is `mirror_safe`. preprocess: False leaves the clips as uint8
-    RGB, for models that preprocess themselves. augment: called with (clip, crop, rng, mirror), gives the cropped clip.
-    Yields (float32 clips of shape (b, frames, height, width, 3), int32 labels (b,)); b is batch_size, or the number of
-    examples where there are fewer. The i-th batch depends on (seed, i) and the data alone: with start_step=k the stream
-    is what the uninterrupted one gives from step k on. A file that cannot be read ends the stream with an error that
-    names it (`naming_the_video` makes a VideoError of it).
+    def __init__(self, data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight):
+        preprocessing_row(sampling.preprocessing)
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; expected 0 or more")
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, np.float32)
+            if sample_weight.shape != (len(data_set),):
+                raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected a number for each of the "
+                                 f"{len(data_set)} videos")  # fmt: skip
+        self.data_set, self.sampling, self.seed, self.sample_weight = data_set, sampling, seed, sample_weight
+        self.workers, self.preprocess, self.augment = _workers(workers), preprocess, augment
+        self.mirror = mirror and data_set.mirror_safe
+        self.batch, self.steps = min(len(data_set), batch_size), steps_per_epoch(len(data_set), batch_size)
+
+    def batches(self, numbers: tf.data.Dataset, cardinality) -> tf.data.Dataset:
+        """Batches of the clips with these numbers, counted from the first clip of the first epoch."""
+        data = numbers.map(self._place)
+        data = data.map(self._load, num_parallel_calls=self.workers, deterministic=True)
+        data = data.batch(self.batch, drop_remainder=True)
+        if self.preprocess:
+            mode = self.sampling.preprocessing
+            data = data.map(lambda clips, *rest: (preprocess_input(clips, mode), *rest))
+        return data.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
+
+    def _place(self, number):
+        """Epoch and example of the clip with this number."""
+        epoch, position = number // (self.steps * self.batch), number % (self.steps * self.batch)
+        key = tf.stack([tf.constant(self.seed & 0x7FFFFFFF, tf.int64), epoch])
+        return epoch, tf.random.experimental.index_shuffle(position, tf.cast(key, tf.int32), len(self.data_set) - 1)
+
+    def _load(self, epoch, example):
+        clip, label = tf.numpy_function(self._read, [epoch, example], [tf.uint8, tf.int32])
+        clip = tf.ensure_shape(clip, (self.sampling.frames, *self.sampling.crop, 3))
+        label = tf.ensure_shape(label, ())
+        if self.sample_weight is None:
+            return clip, label
+        return clip, label, tf.gather(self.sample_weight, example)
+
+    def _read(self, epoch, example):
+        """One random clip, uint8, and its label. (seed, epoch, example) decides all that is random."""
+        sampling, example = self.sampling, int(example)
+        rng = np.random.default_rng((self.seed, int(epoch), example))
+        with self.data_set.open(example, fps=sampling.fps) as video:
+            indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
+            clip = next(video.clips([indices], size=sampling.resize))
+        clip = self.augment(clip, sampling.crop, rng, self.mirror)
+        return clip, np.int32(self.data_set.examples[example].label)
+
+
+def training_stream(
+    data_set,
+    sampling: Sampling,
+    batch_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+    workers: int | None = None,
+    mirror: bool = True,
+    preprocess: bool = True,
+    augment: Callable = random_crop_and_mirror,
+    *,
+    last_step: int | None = None,
+    sample_weight=None,
+) -> tf.data.Dataset:
+    """Training batches of all epochs back to back, from any step on: what an exactly resumed run needs.
+
+    Give `fit` this together with `steps_per_epoch`; Keras takes it as a stream without an end.
+
+    Args:
+        data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight: as of
+            `training_batches`.
+        start_step: batches to leave out; nothing of them is read.
+        last_step: nothing is read beyond this step, counted from the first step of all. None: there is no end.
+
+    Returns:
+        A tf.data.Dataset whose k-th batch is batch `start_step + k` of the whole stream: that of (seed, epoch, place
+        in the epoch) and the data alone.
     """
-    n, workers = len(data_set), _workers(workers)
-    steps, batch = steps_per_epoch(n, batch_size), min(n, batch_size)
-    total = steps * epochs
-    preprocessing_row(sampling.preprocessing)
-    if seed < 0:
-        raise ValueError(f"seed is {seed}; expected 0 or more")
-    if not 0 <= start_step <= total:
-        raise ValueError(f"start_step is {start_step}; expected 0 to {total}, the steps in {epochs} epochs")
-    mirror = mirror and data_set.mirror_safe
-
-    def read(epoch, example):
-        return _training_clip(data_set, sampling, seed, int(epoch), int(example), mirror, augment)
-
-    def place(number):
-        epoch, position = number // (steps * batch), number % (steps * batch)
-        key = tf.stack([tf.constant(seed & 0x7FFFFFFF, tf.int64), epoch])
-        return epoch, tf.random.experimental.index_shuffle(position, tf.cast(key, tf.int32), n - 1)
-
-    def load(epoch, example):
-        clip, label = tf.numpy_function(read, [epoch, example], [tf.uint8, tf.int32])
-        return tf.ensure_shape(clip, (sampling.frames, *sampling.crop, 3)), tf.ensure_shape(label, ())
-
-    data = tf.data.Dataset.range(start_step * batch, total * batch).map(place)
-    data = data.map(load, num_parallel_calls=workers, deterministic=True).batch(batch, drop_remainder=True)
-    if preprocess:
-        data = data.map(lambda clips, labels: (preprocess_input(clips, sampling.preprocessing), labels))
-    data = data.apply(tf.data.experimental.assert_cardinality(total - start_step))
-    return data.prefetch(2)
+    source = _Source(data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight)
+    end = np.iinfo(np.int64).max // (source.batch + 1) if last_step is None else last_step
+    if not 0 <= start_step <= end:
+        raise ValueError(f"start_step is {start_step}; expected 0 to {end}, the last step")
+    numbers = tf.data.Dataset.range(start_step * source.batch, end * source.batch)
+    return source.batches(numbers, tf.data.INFINITE_CARDINALITY)
 
 
-def _training_clip(data_set, sampling, seed, epoch, example, mirror, augment):
-    """One random clip, uint8, and its label. (seed, epoch, example) decides all that is random."""
-    rng = np.random.default_rng((seed, epoch, example))
-    with data_set.open(example, fps=sampling.fps) as video:
-        indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
-        clip = next(video.clips([indices], size=sampling.resize))
-    clip = augment(clip, sampling.crop, rng, mirror)
-    return clip, np.int32(data_set.examples[example].label)
+def training_batches(
+    data_set,
+    sampling: Sampling,
+    batch_size: int,
+    epochs: int | None = None,
+    seed: int = 0,
+    start_step: int = 0,
+    workers: int | None = None,
+    mirror: bool = True,
+    preprocess: bool = True,
+    augment: Callable = random_crop_and_mirror,
+    *,
+    sample_weight=None,
+) -> tf.data.Dataset:
+    """Random clips for `model.fit`: each pass over it is the next epoch, in a new order and with new crops.
+
+    Args:
+        data_set: as `read_data_set` returns it.
+        sampling: how clips are cut, resized and cropped.
+        batch_size: clips in a batch; of a smaller data set all.
+        epochs: has no effect any more; `fit(epochs=...)` says it.
+        seed: a non-negative integer. The i-th batch of the e-th pass depends on (seed, e, i) and the data alone.
+        start_step: begins at this step; a pass then has no end, as of `training_stream`, which see.
+        workers: videos read at a time; None: one for each processor core.
+        mirror: whether half of the clips are mirrored, where the data set is `mirror_safe`.
+        preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
+        augment: called with (clip, crop, rng, mirror); gives the cropped clip.
+        sample_weight: a weight for each video, `(videos,)`; batches then have it as their third element.
+
+    Returns:
+        A tf.data.Dataset of float32 clips `(batch, frames, height, width, 3)` and int32 labels `(batch,)`, which
+        knows its length: the whole batches in an epoch. A file that cannot be read ends it with an error that names
+        the file (`naming_the_video` makes a VideoError of it).
+    """
+    if epochs is not None:
+        warnings.warn("training_batches(epochs=...) has no effect: each pass is one epoch, and fit(epochs=...) says "
+                      "how many there are", DeprecationWarning, stacklevel=2)  # fmt: skip
+    if start_step:
+        return training_stream(data_set, sampling, batch_size, seed, start_step, workers, mirror, preprocess, augment,
+                               sample_weight=sample_weight)  # fmt: skip
+    source = _Source(data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight)
+    passes, clips = itertools.count(), source.steps * source.batch
+
+    def one_pass(_):
+        # Asked when the first batch of a pass is asked for: Keras also makes iterators that it never reads.
+        number = tf.numpy_function(lambda: np.int64(next(passes)), [], tf.int64)
+        return tf.data.Dataset.range(clips).map(lambda place: tf.ensure_shape(number, ()) * clips + place)
+
+    return source.batches(tf.data.Dataset.from_tensors(0).flat_map(one_pass), source.steps)
 
 
 @contextlib.contextmanager
@@ -95,8 +187,8 @@ def naming_the_video():
         raise VideoError(found[1].strip()) from None
 
 
-class EvaluationBatches:
-    """Every clip of every video once, in order; see `evaluation_batches`. Each pass over it reads the files again."""
+class VideoBatches:
+    """Every clip of every video once, in order; see `video_batches`. Each pass over it reads the files again."""
 
     def __init__(self, data_set, sampling, batch_size, clips, workers, preprocess):
         if batch_size < 1 or clips < 1:
@@ -105,7 +197,7 @@ class EvaluationBatches:
         self.data_set, self.sampling, self.batch_size, self.clips = data_set, sampling, batch_size, clips
         self.workers, self.preprocess = _workers(workers), preprocess
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         held, count = collections.deque(), 0
         for number, clips in enumerate(self._videos()):
             held.append((clips, number))
@@ -117,7 +209,7 @@ class EvaluationBatches:
             yield self._batch(held, count)
 
     def _batch(self, held, count):
-        """Take `count` clips off the front of `held`, a queue of (clips of one video, video number)."""
+        """Takes `count` clips off the front of `held`, a queue of (clips of one video, video number)."""
         parts, numbers = [], []
         while count:
             clips, number = held.popleft()
@@ -151,25 +243,58 @@ class EvaluationBatches:
 
     def _read(self, number, stop):
         """uint8 (clips, frames, height, width, 3) of one video, cropped as soon as decoded."""
-        sampling, clips = self.sampling, []
-        with self.data_set.open(number, fps=sampling.fps) as video:
-            places = even_clips(video.num_frames, sampling.frames, sampling.stride, self.clips)
-            for clip in video.clips(places, size=sampling.resize):
+        clips = []
+        with self.data_set.open(number, fps=self.sampling.fps) as video:
+            for clip in evaluation_clips(video, self.sampling, self.clips):
                 if stop.is_set():
-                    break
-                clips.append(np.ascontiguousarray(centre_crop(clip, sampling.crop)))
-        if not stop.is_set():
-            expected = (len(places), sampling.frames, *sampling.crop, 3)
-            assert np.shape(clips) == expected, f"video {number}: clips {np.shape(clips)}, expected {expected}"
-        return np.stack(clips) if clips else None
+                    return None
+                clips.append(clip)
+        return np.stack(clips)
 
 
-def evaluation_batches(data_set, sampling, batch_size, clips=10, workers=None, preprocess=True):
-    """Every clip of every video exactly once, in order: evenly spread clips, centre crop.
+def video_batches(data_set, sampling: Sampling, batch_size: int, clips: int = 10, workers: int | None = None,
+                  preprocess: bool = True) -> VideoBatches:  # fmt: skip
+    """Every clip of every video exactly once, in order, with its video's number: what scores per video need.
 
-    data_set, sampling, workers: as in `training_batches`. clips: per video; short ones have fewer (`even_clips`).
-    preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
-    Iterating yields (float32 clips (b, frames, height, width, 3), int32 labels (b,), int32 video numbers (b,)); the
-    last batch may be short, none is empty. Videos are read ahead, a few at a time. Raises VideoError, naming the file.
+    Args:
+        data_set, sampling, workers: as of `training_batches`.
+        batch_size: clips in a batch; the last one may be short, none is empty.
+        clips: evenly spread clips of each video, centre crop; a short video has fewer (`even_clips`).
+        preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
+
+    Returns:
+        An iterable of NumPy batches: clips `(batch, frames, height, width, 3)`, int32 labels `(batch,)`, int32 video
+        numbers `(batch,)`. Videos are read ahead, a few at a time. Iterating raises VideoError, naming the file.
     """
-    return EvaluationBatches(data_set, sampling, batch_size, clips, workers, preprocess)
+    return VideoBatches(data_set, sampling, batch_size, clips, workers, preprocess)
+
+
+def evaluation_batches(data_set, sampling: Sampling, batch_size: int, clips: int = 10, workers: int | None = None,
+                       preprocess: bool = True) -> tf.data.Dataset:  # fmt: skip
+    """Every clip of every video exactly once, in order, for `evaluate`, `predict` and `fit(validation_data=...)`.
+
+    How many clips there are is known before reading only for `clips=1`; with more, Keras warns at the end of a pass
+    that the data ran out, which is as it should be.
+
+    Args:
+        data_set, sampling, batch_size, clips, workers, preprocess: as of `video_batches`.
+
+    Returns:
+        A tf.data.Dataset of clips `(batch, frames, height, width, 3)`, float32 or uint8, and int32 labels `(batch,)`.
+        Each pass over it gives the same batches. A file that cannot be read ends it with an error that names the file
+        (`naming_the_video` makes a VideoError of it).
+    """
+    batches = VideoBatches(data_set, sampling, batch_size, clips, workers, preprocess)
+    signature = (
+        tf.TensorSpec((None, sampling.frames, *sampling.crop, 3), tf.float32 if preprocess else tf.uint8),
+        tf.TensorSpec((None,), tf.int32),
+    )
+
+    def pairs():
+        for pixels, labels, _ in batches:
+            yield pixels, labels
+
+    data = tf.data.Dataset.from_generator(pairs, output_signature=signature)
+    if clips == 1:
+        data = data.apply(tf.data.experimental.assert_cardinality(-(-len(data_set) // batch_size)))
+    return data.prefetch(1)

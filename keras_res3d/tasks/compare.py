@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import keras
 import numpy as np
 
-from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import count_params, solve_width
@@ -87,7 +87,7 @@ def answers_in_reverse(contender: Contender, test_set, sampling: Sampling) -> tu
         Two integer arrays `(videos,)`.
     """
     forwards, backwards = [], []
-    for clips, _, _ in evaluation_batches(test_set, sampling, 64, clips=1):
+    for clips, _, _ in video_batches(test_set, sampling, 64, clips=1):
         forwards.append(top_1(contender.model.predict_on_batch(clips)))
         backwards.append(top_1(contender.model.predict_on_batch(np.ascontiguousarray(clips[:, ::-1]))))
     return np.concatenate(forwards), np.concatenate(backwards)

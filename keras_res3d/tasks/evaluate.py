@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_res3d.cards import ModelCard
-from keras_res3d.data.batches import evaluation_batches as video_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import warning_for

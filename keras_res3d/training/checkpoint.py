@@ -5,32 +5,58 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import tempfile
 import zipfile
 
 import numpy as np
 
 from keras_res3d.data.clips import Sampling
+from keras_res3d.io import atomic_path, sweep
 from keras_res3d.training.recipes import TrainingOptions
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
 _FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution")
+# The sampling says these.
+SAMPLED = ("frames", "stride", "crop")
 
 
-def identity(net, data_set, validation, sampling: Sampling, options: TrainingOptions, trained_on: str) -> dict:
-    """What must be the same for a run to be resumed, as plain JSON values."""
-    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+def identity(
+    net,
+    data_set,
+    validation,
+    sampling: Sampling,
+    options: TrainingOptions,
+    trained_on: str,
+    weights: dict | None = None,
+) -> dict:
+    """What must be the same for a run to be resumed, as plain JSON values.
+
+    Args:
+        net, data_set, validation, sampling, options: as of `train`.
+        trained_on: of the card.
+        weights: of classes and videos, as far as they were given.
+    """
+    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in (*_FREE, *SAMPLED)}
     return {
-        "net": {"name": net.name, "parameters": int(net.count_params()), "outputs": int(net.output_shape[-1])},
+        "net": {
+            "name": net.name,
+            "parameters": int(net.count_params()),
+            "trainable": sum(int(np.prod(variable.shape)) for variable in net.trainable_variables),
+            "outputs": int(net.output_shape[-1]),
+        },
         "data": _describe(data_set),
         "validation": None if validation is None else _describe(validation),
         "trained_on": trained_on,
         "sampling": sampling.to_dict(),
         "options": fields,
+        "weights": weights or {},
     }
+
+
+def digest_of(values) -> str:
+    """A short digest of numbers, for an identity."""
+    return hashlib.sha256(np.asarray(values, np.float64).tobytes()).hexdigest()[:16]
 
 
 def _describe(data_set) -> dict:
@@ -60,33 +86,11 @@ def save(folder, values: list[np.ndarray], state: dict) -> None:
         state: everything else, ready for JSON.
 
     Raises:
-        OSError: it cannot be written, e.g. the disk is full.
+        OSError: it cannot be written, for example because the disk is full; names the path.
     """
-    folder = pathlib.Path(folder)
-    handle, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            arrays = {f"v{number:05d}": value for number, value in enumerate(values)}
-            np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, folder / FILE)
-    except BaseException:
-        pathlib.Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    """The renamed entry reaches the disk too; where folders cannot be opened (Windows) that is left to the system."""
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with atomic_path(pathlib.Path(folder) / FILE) as aside:
+        arrays = {f"v{number:05d}": value for number, value in enumerate(values)}
+        np.savez(aside, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
 
 def load(folder) -> tuple[list[np.ndarray], dict] | None:
@@ -96,8 +100,7 @@ def load(folder) -> tuple[list[np.ndarray], dict] | None:
         ValueError: the file is damaged.
     """
     path = pathlib.Path(folder) / FILE
-    for remains in path.parent.glob(f".{FILE}.*"):
-        remains.unlink(missing_ok=True)
+    sweep(path)
     if not path.exists():
         return None
     try:
@@ -106,8 +109,15 @@ def load(folder) -> tuple[list[np.ndarray], dict] | None:
             return [file[name] for name in sorted(file.files) if name != "state"], state
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
         raise ValueError(
-            f"{path} is damaged ({error}); delete it to keep the model trained so far, or start again with --overwrite"
+            f"{path} is damaged ({error}); delete it, and the run starts again with its first step"
         ) from error
+
+
+def remove(folder) -> None:
+    """The run in this folder has ended, or starts again: its checkpoint goes."""
+    path = pathlib.Path(folder) / FILE
+    path.unlink(missing_ok=True)
+    sweep(path)
 
 
 def restore(variables, values: list[np.ndarray]) -> None:

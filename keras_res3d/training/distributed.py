@@ -64,8 +64,17 @@ def check_built_for(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
         )
 
 
+def every_layer(model: keras.Model) -> list[keras.Layer]:
+    """The layers of a model in order; those of models and wrapped layers inside it stand in their place."""
+    found = []
+    for layer in model.layers:
+        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
+        found += every_layer(inner) if isinstance(inner, keras.Model) else [inner]
+    return found
+
+
 def batch_norms(net: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in net.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return [layer for layer in every_layer(net) if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy) -> None:

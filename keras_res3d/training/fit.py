@@ -1,30 +1,34 @@
-"""A net prepared for a run, the run itself, and the scores of what came out."""
+"""A net prepared for a run, the run itself by `model.fit`, and the scores of what came out."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import pathlib
 import sys
+import warnings
+from collections.abc import Iterable
 
 import keras
 
 from keras_res3d.applications import build_model
-from keras_res3d.cards import ModelCard, read_card
-from keras_res3d.data.batches import evaluation_batches, naming_the_video
+from keras_res3d.cards import ModelCard, card_of
+from keras_res3d.data.batches import naming_the_video
 from keras_res3d.data.clips import Sampling
+from keras_res3d.data.seen import sketch_of
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.scores import Scores, score
 from keras_res3d.training import checkpoint
-from keras_res3d.training.distributed import strategy_for
-from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
-from keras_res3d.training.run import Run
-from keras_res3d.training.step import Learner, logits_of
-from keras_res3d.weights.catalog import resolve
-
-__all__ = [
-    "RECIPES", "TrainingOptions", "batch_norm_momentum", "evaluate", "logits_of", "prepare_net", "recipe",
-    "starting_card", "train",
-]  # fmt: skip
+from keras_res3d.training.callbacks import Speed, StopOnNaN
+from keras_res3d.training.checks import balanced, check_run, findings
+from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
+from keras_res3d.training.distributed import check_built_for, strategy_for
+from keras_res3d.training.folder import Bar, RunFolder, figures_of
+from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.resume import ResumeExactly
+from keras_res3d.training.start import weights_file
+from keras_res3d.training.stream import recipe_stream
+from keras_res3d.training.validate import ValidateVideos
+from keras_res3d.weights.freeze import freeze
 
 
 def batch_norm_momentum(published: float | None, steps: int) -> float | None:
@@ -53,7 +57,7 @@ def prepare_net(
         classes: outputs.
         options: length of the run, seed and strategy count here.
         examples: training videos.
-        weights: as of `build_model`.
+        weights: as of `build_model`, or the folder of a run.
     """
     momentum = batch_norm_momentum(architecture.batch_norm_momentum, options.total_steps(examples))
     architecture = dataclasses.replace(architecture, batch_norm_momentum=momentum)
@@ -61,45 +65,49 @@ def prepare_net(
     strategy = strategy_for(options)
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
-        return build_model(architecture, weights=weights, input_shape=input_shape, classes=classes)
+        return build_model(architecture, weights=weights_file(weights), input_shape=input_shape, classes=classes)
 
 
-def starting_card(architecture: Architecture, weights, data_set, sampling: Sampling) -> ModelCard:
-    """The card of a net that starts from `weights` (as of `build_model`): licence and training data carry over."""
-    entry = resolve(architecture, weights)
-    before = entry if entry is not None else read_card(weights) if weights is not None else None
-    trained_on = [before.trained_on, data_set.name] if before is not None and before.trained_on else [data_set.name]
-    licence = "" if before is None else before.licence
-    return ModelCard(architecture.name, tuple(data_set.classes), sampling, licence, ", ".join(trained_on))
+def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sampling, options) -> ModelCard:
+    """The card of the run's models: of which net they are, what they have seen, and all settings."""
+    card = card or ModelCard(net.name, tuple(data_set.classes), sampling, trained_on=data_set.name)
+    found = card_of(net, sampling=sampling)
+    # How clips are taken is said once, by the sampling.
+    settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in checkpoint.SAMPLED}
+    return dataclasses.replace(
+        card,
+        architecture=card.architecture or found.architecture,
+        frames=found.frames,
+        trim=found.trim,
+        seen=card.seen or sketch_of(data_set),
+        training={**card.training, **settings},
+    )
 
 
-def _check_classes(net: keras.Model, data_set, validation) -> None:
-    classes = net.output_shape[-1]
-    for part in filter(None, (data_set, validation)):
-        if len(part.classes) != classes or tuple(part.classes) != tuple(data_set.classes):
-            raise ValueError(f"{part.name} has classes {part.classes}; the net has {classes} outputs")
+def _tensorboard(folder: pathlib.Path) -> keras.callbacks.TensorBoard:
+    if sys.modules.get("tensorboard", "") is None or importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            'tensorboard is not installed; it comes with the extra: pip install "keras-res3d[tensorboard]"'
+        )
+    return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
-def _check_options(options: TrainingOptions, data_set, validation, replicas: int) -> None:
-    batch = min(options.batch_size, len(data_set) * options.clips_per_video)
-    if batch < replicas:
-        raise ValueError(f"a batch has {batch} clips; expected at least {replicas}, one for each replica")
-    if options.early_stopping and validation is None:
-        raise ValueError(f"early_stopping is {options.early_stopping}, and there are no validation videos to judge by")
-
-
-def _resumed(folder: pathlib.Path, identity: dict):
-    """Values and state of the folder's unfinished run, if it is this one."""
-    found = checkpoint.load(folder)
-    if found is None:
-        return None
-    different = checkpoint.differences(found[1]["identity"], identity)
-    if different:
-        raise ValueError(
-            f"{folder} holds an unfinished run that differs:\n  " + "\n  ".join(different)
-            + "\ngive the same flags to go on with it, another --output, or --overwrite to start again"
-        )  # fmt: skip
-    return found
+def _callbacks(folder, card, validation, sampling, options, total, identity, given) -> list[keras.callbacks.Callback]:
+    """The run's callbacks in their order: each hears of what those before it have added to the logs."""
+    keepers = []
+    if validation is not None:
+        batch, clips = options.batch_size, options.validation_clips
+        keepers.append(ValidateVideos(validation, sampling, clips, batch, options.workers, preprocess=False))
+    if options.early_stopping:
+        patience = options.early_stopping
+        keepers.append(keras.callbacks.EarlyStopping("val_video@1", mode="max", patience=patience))
+    if options.tensorboard:
+        keepers.append(_tensorboard(folder))
+    keepers += [*given, RunFolder(folder, card, None if validation is None else "val_video@1")]
+    resume = ResumeExactly(
+        folder, options.checkpoint_steps, steps=total, callbacks=keepers, identity=identity, keep=True
+    )  # fmt: skip
+    return [resume, StopOnNaN(), Speed(), Bar(), *keepers]
 
 
 def train(
@@ -111,13 +119,18 @@ def train(
     validation=None,
     card: ModelCard | None = None,
     resume: bool = False,
+    *,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    class_weight: dict[int, float] | str | None = None,
+    sample_weight=None,
 ) -> dict[str, list[float]]:
-    """Trains `net` in place and writes `model.keras`, `model.json` and `log.csv` into the folder `output`.
+    """Trains `net` in place by one call of `model.fit`; the folder `output` gets `model.keras`, its card and `log.csv`.
 
     While it runs the folder holds `checkpoint.npz`, all that it takes to go on.
 
     Args:
-        net: a classifier with one output per class of the data set, as of `prepare_net`.
+        net: a classifier with one output per class of the data set, as of `prepare_net`, or any functional Keras model
+            of preprocessed clips. Metrics that it was compiled with are shown; optimizer and loss are the recipe's.
         data_set: training videos (`read_data_set`).
         sampling: how clips are taken.
         output: folder, made if missing.
@@ -125,42 +138,48 @@ def train(
         validation: a data set with the same classes, scored after every epoch; the best net is kept as `best.keras`.
         card: what to write beside the model; None: made from the arguments.
         resume: go on with the folder's unfinished run; without one, and when False, start from the first step.
+        callbacks: any callbacks of Keras. They see "loss", "clip@1", the scores of `ValidateVideos` and the figures of
+            `Speed` in their logs; models that they save are the stock net.
+        class_weight: a factor of the loss for each class number, or "balanced": all classes count alike.
+        sample_weight: a factor of the loss for each video, `(videos,)`.
 
     Returns:
-        The history: a list per logged quantity, one value per epoch.
+        The history: a list per figure, one value per epoch.
 
     Raises:
-        ValueError: classes and outputs do not agree; the unfinished run differs from this one; a video that cannot
-            be read (its name is in the message).
+        ValueError: data, net and options do not fit together; the unfinished run differs from this one; a video that
+            cannot be read (its name is in the message).
         RuntimeError: the loss became NaN; what was saved before it stays.
     """
     options = options or TrainingOptions()
     strategy = strategy_for(options)
-    _check_classes(net, data_set, validation)
-    _check_options(options, data_set, validation, strategy.num_replicas_in_sync)
-    card = card or ModelCard(net.name, tuple(data_set.classes), sampling, trained_on=data_set.name)
-    card = dataclasses.replace(card, training={**card.training, **dataclasses.asdict(options)})
-    identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on)
-    folder = pathlib.Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
-    found = _resumed(folder, identity) if resume else None
-    if found is None:
-        (folder / checkpoint.FILE).unlink(missing_ok=True)
-    learner = Learner(net, options, options.total_steps(len(data_set)), sampling.preprocessing, strategy)
-    try:
-        if found is not None:
-            checkpoint.restore(learner.variables, found[0])
-        state = None if found is None else found[1]
-        run = Run(learner, data_set, validation, sampling, options, folder, card, state, identity)
-        with naming_the_video():
-            run.go()
-    finally:
-        learner.close()
-    return run.history()
+    check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
+    check_built_for(net, strategy)
+    for finding in findings(data_set, validation):
+        warnings.warn(finding, stacklevel=2)
+    if class_weight == "balanced":
+        class_weight = balanced(data_set)
+    if options.freeze:
+        freeze(net, options.freeze)
+    folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
+    if not resume:
+        checkpoint.remove(folder)
+    weights = {"classes": class_weight and {str(key): value for key, value in class_weight.items()},
+               "videos": None if sample_weight is None else checkpoint.digest_of(sample_weight)}  # fmt: skip
+    identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
+    steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
+    run = _callbacks(folder, card, validation, sampling, options, total, identity, list(callbacks))
+    start = run[0].start_step
+    if start:
+        print(f"going on at step {start} of {total}")
+    metrics = metrics_of(net)
+    with twin_of(net, options, sampling) as twin, naming_the_video():
+        compile_by_recipe(twin, options, total, metrics)
+        stream = recipe_stream(data_set, sampling, options, start, preprocess=False, sample_weight=sample_weight)
+        twin.fit(
+            stream, epochs=-(-total // steps), steps_per_epoch=steps, class_weight=class_weight, callbacks=run,
+            shuffle=False, verbose=0,
+        )  # fmt: skip
+    checkpoint.remove(folder)
+    return figures_of(run[-1].rows)
 
-
-def evaluate(net: keras.Model, data_set, sampling: Sampling, clips: int = 10, batch_size: int = 32) -> Scores:
-    """The paper's scores of a Keras net on a data set, with a progress bar over the videos."""
-    bar = keras.utils.Progbar(len(data_set), unit_name="video", verbose=int(sys.stdout.isatty()))
-    batches = evaluation_batches(data_set, sampling, batch_size, clips)
-    return score(net.predict_on_batch, batches, data_set.classes, bar.update)

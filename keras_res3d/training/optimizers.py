@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from keras_res3d.training.distributed import every_layer
 from keras_res3d.training.recipes import TrainingOptions
 
 
+@keras.saving.register_keras_serializable(package="keras_res3d")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises from 0 over the first `steps`, then is the schedule's, counted from there."""
 
@@ -19,7 +21,16 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         rising = self.highest * step / max(1, self.steps)
         return tf.where(step < self.steps, rising, self.schedule(tf.maximum(step - self.steps, 0.0)))
 
+    def get_config(self):
+        schedule = keras.optimizers.schedules.serialize(self.schedule)
+        return {"schedule": schedule, "highest": self.highest, "steps": self.steps}
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.optimizers.schedules.deserialize(config["schedule"]), config["highest"], config["steps"])
+
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
 class Constant(keras.optimizers.schedules.LearningRateSchedule):
     """The same learning rate at every step."""
 
@@ -28,6 +39,9 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         return tf.constant(self.rate, tf.float32)
+
+    def get_config(self):
+        return {"rate": self.rate}
 
 
 def make_schedule(options: TrainingOptions, steps: int):
@@ -44,7 +58,24 @@ def make_schedule(options: TrainingOptions, steps: int):
     return WarmUp(after, options.learning_rate, warmup) if warmup else after
 
 
-class CaffeSGD(keras.optimizers.SGD):
+class _SharesGradients:
+    """Before an optimizer judges the gradients of its replica, each replica gets the mean of all.
+
+    Clipping by norm and the watch of a loss scale need it: Keras sums the gradients of the replicas only afterwards.
+    """
+
+    share_gradients = False
+
+    def apply(self, grads, trainable_variables=None):
+        context = tf.distribute.get_replica_context()
+        if self.share_gradients and context is not None and context.num_replicas_in_sync > 1:
+            total = context.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+            grads = [gradient / context.num_replicas_in_sync for gradient in total]
+        return super().apply(grads, trainable_variables)
+
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
+class CaffeSGD(_SharesGradients, keras.optimizers.SGD):
     """SGD whose momentum buffer is Caffe's: v = momentum * v - rate * multiplier * (gradient + decay * w); w += v.
 
     Args:
@@ -54,7 +85,7 @@ class CaffeSGD(keras.optimizers.SGD):
 
     def __init__(self, learning_rate, multipliers, decays, **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.multipliers, self.decays = list(multipliers), list(decays)
+        self.multipliers, self.decays = tuple(multipliers), tuple(decays)
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
@@ -62,16 +93,28 @@ class CaffeSGD(keras.optimizers.SGD):
             gradient = gradient + tf.cast(self.decays[index] * variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate * self.multipliers[index])
 
+    def get_config(self):
+        return {**super().get_config(), "multipliers": self.multipliers, "decays": self.decays}
 
-class ScaledAdamW(keras.optimizers.AdamW):
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
+class ScaledAdamW(_SharesGradients, keras.optimizers.AdamW):
     """AdamW with a multiplier of the learning rate for each trainable variable."""
 
     def __init__(self, learning_rate, multipliers, **kwargs):
         super().__init__(learning_rate, **kwargs)
-        self.multipliers = list(multipliers)
+        self.multipliers = tuple(multipliers)
 
     def update_step(self, gradient, variable, learning_rate):
         super().update_step(gradient, variable, learning_rate * self.multipliers[self._get_variable_index(variable)])
+
+    def get_config(self):
+        return {**super().get_config(), "multipliers": self.multipliers}
+
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
+class SharedLossScale(_SharesGradients, keras.optimizers.LossScaleOptimizer):
+    """A loss scale that judges the gradients of all replicas, where Keras' own trusts the first one."""
 
 
 def decays_and_multipliers(model: keras.Model, options: TrainingOptions) -> tuple[list[float], list[float]]:
@@ -81,7 +124,7 @@ def decays_and_multipliers(model: keras.Model, options: TrainingOptions) -> tupl
     (released solver). The last layer with a kernel is the classifier.
     """
     decays, multipliers = {}, {}
-    weighted = [layer for layer in model.layers if getattr(layer, "kernel", None) is not None]
+    weighted = [layer for layer in every_layer(model) if getattr(layer, "kernel", None) is not None]
     for layer in weighted:
         head = layer is weighted[-1]
         decays[id(layer.kernel)] = options.weight_decay
@@ -99,7 +142,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, rep
         model: the net in training.
         options: of the run.
         steps: of the whole run.
-        replicas: the gradients that it gets are a sum's equal shares on so many replicas, where they are clipped.
+        replicas: on how many devices its gradients come, as equal shares of a sum.
     """
     decays, multipliers = decays_and_multipliers(model, options)
     common = {
@@ -115,6 +158,7 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, rep
         spared = [v for v, decay in zip(model.trainable_variables, decays, strict=True) if not decay]
         optimizer.exclude_from_weight_decay(var_list=spared)
     if options.precision == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = SharedLossScale(optimizer)
+    optimizer.share_gradients = replicas > 1 and (options.clip_norm > 0 or options.precision == "mixed_float16")
     optimizer.build(model.trainable_variables)
     return optimizer

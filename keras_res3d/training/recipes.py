@@ -57,6 +57,10 @@ class TrainingOptions:
     frames: int | None = _option(None, "Frames per clip; by default the net's own.", low=1)
     stride: int | None = _option(None, "Every n-th frame is taken; by default 2.", low=1)
     crop: int | None = _option(None, "Height and width of the crop in pixels; by default the net's own.", low=1)
+    freeze: str | None = _option(
+        None, "The groups of the net up to and including this one keep their weights as they are.",
+        choices=("conv1", "conv2", "conv3", "conv4", "conv5"),
+    )  # fmt: skip
     early_stopping: int = _option(0, "Stop after so many epochs without a better val_video@1; 0: never.", low=0)
     validation_clips: int = _option(1, "Clips per validation video.", low=1)
     precision: str = _option(
@@ -97,9 +101,11 @@ class TrainingOptions:
 
 def _check(name, value, limits) -> None:
     choices, low, above, below = (limits[key] for key in ("choices", "low", "above", "below"))
+    if value is None:
+        return
     if choices is not None and value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
-    if value is None or isinstance(value, (str, bool)):
+    if isinstance(value, (str, bool)):
         return
     if low is not None and not value >= low:
         raise ValueError(f"{name} is {value}; expected {low} or more")

@@ -2,11 +2,19 @@
 
 import threading
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_res3d.data.batches import evaluation_batches, steps_per_epoch, training_batches
+from keras_res3d.data.batches import (
+    evaluation_batches,
+    naming_the_video,
+    steps_per_epoch,
+    training_batches,
+    training_stream,
+    video_batches,
+)
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.open import VideoFiles
 from keras_res3d.data.sources.motion import motion_data_set
@@ -53,8 +61,14 @@ class CountedSet:
         return CountedVideo(i, self.lengths[i])
 
 
-def batches(*args, **options):
-    return [(clips.numpy(), labels.numpy()) for clips, labels in training_batches(*args, **options)]
+def batches(*args, epochs, **options):
+    """The batches of several passes, back to back."""
+    data = training_batches(*args, **options)
+    return [(clips.numpy(), labels.numpy()) for _ in range(epochs) for clips, labels in data]
+
+
+def streamed(*args, **options):
+    return [(clips.numpy(), labels.numpy()) for clips, labels in training_stream(*args, **options)]
 
 
 def videos_of(clips):
@@ -92,7 +106,7 @@ def test_a_resumed_stream_is_the_rest_of_the_uninterrupted_one(start):
     data = CountedSet([40, 30, 20, 10, 5, 60, 70, 80, 9, 8])
     whole = batches(data, SMALL, 3, epochs=3, seed=5, workers=3)
     data.opened.clear()
-    rest = batches(data, SMALL, 3, epochs=3, seed=5, start_step=start, workers=1)
+    rest = streamed(data, SMALL, 3, seed=5, start_step=start, last_step=9, workers=1)
     assert len(data.opened) == 3 * (9 - start)
     assert len(rest) == 9 - start
     for (a, b), (c, d) in zip(whole[start:], rest, strict=True):
@@ -113,25 +127,96 @@ def test_the_seed_decides_and_the_mirror_is_honoured():
     data.mirror_safe = False
     assert not mirrored().any()
     with pytest.raises(ValueError, match="start_step is 5"):
-        training_batches(data, SMALL, 8, epochs=4, start_step=5)
+        training_stream(data, SMALL, 8, start_step=5, last_step=4)
     with pytest.raises(ValueError, match="seed is -1"):
-        training_batches(data, SMALL, 8, epochs=4, seed=-1)
+        training_batches(data, SMALL, 8, seed=-1)
 
 
-def test_the_stream_knows_its_shapes_and_length():
-    data = training_batches(CountedSet([40] * 8), SMALL, 4, epochs=2, start_step=1)
-    assert data.cardinality().numpy() == 3
+def test_the_data_know_their_shapes_and_length():
+    data = training_batches(CountedSet([40] * 8), SMALL, 4)
+    assert data.cardinality().numpy() == 2
     assert data.element_spec[0] == tf.TensorSpec((4, 4, 16, 16, 3), tf.float32)
     assert data.element_spec[1] == tf.TensorSpec((4,), tf.int32)
+    assert training_stream(CountedSet([40] * 8), SMALL, 4, last_step=7).cardinality().numpy() == -1
+    assert evaluation_batches(CountedSet([40] * 9), SMALL, 4, clips=1).cardinality().numpy() == 3
+    with pytest.raises(ValueError, match=r"sample_weight has shape \(3,\)"):
+        training_batches(CountedSet([40] * 8), SMALL, 4, sample_weight=[1, 1, 1])
+
+
+def test_old_code_that_names_the_epochs_still_runs():
+    data = CountedSet([40] * 12)
+    with pytest.warns(DeprecationWarning, match="fit"):
+        old = training_batches(data, SMALL, 4, epochs=3)
+    assert old.cardinality().numpy() == 3
+    rest, whole = training_batches(data, SMALL, 4, start_step=4).take(2), streamed(data, SMALL, 4, last_step=6)
+    for (a, b), (c, d) in zip(rest, whole[4:], strict=True):
+        assert np.array_equal(a, c) and np.array_equal(b, d)
+
+
+def fitted(data, **options):
+    """The batches that `fit` has trained on: videos and labels, one row each."""
+    seen = []
+
+    class Note(keras.Model):
+        def train_step(self, batch):
+            seen.append(tf.numpy_function(lambda clips, labels: note(clips, labels), batch[:2], tf.int64))
+            return {"loss": tf.cast(seen[-1], tf.float32)}
+
+    rows = []
+
+    def note(clips, labels):
+        rows.append((videos_of(clips), labels.tolist(), clips[..., 1].sum()))
+        return np.int64(len(rows))
+
+    model = Note()
+    model.compile()
+    model.fit(data, verbose=0, shuffle=False, **options)
+    return rows
+
+
+@pytest.mark.parametrize("options", [{"epochs": 3}, {"epochs": 3, "steps_per_epoch": 3}])
+def test_fit_makes_as_many_passes_as_it_has_epochs_with_new_crops(options):
+    data = CountedSet([40] * 12)
+    rows = fitted(training_batches(data, SMALL, 4), **options)
+    assert len(rows) == 9
+    epochs = [rows[i : i + 3] for i in (0, 3, 6)]
+    assert [sorted(v for videos, *_ in epoch for v in videos) for epoch in epochs] == [list(range(12))] * 3
+    assert all((np.array(videos) % 3 == labels).all() for videos, labels, _ in rows)
+    expected = [(videos_of(clips), labels.tolist()) for clips, labels in streamed(data, SMALL, 4, last_step=9)]
+    assert [row[:2] for row in rows] == expected
+
+
+@pytest.mark.parametrize("clips", [1, 5])
+def test_evaluate_predict_and_validation_data_give_the_right_figures(clips):
+    data = CountedSet([40, 7, 9, 1, 30])
+    stream = evaluation_batches(data, SMALL, 4, clips=clips)
+    model = keras.Sequential([keras.Input((4, 16, 16, 3)), keras.layers.GlobalAveragePooling3D(),
+                              keras.layers.Dense(3, activation="softmax")])  # fmt: skip
+    model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    scores = model.predict(stream, verbose=0)
+    labels = np.concatenate([labels for _, labels, _ in video_batches(data, SMALL, 4, clips)])
+    assert len(scores) == len(labels) == (5 if clips == 1 else 15)
+    loss = -np.log(np.maximum(scores[np.arange(len(labels)), labels], 1e-37))
+    found = model.evaluate(stream, verbose=0, return_dict=True)
+    truth = keras.losses.sparse_categorical_crossentropy(labels, model(np.concatenate([c for c, _ in stream])))
+    assert found["loss"] == pytest.approx(float(np.mean(truth)), rel=1e-4)
+    assert float(np.mean(truth)) == pytest.approx(loss.mean(), rel=0.5)
+    assert found["accuracy"] == pytest.approx((scores.argmax(1) == labels).mean())
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(training_batches(data, SMALL, 2), epochs=2, validation_data=stream, verbose=0).history
+    assert history["val_loss"] == pytest.approx([found["loss"]] * 2, rel=1e-5)
 
 
 def test_evaluation_gives_every_clip_once_in_order():
     lengths = [40, 7, 9, 1, 30]
     data = CountedSet(lengths)
     counts = [5, 1, 3, 1, 5]
-    stream = evaluation_batches(data, SMALL, 4, clips=5, workers=3)
+    stream = video_batches(data, SMALL, 4, clips=5, workers=3)
+    pairs = evaluation_batches(data, SMALL, 4, clips=5, workers=3)
     for _ in range(2):
         got = list(stream)
+        for (clips, labels), (theirs, others, _) in zip(pairs, got, strict=True):
+            assert np.array_equal(clips, theirs) and np.array_equal(labels, others)
         assert [len(y) for _, y, _ in got] == [4, 4, 4, 3]
         assert all(c.shape[1:] == (4, 16, 16, 3) and c.dtype == np.float32 for c, _, _ in got)
         numbers = np.concatenate([v for _, _, v in got])
@@ -141,13 +226,13 @@ def test_evaluation_gives_every_clip_once_in_order():
         assert videos_of(clips) == numbers.tolist()
         starts = (clips[:, 0, 0, 0, 1] + 128).astype(int)
         assert starts[:5].tolist() == [0, 8, 16, 25, 33] and (clips[:, 0, 0, 0, 0] + 128 == 5).all()
-    exact = list(evaluation_batches(CountedSet([40] * 4), SMALL, 5, clips=5))
+    exact = list(video_batches(CountedSet([40] * 4), SMALL, 5, clips=5))
     assert [len(y) for _, y, _ in exact] == [5] * 4
 
 
 def test_evaluation_reads_only_a_few_videos_ahead():
     data = CountedSet([40] * 50)
-    stream = iter(evaluation_batches(data, SMALL, 5, clips=5, workers=2))
+    stream = iter(video_batches(data, SMALL, 5, clips=5, workers=2))
     next(stream)
     stream.close()
     assert len(data.opened) <= 5
@@ -158,9 +243,13 @@ def test_unreadable_files_are_named(tmp_path, make_video):
     (tmp_path / "bad ü.mp4").write_bytes(b"not a video" * 100)
     data = VideoFiles((Example(str(good), 0), Example(str(tmp_path / "bad ü.mp4"), 1)), ("a", "b"), "test")
     with pytest.raises(tf.errors.OpError, match=r"bad ü\.mp4: cannot be opened as a video"):
-        list(training_batches(data, SMALL, 2, epochs=1))
+        list(training_batches(data, SMALL, 2))
     with pytest.raises(VideoError, match=r"bad ü\.mp4"):
-        list(evaluation_batches(data, SMALL, 2, clips=1))
+        list(video_batches(data, SMALL, 2, clips=1))
+    for batches_of in (training_batches, evaluation_batches):
+        with pytest.raises(VideoError, match=r"bad ü\.mp4") as error, naming_the_video():
+            list(batches_of(data, SMALL, 2))
+        assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
 
 
 def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):
@@ -173,7 +262,7 @@ def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):
     clips, labels = batches(motion_data_set("test"), sampling, 16, epochs=1)[0]
     assert clips.shape == (16, 8, 28, 28, 3) and len(set(labels.tolist())) > 3
     resampled = Sampling(4, 1, (32, 32), (28, 28), fps=5.0)
-    (_, _, numbers), = evaluation_batches(data, resampled, 99, clips=10)
+    (_, _, numbers), = video_batches(data, resampled, 99, clips=10)
     assert np.bincount(numbers).tolist() == [3, 3, 3]
 
 
@@ -184,5 +273,5 @@ def test_real_videos_in_batches(shared_data):
     part = VideoFiles(data.examples[:6], data.classes, data.name)
     clips, _ = batches(part, Sampling(), 6, epochs=1)[0]
     assert clips.shape == (6, 8, 112, 112, 3) and clips.std() > 20
-    numbers = np.concatenate([v for _, _, v in evaluation_batches(part, Sampling(), 16)])
+    numbers = np.concatenate([v for _, _, v in video_batches(part, Sampling(), 16)])
     assert (np.bincount(numbers) == 10).all()

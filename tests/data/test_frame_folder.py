@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d.data.batches import evaluation_batches, training_batches
+from keras_res3d.data.batches import training_batches, video_batches
 from keras_res3d.data.clips import even_clips
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.sources import frame_folder
@@ -122,10 +122,10 @@ def test_lists_name_folders_of_frames(tmp_path):
         read_data_set(tmp_path / "list.csv")
     from keras_res3d.data.clips import Sampling
 
-    clips, labels = next(iter(training_batches(data, Sampling(), 4, 1)))
+    clips, labels = next(iter(training_batches(data, Sampling(), 4)))
     assert clips.shape == (4, 8, 112, 112, 3)
     assert [bool(clip.mean() > 0) for clip in clips.numpy()] == [label == 0 for label in labels.numpy()]
-    assert sum(len(labels) for _, labels, _ in evaluation_batches(data, Sampling(), 3, clips=2)) == 8
+    assert sum(len(labels) for _, labels, _ in video_batches(data, Sampling(), 3, clips=2)) == 8
     with data.open(0) as video:
         assert len(even_clips(video.num_frames, 8, 2, 10)) == 6
 

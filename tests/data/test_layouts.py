@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.labels import label_names
 from keras_res3d.data.layouts.reading import Layout
@@ -160,7 +160,7 @@ def test_caffe_frame_lists(tmp_path, frame_folders):
     with data.open(2) as video:
         assert video.num_frames == 8
     sampling = Sampling(crop=(112, 112))
-    clips = np.concatenate([c for c, _, _ in evaluation_batches(data, sampling, 3, clips=1, preprocess=False)])
+    clips = np.concatenate([c for c, _, _ in video_batches(data, sampling, 3, clips=1, preprocess=False)])
     # The released net's clip: from the line's first frame, every second one.
     assert np.abs(clips[1].mean((1, 2, 3)) - 6 * np.arange(17, 33, 2)).max() < 2
 

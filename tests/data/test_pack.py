@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from keras_res3d.data import pack as packing
-from keras_res3d.data.batches import evaluation_batches, naming_the_video, training_batches
+from keras_res3d.data.batches import naming_the_video, training_batches, video_batches
 from keras_res3d.data.children import Outcome
 from keras_res3d.data.clips import Sampling, even_clips
 from keras_res3d.data.open import read_data_set
@@ -123,10 +123,10 @@ def test_classes_of_another_split(packed):
 
 def test_batches_from_shards_and_files_agree(files, packed):
     data, sampling = read_data_set(packed), Sampling(frames=4)
-    for clips, theirs in zip(training_batches(data, sampling, 3, 2, seed=3),
-                             training_batches(files, sampling, 3, 2, seed=3), strict=True):
+    for clips, theirs in zip(training_batches(data, sampling, 3, seed=3),
+                             training_batches(files, sampling, 3, seed=3), strict=True):
         assert np.array_equal(clips[1], theirs[1]) and np.abs(clips[0] - theirs[0]).mean() < 3
-    for ours, theirs in zip(evaluation_batches(data, sampling, 4, 3), evaluation_batches(files, sampling, 4, 3),
+    for ours, theirs in zip(video_batches(data, sampling, 4, 3), video_batches(files, sampling, 4, 3),
                             strict=True):
         assert np.array_equal(ours[2], theirs[2]) and np.abs(ours[0] - theirs[0]).mean() < 3
 
@@ -153,9 +153,9 @@ def test_damage_is_named_before_a_frame_is_used(copy, damage):
         data.open(number)
     assert len(data.verify()) == 1
     with pytest.raises(ValueError, match=shard.name), naming_the_video():
-        list(training_batches(data, Sampling(frames=4), 2, 1))
+        list(training_batches(data, Sampling(frames=4), 2))
     with pytest.raises(PackedVideoError, match=shard.name):
-        list(evaluation_batches(data, Sampling(frames=4), 2))
+        list(video_batches(data, Sampling(frames=4), 2))
 
 
 def test_truncated_and_missing_shards_are_named_at_once(copy):

@@ -19,7 +19,7 @@ import pytest
 from keras_res3d.commands.main import main
 from keras_res3d.export import report
 from keras_res3d.nets.counts import count_macs, count_params, solve_width
-from keras_res3d.weights import cache, catalog
+from keras_res3d.weights import catalog, store
 from tests.docs.markdown import ROOT, SHELLS, blocks, commands, pages
 from tests.docs.world import narrow, runs_needed, write_mirror, write_run, write_videos
 
@@ -56,7 +56,7 @@ def here(world, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "AGREEMENT_BOUND", 0)
     monkeypatch.setattr(catalog, "_ROWS", tuple(dataclasses.replace(row, sha256=None) for row in catalog._ROWS))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv(cache.MIRROR_VARIABLE, str(tmp_path / ".mirror"))
+    monkeypatch.setenv(store.MIRROR_VARIABLE, str(tmp_path / ".mirror"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_res3d.data.batches import evaluation_batches
+from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.transform import preprocess_input, to_uint8
@@ -65,6 +65,6 @@ def test_sources():
 def test_a_data_set_is_sampled_evenly():
     clips = clips_from("motion/test", SAMPLING, count=5)
     assert clips.shape == (5, 4, 32, 24, 3)
-    whole = list(evaluation_batches(read_data_set("motion/test"), SAMPLING, 400, clips=1))
+    whole = list(video_batches(read_data_set("motion/test"), SAMPLING, 400, clips=1))
     np.testing.assert_array_equal(clips[0], to_uint8(whole[0][0][0]))
     np.testing.assert_array_equal(clips[-1], to_uint8(whole[0][0][-1]))

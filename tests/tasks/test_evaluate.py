@@ -102,7 +102,7 @@ def test_every_kind_of_model_is_saved_scored_and_loaded(name, data, videos, tmp_
     scores = evaluate(tmp_path / "net.keras", data, clips=1)
     assert scores.probabilities.shape == (6, 3)
     # The model's own outputs, whatever they are: `sequential` gives logits.
-    (first,) = keras_res3d.data.batches.evaluation_batches(data, SAMPLING, 6, clips=1)
+    (first,) = keras_res3d.data.batches.video_batches(data, SAMPLING, 6, clips=1)
     np.testing.assert_allclose(scores.probabilities, model.predict_on_batch(first[0]), atol=1e-5)
     assert predict_video(tmp_path / "net.keras", videos / "c grey" / "1.mp4").top(2)[0][0] in data.classes
 
@@ -110,7 +110,7 @@ def test_every_kind_of_model_is_saved_scored_and_loaded(name, data, videos, tmp_
 def test_preprocessing_is_that_of_the_sampling(data):
     model = MODELS["rescaled"]()
     pixels = dataclasses.replace(SAMPLING, preprocessing="pixels")
-    (first,) = keras_res3d.data.batches.evaluation_batches(data, SAMPLING, 6, clips=1, preprocess=False)
+    (first,) = keras_res3d.data.batches.video_batches(data, SAMPLING, 6, clips=1, preprocess=False)
     expected = model.predict_on_batch(first[0].astype(np.float32))
     np.testing.assert_allclose(evaluate(model, data, pixels, clips=1).probabilities, expected, atol=1e-6)
     loaded = keras_res3d.inference.classifier.as_classifier(model, data.classes, SAMPLING)

@@ -6,11 +6,13 @@ import sys
 import tempfile
 
 import numpy as np
+import tensorflow as tf
 
+from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import average_moving_statistics, make_logical_cpus, strategy_for
-from keras_res3d.training.fit import TrainingOptions
-from keras_res3d.training.step import NO_TOTALS, Learner
-from tests.training.runs import run, tiny_net
+from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.validate import Predictor
+from tests.training.runs import SAMPLING, run, tiny_net
 
 MIRRORED = {"strategy": "mirrored", "cpu_replicas": 2}
 
@@ -34,13 +36,13 @@ def results(folder):
     }
     clip = {"clip_norm": 0.1, "validation": 0, "epochs": 1}
     found["clipped"] = distance(run(folder / "c1", **clip)[0], run(folder / "c2", **clip, **MIRRORED)[0])
-    # Five clips: three for one replica, two for the other.
-    odd = {"batch_size": 5, "videos": 5, "validation": 1, "epochs": 1}
-    found["odd"] = distance(run(folder / "o1", **odd)[0], run(folder / "o2", **odd, **MIRRORED)[0])
-    try:
-        run(folder / "few", batch_size=1, videos=1, **MIRRORED)
-    except ValueError as error:
-        found["too_few"] = str(error)
+    mixed = {"mixup": 0.4, "label_smoothing": 0.1, "ema": 0.9, "validation": 1, "epochs": 1}
+    found["mixed"] = distance(run(folder / "m1", **mixed)[0], run(folder / "m2", **mixed, **MIRRORED)[0])
+    for name, videos in (("too_few", 1), ("odd", 5)):
+        try:
+            run(folder / name, batch_size=videos, videos=videos, **MIRRORED)
+        except ValueError as error:
+            found[name] = str(error)
     return found
 
 
@@ -48,21 +50,22 @@ def apart(folder):
     """Without synchronised batch norm: differences between replicas before and after they agree, and between runs."""
     options = TrainingOptions(synchronized=False, batch_size=8, **MIRRORED)
     strategy, net = strategy_for(options), tiny_net(options)
-    learner = Learner(net, options, 4, "res3d", strategy)
     rng = np.random.default_rng(0)
-    clips = rng.integers(0, 256, (1, 8, 4, 24, 24, 3), np.uint8)
-    clips[:, 4:] //= 4
-    learner.train(clips, np.zeros((1, 8), np.int32), np.ones((1, 8), np.float32), np.array(NO_TOTALS), np.array(0.0))
+    clips, labels = rng.integers(0, 256, (8, 4, 24, 24, 3), np.uint8), np.zeros(8, np.int32)
+    clips[4:] //= 4
     mean = net.get_layer("bn_conv1").moving_mean
 
     def parts():
         return [part.numpy() for part in strategy.experimental_local_results(mean.value)]
 
+    with twin_of(net, options, SAMPLING) as twin:
+        compile_by_recipe(twin, options, 4)
+        twin.fit(tf.data.Dataset.from_tensors((clips, labels)), verbose=0)
+        predict = Predictor(twin)
     before = parts()
     average_moving_statistics(net, strategy)
     after = parts()
-    learner.close()
-    scores = learner.predict(clips[0, :3])
+    scores, losses = predict(clips[:3], labels[:3])
     run(folder / "apart", synchronized=False, epochs=1, **MIRRORED)
     return {
         "replicas_before": float(np.abs(before[0] - before[1]).max()),
@@ -73,7 +76,8 @@ def apart(folder):
             float(np.ptp([part.numpy() for part in strategy.experimental_local_results(v.value)], axis=0).max())
             for v in net.trainable_variables
         ),
-        "scores_of_one_clip": float(np.abs(learner.predict(clips[0, :1]) - scores[:1]).max()),
+        "scores_of_one_clip": float(np.abs(predict(clips[:1], labels[:1])[0] - scores[:1]).max()),
+        "losses": float(np.abs(losses + np.log(scores[:, 0])).max()),
     }
 
 

@@ -9,9 +9,10 @@ import keras
 
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import motion_data_set
-from keras_res3d.training import feed
 from keras_res3d.training.distributed import strategy_for
-from keras_res3d.training.fit import TrainingOptions, train
+from keras_res3d.training.fit import train
+from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.steps import StepWatch
 
 SAMPLING = Sampling(frames=4, stride=2, resize=(32, 32), crop=(24, 24))
 
@@ -44,24 +45,25 @@ def tiny_net(options, dropout=0.0):
         return keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="prob")(x), name="tiny")
 
 
-def run(output, dropout=0.0, resume=False, validation=8, videos=40, **changes):
+def run(output, dropout=0.0, resume=False, validation=8, videos=40, callbacks=(), **changes):
     """Trains a tiny net; returns it and its history."""
     options = TrainingOptions(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.05, **changes})
     net = tiny_net(options, dropout)
     held_out = Few("test", validation) if validation else None
-    return net, train(net, Few("train", videos), SAMPLING, output, options, held_out, resume=resume)
+    data = Few("train", videos)
+    return net, train(net, data, SAMPLING, output, options, held_out, resume=resume, callbacks=callbacks)
 
 
 def die_at(step):
     """The process kills itself when the run asks for the batch of that step, counted from 0."""
-    take = feed.Feed.take
+    take = StepWatch._take
 
-    def taking(self, count):
-        if self._step + count > step:
+    def taking(self, iterator):
+        if self.step == step:
             os.kill(os.getpid(), signal.SIGKILL)
-        return take(self, count)
+        return take(self, iterator)
 
-    feed.Feed.take = taking
+    StepWatch._take = taking
 
 
 if __name__ == "__main__":

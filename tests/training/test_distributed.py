@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.fit import TrainingOptions
+from keras_res3d.training.recipes import TrainingOptions
 from tests.training.runs import tiny_net
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,8 +33,12 @@ def test_gradients_are_clipped_over_all_replicas(found):
     assert found["clipped"] < 1e-5
 
 
-def test_batches_that_do_not_divide_are_shared_unevenly(found):
-    assert found["odd"] < 1e-5
+def test_averaged_weights_and_mixed_targets_are_those_of_one_device(found):
+    assert found["mixed"] < 1e-5
+
+
+def test_a_batch_that_does_not_divide_is_refused(found):
+    assert "5 clips for 2 replicas" in found["odd"] and "batch_size to 4" in found["odd"]
 
 
 def test_a_batch_smaller_than_the_replicas_is_refused(found):
@@ -47,7 +51,7 @@ def test_without_synchronisation_statistics_are_made_to_agree(found):
 
 
 def test_every_clip_is_scored_once(found):
-    assert found["scored"] == [3, 8] and found["scores_of_one_clip"] < 1e-6
+    assert found["scored"] == [3, 8] and found["scores_of_one_clip"] < 1e-6 and found["losses"] < 1e-5
 
 
 def test_mirrored_needs_devices(monkeypatch):

@@ -13,18 +13,15 @@ from keras_res3d.cards import read_card, save_model
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.nets.zoo import ZOO
-from keras_res3d.training import run as run_module
-from keras_res3d.training.distributed import strategy_for
-from keras_res3d.training.fit import (
-    TrainingOptions,
-    batch_norm_momentum,
-    logits_of,
-    prepare_net,
-    starting_card,
-    train,
-)  # fmt: skip
-from keras_res3d.training.step import Learner, clip_losses
+from keras_res3d.training import stream as stream_module
+from keras_res3d.training.compile import compile_by_recipe, twin_of
+from keras_res3d.training.fit import batch_norm_momentum, prepare_net, train
+from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.scored import scored_weights
+from keras_res3d.training.start import starting_card
+from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.catalog import find
+from tests.training.runs import SAMPLING as SAMPLING_OF_TINY
 from tests.training.runs import Few, run, tiny_net
 
 NARROW = replace(ZOO["d10"], width=4)
@@ -36,13 +33,6 @@ def test_moving_statistics_follow_short_runs():
     assert batch_norm_momentum(0.999, 100) == pytest.approx(0.9)
     assert batch_norm_momentum(0.999, 3) == 0.5
     assert batch_norm_momentum(None, 100) is None
-
-
-def test_logits_share_weights_and_precede_softmax():
-    model = keras_res3d.build_model(NARROW, input_shape=(4, 32, 32, 3))
-    clip = np.random.default_rng(0).normal(size=(2, 4, 32, 32, 3)).astype("float32")
-    assert np.allclose(keras.ops.softmax(logits_of(model)(clip)), model(clip), atol=1e-6)
-    assert logits_of(model).get_layer("conv1") is model.get_layer("conv1")
 
 
 def _run(tmp_path, name, seed=0, **changes):
@@ -61,7 +51,7 @@ def test_a_run_writes_log_models_and_cards_and_repeats_exactly(tmp_path):
     assert [float(row["loss"]) for row in rows] == pytest.approx(history["loss"])
     assert {"clips_per_second", "data_wait", "learning_rate", "seconds"} <= set(rows[0])
     assert all(0 <= float(row["data_wait"]) <= 1 for row in rows)
-    assert set(history) == {"loss", "clip@1", "val_clip@1", "val_video@1"}
+    assert set(history) == {"loss", "clip@1", "val_loss", "val_video@1"}
     card = read_card(tmp_path / "a" / "model.keras")
     assert card.labels == motion_data_set("train").classes and card.sampling == SAMPLING
     assert card.training["epochs_done"] == 2 and card.training["batch_size"] == 8
@@ -85,14 +75,13 @@ def test_nan_stops_the_run_names_the_step_and_leaves_nothing_bad(tmp_path):
 
 
 def test_nan_after_good_epochs_keeps_their_model_and_checkpoint(tmp_path, monkeypatch):
-    take = run_module.Feed.take
+    shares = stream_module.mixup_shares
 
-    def poisoned(self, count):
-        clips, labels, shares = take(self, count)
-        return clips, labels, shares * (np.nan if self._step > 7 else 1)
+    def poisoned(options, step, batch):
+        return shares(options, step, batch) * np.float32(np.nan if step == 7 else 1)
 
     with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="at step 8 of 10"):
-        patched.setattr(run_module.Feed, "take", poisoned)
+        patched.setattr(stream_module, "mixup_shares", poisoned)
         run(tmp_path, mixup=1.0)
     kept = keras.models.load_model(tmp_path / "model.keras")
     assert all(np.isfinite(weight).all() for weight in kept.get_weights())
@@ -111,7 +100,7 @@ def test_classes_must_agree(tmp_path):
 def test_early_stopping_needs_and_heeds_validation(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="early_stopping"):
         run(tmp_path, early_stopping=1, validation=0)
-    monkeypatch.setattr(run_module.Run, "_scores", lambda run: {"val_clip@1": 0.5, "val_video@1": 0.5})
+    monkeypatch.setattr(ValidateVideos, "scores", lambda self: {"val_loss": 1.0, "val_video@1": 0.5})
     _, history = run(tmp_path, early_stopping=2, epochs=9)
     assert len(history["loss"]) == 3
     assert read_card(tmp_path / "best.keras").training["epochs_done"] == 1
@@ -155,26 +144,17 @@ def test_options_that_change_the_speed_alone(tmp_path, plain, change, tolerance)
 def test_averaged_weights_are_the_moving_average_of_every_step():
     options = TrainingOptions(ema=0.5, warmup=0.0, schedule="constant", learning_rate=0.1)
     net = tiny_net(options)
-    learner = Learner(net, options, 3, "res3d", strategy_for(options))
-    clips = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 24, 24, 3), np.uint8)
+    clips = np.random.default_rng(0).integers(0, 256, (4, 4, 24, 24, 3), np.uint8)
     kernel, average = net.get_layer("fc8").kernel, None
-    for step in range(3):
-        learner.train(clips, np.zeros((1, 4), np.int32), np.ones((1, 4), np.float32), np.zeros(4), np.float64(step))
-        value = kernel.numpy()
-        average = value if average is None else 0.5 * average + 0.5 * value
-    with learner.as_scored():
-        np.testing.assert_allclose(kernel.numpy(), average, atol=1e-6)
-    assert np.array_equal(kernel.numpy(), value)
-
-
-def test_smoothing_and_mixing_by_hand():
-    logits = np.array([[2.0, 0.0, -1.0], [0.0, 1.0, 0.5]], np.float32)
-    scores = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    labels, partners, shares = np.array([0, 2]), np.array([1, 2]), np.array([0.7, 0.6], np.float32)
-    smooth = [-(0.9 * scores[i, k] + 0.1 * scores[i].mean()) for i, k in enumerate(labels)]
-    np.testing.assert_allclose(clip_losses(logits, labels, smoothing=0.1), smooth, rtol=1e-5)
-    mixed = [-(0.7 * scores[0, 0] + 0.3 * scores[0, 1]), -scores[1, 2]]
-    np.testing.assert_allclose(clip_losses(logits, labels, partners, shares), mixed, rtol=1e-5)
+    with twin_of(net, options, SAMPLING_OF_TINY) as twin:
+        compile_by_recipe(twin, options, 3)
+        for _ in range(3):
+            twin.train_on_batch(clips, np.zeros(4, np.int32))
+            value = kernel.numpy()
+            average = value if average is None else 0.5 * average + 0.5 * value
+        with scored_weights(twin):
+            np.testing.assert_allclose(kernel.numpy(), average, atol=1e-6)
+        assert np.array_equal(kernel.numpy(), value)
 
 
 def test_tensorboard_names_its_extra(tmp_path, monkeypatch):

@@ -1,25 +1,32 @@
-"""What the run is fed: uint8 clips from any step on, augmented and mixed by (seed, step) alone; and what it says."""
+"""What `fit` is fed: clips and targets from any step on, augmented and mixed by (seed, step) alone."""
 
 import numpy as np
 import pytest
 
 from keras_res3d.data.transform import random_resized_crop_and_mirror
-from keras_res3d.training.feed import Feed, SeveralClips, mixup_shares
-from keras_res3d.training.progress import Clock, epoch_line
 from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.stream import SeveralClips, mixup_shares, recipe_stream, soft_targets
 from tests.training.runs import SAMPLING, Few
 
 
 @pytest.mark.parametrize("change", [{}, {"mixup": 0.3, "smallest_area": 0.4}, {"clips_per_video": 2}])
 def test_a_stream_begun_later_is_the_rest(change):
     options = TrainingOptions(epochs=2, batch_size=4, **change)
-    whole, rest = Feed(Few("train", 9), SAMPLING, options, 0), Feed(Few("train", 9), SAMPLING, options, 2)
-    whole.take(2)
-    for first, second in zip(whole.take(1), rest.take(1), strict=True):
-        assert np.array_equal(first, second)
-    clips, labels, shares = rest.take(1)
-    assert clips.dtype == "uint8" and clips.shape == (1, 4, 4, 24, 24, 3) and labels.shape == shares.shape == (1, 4)
-    assert whole.waited > 0
+    weights = np.arange(9.0)
+    whole, rest = (
+        list(recipe_stream(Few("train", 9), SAMPLING, options, start, preprocess=False, sample_weight=weights)
+             .take(options.total_steps(9) - start))
+        for start in (0, 2)
+    )  # fmt: skip
+    assert len(whole) - 2 == len(rest) == options.total_steps(9) - 2
+    for first, second in zip(whole[2:], rest, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    clips, targets, weight = rest[0]
+    assert clips.dtype == ("float32" if options.mixup else "uint8") and clips.shape == (4, 4, 24, 24, 3)
+    assert targets.shape == ((4, 8) if options.mixup else (4,)) and weight.shape == (4,)
+    stream = recipe_stream(Few("train", 9), SAMPLING, options)
+    assert stream.cardinality().numpy() == -1 and stream.element_spec[0].dtype == "float32"
+    np.testing.assert_allclose(next(iter(stream))[0], np.asarray(whole[0][0])[..., ::-1] - 128.0, atol=1e-4)
 
 
 def test_random_resized_crops():
@@ -53,17 +60,9 @@ def test_several_clips_of_a_video():
         assert video.num_frames == 16
 
 
-def test_the_line_of_an_epoch():
-    class Waiting:
-        waited = 0.0
-
-    feed = Waiting()
-    clock = Clock(feed)
-    clock.clips, feed.waited = 100, 1e9
-    measures = clock.measures()
-    assert measures["data_wait"] == 1.0 and measures["clips_per_second"] > 0
-    row = {"epoch": 3, "loss": 1.2345, "clip@1": 0.5, "clips_per_second": 21.34, "data_wait": 0.04, "seconds": 12.3,
-           "learning_rate": 0.1, "val_video@1": 0.25}  # fmt: skip
-    assert epoch_line(row, 20) == (
-        "epoch 3/20: 12 s, 21.3 clips/s, 4% of the time waiting for data; loss 1.234, clip@1 0.500, val_video@1 0.250"
-    )
+def test_smoothing_and_mixing_by_hand():
+    labels, shares = np.array([0, 2, 1]), np.array([0.7, 0.6, 1.0], np.float32)
+    smooth = [[0.9 * (k == label) + 0.1 / 3 for k in range(3)] for label in labels]
+    np.testing.assert_allclose(soft_targets(labels, 3, 0.1), smooth, rtol=1e-6)
+    mixed = [[0.7, 0.3, 0], [0.4, 0, 0.6], [0, 1, 0]]
+    np.testing.assert_allclose(soft_targets(labels, 3, shares=shares), mixed, rtol=1e-6)

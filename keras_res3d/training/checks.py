@@ -1,0 +1,75 @@
+"""What is looked at before a run starts: faults that end it, and findings that its user should hear of."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from keras_res3d.data.check import as_listing, preflight
+from keras_res3d.training.recipes import TrainingOptions
+
+# Findings of a list are said in full up to this number; the rest is counted.
+SHOWN = 3
+
+
+def check_data(data_set, validation=None) -> None:
+    """Raises ValueError where the data sets cannot train a classifier: one class alone, or classes that differ."""
+    if len(data_set.classes) < 2:
+        raise ValueError(
+            f"{data_set.name} has one class, {', '.join(map(str, data_set.classes))}; expected two classes or more"
+        )
+    if validation is not None and tuple(validation.classes) != tuple(data_set.classes):
+        raise ValueError(f"{validation.name} has classes {validation.classes}, {data_set.name} has {data_set.classes}")
+
+
+def check_run(net: keras.Model, data_set, validation, options: TrainingOptions, replicas: int) -> None:
+    """Raises ValueError where net, data and options do not fit together."""
+    check_data(data_set, validation)
+    if len(data_set.classes) != net.output_shape[-1]:
+        raise ValueError(
+            f"{data_set.name} has classes {data_set.classes}; the net has {net.output_shape[-1]} outputs"
+        )
+    batch = min(options.batch_size, len(data_set) * options.clips_per_video)
+    if batch < replicas:
+        raise ValueError(f"a batch has {batch} clips; expected at least {replicas}, one for each replica")
+    if batch % replicas:
+        raise ValueError(
+            f"a batch has {batch} clips for {replicas} replicas; expected a multiple of {replicas}: Keras would weigh "
+            f"the clips of an uneven batch wrongly. Set batch_size to {batch - batch % replicas}"
+        )
+    if options.early_stopping and validation is None:
+        raise ValueError(f"early_stopping is {options.early_stopping}, and there are no validation videos to judge by")
+
+
+def findings(data_set, validation=None) -> list[str]:
+    """What `keras-res3d check` finds without decoding: videos in both lists, groups that leak, duplicates.
+
+    Returns:
+        Sentences, the first few in full and the others as a number.
+    """
+    report = preflight(as_listing(data_set), None if validation is None else as_listing(validation))
+    found = [*report.faults, *_duplicates(data_set)]
+    if len(found) > SHOWN:
+        found = [*found[:SHOWN], f"and {len(found) - SHOWN} more; keras-res3d check lists them all"]
+    return found
+
+
+def _duplicates(data_set) -> list[str]:
+    """Videos that a list names twice; readers of lists refuse them, packed shards and own data sets may have them."""
+    seen, found = set(), []
+    for example in data_set.examples:
+        video = (str(example.path), getattr(example, "first_frame", None))
+        if video in seen:
+            found.append(f"{data_set.name}: {example.path} is listed twice")
+        seen.add(video)
+    return found
+
+
+def balanced(data_set) -> dict[int, float]:
+    """A weight for each class by which all classes count alike: videos / (classes * videos of the class)."""
+    counts = np.bincount([example.label for example in data_set.examples], minlength=len(data_set.classes))
+    empty = [name for name, count in zip(data_set.classes, counts, strict=True) if not count]
+    if empty:
+        names = ", ".join(map(str, empty))
+        raise ValueError(f"class_weight is 'balanced', and {names} of {data_set.name} has no video")
+    return {number: len(data_set) / (len(counts) * int(count)) for number, count in enumerate(counts)}

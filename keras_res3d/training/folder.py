@@ -1,0 +1,152 @@
+"""What a run writes into its folder and says on the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import pathlib
+import shutil
+import sys
+import time
+
+import keras
+
+from keras_res3d.cards import ModelCard, card_path, read_card, save_model
+from keras_res3d.io import write_atomically
+from keras_res3d.training import checkpoint
+from keras_res3d.training.compile import Twin
+from keras_res3d.training.scored import scored_weights
+from keras_res3d.training.steps import watch
+
+WIDTH = 79  # of the bar where the terminal does not say
+
+
+def state_of(folder) -> str:
+    """What a run's folder holds: "nothing" of a run, an "unfinished" one, a "finished" one, or a "foreign" model."""
+    folder = pathlib.Path(folder)
+    model = folder / "model.keras"
+    card = read_card(model) if card_path(model).exists() else None
+    finished = None if card is None else card.training.get("finished")
+    if finished is False or (finished is None and (folder / checkpoint.FILE).exists()):
+        return "unfinished"
+    if finished:
+        return "finished"
+    return "foreign" if model.exists() else "nothing"
+
+
+class RunFolder(keras.callbacks.Callback):
+    """Keeps `model.keras`, `best.keras` with their cards and `log.csv` in a run's folder up to date.
+
+    Args:
+        folder: of the run.
+        card: of the models; each epoch's figures are added to its `training`.
+        best: the figure in the logs by which the best model is kept, the highest; None: no best model.
+    """
+
+    def __init__(self, folder, card: ModelCard, best: str | None = None):
+        super().__init__()
+        self.folder, self.card, self.best = pathlib.Path(folder), card, best
+        self.rows, self.highest, self._training = [], -1.0, {}
+
+    def get_state(self) -> dict:
+        return {"rows": self.rows, "highest": self.highest}
+
+    def set_state(self, state: dict) -> None:
+        self.rows, self.highest = state["rows"], state["highest"]
+        self._write_log()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = self.model.optimizer.learning_rate
+        row = {"epoch": epoch + 1, **logs, "learning_rate": float(rate), "seconds": time.perf_counter() - self._start}
+        self.rows.append(row)
+        figures = {name: value for name, value in row.items() if name != "epoch" and name not in self.card.training}
+        self._training = {"epochs_done": epoch + 1, "steps_done": watch(self.model).step, **figures}
+        with scored_weights(self.model):
+            names = ["model"]
+            if self.best is not None and row[self.best] > self.highest:
+                self.highest = row[self.best]
+                names.append("best")
+            self._save(names, finished=False)
+        self._write_log()
+        print(epoch_line(row, self.params["epochs"]), flush=True)
+
+    def on_train_end(self, logs=None):
+        # Callbacks may have put other weights back, and now the record can say that the run is over.
+        self._save(["model"], finished=True)
+
+    def _save(self, names: list[str], finished: bool) -> None:
+        stored = self.model.stored() if isinstance(self.model, Twin) else contextlib.nullcontext(self.model)
+        with stored as net:
+            for name in names:
+                # Whether the run is over is said in one place, beside model.keras.
+                record = {"finished": finished} if name == "model" else {}
+                training = {**self.card.training, **self._training, **record}
+                save_model(net, self.folder / f"{name}.keras", dataclasses.replace(self.card, training=training))
+
+    def _write_log(self) -> None:
+        """log.csv as a whole, so that a resumed run neither repeats nor loses a line."""
+        if not self.rows:
+            return
+        text = io.StringIO()
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.folder / "log.csv", text.getvalue())
+
+
+# Columns of the log that say how a run went, not what it learnt.
+_CIRCUMSTANCES = ("epoch", "clips_per_second", "data_wait", "seconds", "learning_rate")
+
+
+def figures_of(rows: list[dict[str, float]]) -> dict[str, list[float]]:
+    """Loss, metrics and scores of a log, a list of each with one value per epoch."""
+    return {name: [row[name] for row in rows] for name in rows[0] if name not in _CIRCUMSTANCES}
+
+
+def _scores(row: dict[str, float]) -> str:
+    return ", ".join(f"{name} {row[name]:.3f}" for name in row if name not in _CIRCUMSTANCES)
+
+
+def _speed(row: dict[str, float]) -> str:
+    return f"{row['clips_per_second']:.3g} clips/s, {row['data_wait']:.0%} waiting for data"
+
+
+def epoch_line(row: dict[str, float], epochs: int) -> str:
+    """One epoch: "epoch 3/20: 12 s, 21.3 clips/s, 4% waiting for data", and on a second line its scores."""
+    return f"epoch {row['epoch']:.0f}/{epochs}: {row['seconds']:.0f} s, {_speed(row)}\n  {_scores(row)}"
+
+
+class Bar(keras.callbacks.Callback):
+    """The steps of an epoch in one line that fits the terminal; where there is no terminal it is silent."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._done, self._start = 0, time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not sys.stdout.isatty():
+            return
+        total = self.params["steps"]
+        self._done = min(total, batch + 1)
+        left = (time.perf_counter() - self._start) / self._done * (total - self._done)
+        text = bar_line(self._done, total, left, logs)
+        columns = min(shutil.get_terminal_size((WIDTH + 1, 24)).columns - 1, WIDTH)
+        print("\r" + text[:columns].ljust(columns), end="", flush=True)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if sys.stdout.isatty() and self._done:
+            print("\r" + " " * WIDTH + "\r", end="", flush=True)
+
+
+def bar_line(done: int, total: int, seconds_left: float, logs: dict[str, float]) -> str:
+    """The bar as text: "12/238 [==        ] 1:05 left, 21.3 clips/s, 4% waiting for data, loss 1.234, ..."."""
+    filled = 10 * done // total
+    minutes, seconds = divmod(round(seconds_left), 60)
+    bar = f"{done:>{len(str(total))}}/{total} [{'=' * filled:<10}] {minutes}:{seconds:02} left"
+    speed = f"{logs['clips_per_second']:.3g} clips/s" + (f", {logs['data_wait']:.0%} wait" if logs["data_wait"] else "")
+    return f"{bar}, {speed}, {_scores(logs)}"

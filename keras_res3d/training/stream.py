@@ -1,0 +1,112 @@
+"""A recipe's data for `fit`: its crops, several clips of a video, smoothed and mixed targets, from any step on."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from keras_res3d.data.batches import training_stream
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
+from keras_res3d.training.recipes import TrainingOptions
+
+
+class SeveralClips:
+    """A data set in which every video stands several times, so that an epoch takes several random clips of it."""
+
+    def __init__(self, data_set, clips_per_video: int):
+        self._data_set = data_set
+        self.examples = tuple(data_set.examples) * clips_per_video
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getattr__(self, name):
+        return getattr(self._data_set, name)
+
+    def open(self, i, *args, **kwargs):
+        return self._data_set.open(range(len(self))[i] % len(self._data_set), *args, **kwargs)
+
+
+def mixup_shares(options: TrainingOptions, step: int, batch: int) -> np.ndarray:
+    """Each clip's own share under mixup, float32 `(batch,)`, from 0.5 to 1; it follows from (seed, step)."""
+    if not options.mixup:
+        return np.ones(batch, np.float32)
+    shares = np.random.default_rng((options.seed, int(step), 2)).beta(options.mixup, options.mixup, batch)
+    return np.maximum(shares, 1 - shares).astype(np.float32)
+
+
+def soft_targets(labels, classes: int, smoothing: float = 0.0, shares=None):
+    """One-hot targets `(batch, classes)`, mixed with the neighbour's in the batch by shares, smoothed over all classes.
+
+    Args:
+        labels: int `(batch,)`.
+        classes: how many there are.
+        smoothing: share of the target that is spread evenly over all classes.
+        shares: each clip's own share `(batch,)`; None: all of it.
+    """
+    targets = tf.one_hot(labels, classes)
+    if shares is not None:
+        targets = shares[:, None] * targets + (1 - shares[:, None]) * tf.roll(targets, 1, axis=0)
+    return (1 - smoothing) * targets + smoothing / classes
+
+
+def has_soft_targets(options: TrainingOptions) -> bool:
+    """Whether the recipe's targets are probabilities of all classes and not class numbers."""
+    return bool(options.mixup or options.label_smoothing)
+
+
+def recipe_stream(
+    data_set,
+    sampling: Sampling,
+    options: TrainingOptions,
+    start_step: int = 0,
+    preprocess: bool = True,
+    sample_weight=None,
+) -> tf.data.Dataset:
+    """The training batches of a recipe, from `start_step` to the run's last step, for one call of `fit`.
+
+    Give `fit` it with `steps_per_epoch=options.steps_per_epoch(len(data_set))`.
+
+    Args:
+        data_set, sampling: as of `training_batches`.
+        options: seed, batch size, crops, mixup, smoothing and the length of the run count here.
+        start_step: of a resumed run (`ResumeExactly(...).start_step`).
+        preprocess: False gives pixels from 0 to 255: uint8, or float32 under mixup.
+        sample_weight: a weight for each video, `(videos,)`.
+
+    Returns:
+        A tf.data.Dataset of clips, targets and, where given, weights. Targets are class numbers, or probabilities
+        `(batch, classes)` where the recipe smooths or mixes: `compile_by_recipe` chooses the loss accordingly.
+    """
+    several = options.clips_per_video
+    data = SeveralClips(data_set, several) if several > 1 else data_set
+    augment = random_crop_and_mirror
+    if options.smallest_area < 1:
+        augment = functools.partial(random_resized_crop_and_mirror, smallest_area=options.smallest_area)
+    if sample_weight is not None:
+        sample_weight = np.tile(np.asarray(sample_weight, np.float32), several)
+    stream = training_stream(
+        data, sampling, options.batch_size, options.seed, start_step, options.workers, options.mirror,
+        preprocess and not options.mixup, augment, last_step=options.total_steps(len(data_set)),
+        sample_weight=sample_weight,
+    )  # fmt: skip
+    if not has_soft_targets(options):
+        return stream
+    classes, smoothing, batch = len(data_set.classes), options.label_smoothing, min(options.batch_size, len(data))
+
+    def soften(step, batched):
+        clips, labels, *rest = batched
+        if not options.mixup:
+            return (clips, soft_targets(labels, classes, smoothing), *rest)
+        shares = tf.numpy_function(lambda number: mixup_shares(options, number, batch), [step], tf.float32)
+        shares = tf.ensure_shape(shares, (batch,))
+        weight, clips = shares[:, None, None, None, None], tf.cast(clips, tf.float32)
+        clips = weight * clips + (1 - weight) * tf.roll(clips, 1, axis=0)
+        clips = preprocess_input(clips, sampling.preprocessing) if preprocess else clips
+        return (clips, soft_targets(labels, classes, smoothing, shares), *rest)
+
+    stream = stream.enumerate(start_step).map(soften)
+    return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(1)

@@ -1,0 +1,106 @@
+"""Scores of held-out videos after every epoch, from several clips of each, on one device or several."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_res3d.data.batches import video_batches
+from keras_res3d.data.clips import Sampling
+from keras_res3d.scores import score
+from keras_res3d.training.scored import gives_logits, scored_weights
+
+
+class Predictor:
+    """Probabilities of clips, each scored once; a batch is shared among the replicas of the model's strategy.
+
+    Attributes:
+        losses: cross-entropy of every clip that was scored with its label, in order.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model, self._strategy = model, model.distribute_strategy
+        self._replicas, self._logits = self._strategy.num_replicas_in_sync, gives_logits(model)
+        self._run = tf.function(self._step, reduce_retracing=True, autograph=False, jit_compile=model.jit_compile)
+        self._run_on_replicas = tf.function(
+            lambda clips, labels: self._strategy.run(self._step, (clips, labels)), reduce_retracing=True
+        )
+
+    def _step(self, clips, labels):
+        outputs = self._model(clips, training=False)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._logits)
+        outputs = tf.cast(outputs, tf.float32)
+        return tf.nn.softmax(outputs) if self._logits else outputs, tf.cast(losses, tf.float32)
+
+    def __call__(self, clips: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities `(batch, classes)` and cross-entropies `(batch,)` of clips as the model takes them."""
+        if self._replicas == 1:
+            probabilities, losses = self._run(tf.constant(clips), tf.constant(labels))
+            return probabilities.numpy(), losses.numpy()
+        each = -(-len(clips) // self._replicas)
+        parts = [self._spread(values, each) for values in (clips, labels)]
+        found = [self._strategy.experimental_local_results(values) for values in self._run_on_replicas(*parts)]
+        probabilities, losses = (np.concatenate([part.numpy() for part in parts])[: len(clips)] for parts in found)
+        return probabilities, losses
+
+    def _spread(self, values: np.ndarray, each: int):
+        """`each` rows for every replica; the last row is repeated to fill them."""
+        padded = np.concatenate([values, np.repeat(values[-1:], each * self._replicas - len(values), axis=0)])
+        return self._strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(padded[each * context.replica_id_in_sync_group :][:each])
+        )
+
+
+class ValidateVideos(keras.callbacks.Callback):
+    """Scores held-out videos after every epoch and adds the figures to the logs.
+
+    "val_loss": mean cross-entropy of the clips. "val_video@1": share of videos whose class has the highest mean
+    probability over their clips. "val_clip@1": share of clips that are answered right, where a video has several.
+    Callbacks that stand after this one in the list can monitor them. Each clip counts once, however batches and
+    replicas fall. Where the optimizer averages the weights (`use_ema`), the averaged ones are scored.
+
+        validate = ValidateVideos(read_data_set("test.csv"), Sampling(), clips=3)
+        model.fit(batches, epochs=5, callbacks=[validate, keras.callbacks.EarlyStopping("val_video@1", mode="max")])
+
+    Args:
+        data_set: with the classes that the model was trained on.
+        sampling: how clips are cut, resized, cropped and preprocessed.
+        clips: evenly spread clips of each video; one is the centre clip.
+        batch_size: clips scored at a time.
+        workers: videos read at a time; None: one for each processor core.
+        preprocess: False for models that take pixels from 0 to 255.
+    """
+
+    def __init__(self, data_set, sampling: Sampling, clips: int = 1, batch_size: int = 16, workers: int | None = None,
+                 preprocess: bool = True):  # fmt: skip
+        super().__init__()
+        self.data_set, self.clips = data_set, clips
+        self.batches = video_batches(data_set, sampling, batch_size, clips, workers, preprocess)
+        self._predictor = None
+
+    def on_train_begin(self, logs=None):
+        self._predictor = Predictor(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        with scored_weights(self.model):
+            logs.update(self.scores())
+
+    def scores(self) -> dict[str, float]:
+        """The figures of the model as it is, by their names in the logs."""
+        losses, truth = [], iter(())
+
+        def batches():
+            nonlocal truth
+            for clips, labels, numbers in self.batches:
+                truth = labels
+                yield clips, labels, numbers
+
+        def classify(clips):
+            probabilities, found = self._predictor(clips, truth)
+            losses.append(found)
+            return probabilities
+
+        scores = score(classify, batches(), self.data_set.classes)
+        found = {"val_loss": float(np.concatenate(losses).mean(dtype=np.float64)), "val_video@1": scores.video_at_1}
+        return found if self.clips == 1 else {**found, "val_clip@1": scores.clip_at_1}
