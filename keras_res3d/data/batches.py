@@ -110,7 +110,8 @@ def training_stream(
         data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight: as of
             `training_batches`.
         start_step: batches to leave out; nothing of them is read.
-        last_step: nothing is read beyond this step, counted from the first step of all. None: there is no end.
+        last_step: nothing is read beyond this step, counted from the first step of all, and asking for more is an
+            error. None: there is no end.
 
     Returns:
         A tf.data.Dataset whose k-th batch is batch `start_step + k` of the whole stream: that of (seed, epoch, place

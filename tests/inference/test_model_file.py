@@ -139,4 +139,7 @@ def test_wrong_names_are_told_before_keras_is_loaded(arguments, saved):
     )
     given = [argument.format(net=saved) for argument in arguments]
     done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
+    assert done.returncode in (1, 2), done.stderr
+    # One line for each thing that is wrong; a call that lacks something shows the usage as well.
+    assert all(line.startswith(("keras-res3d ", "Usage: ")) for line in done.stderr.splitlines()), done.stderr
+    assert done.returncode == 2 or done.stderr.count("\n") == 1, done.stderr
