@@ -41,6 +41,17 @@ def check_run(net: keras.Model, data_set, validation, options: TrainingOptions, 
         raise ValueError(f"early_stopping is {options.early_stopping}, and there are no validation videos to judge by")
 
 
+def check_callbacks(callbacks, options: TrainingOptions) -> None:
+    """Raises ValueError where a callback sets a learning rate that the recipe's schedule sets already."""
+    setters = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+    found = [type(callback).__name__ for callback in callbacks if isinstance(callback, setters)]
+    if found and (options.schedule != "constant" or options.warmup):
+        raise ValueError(
+            f"{found[0]} sets the learning rate, and so does the schedule {options.schedule!r} with warmup "
+            f"{options.warmup:g}; give schedule='constant' and warmup=0 with it"
+        )
+
+
 def findings(data_set, validation=None) -> list[str]:
     """What `keras-res3d check` finds without decoding: videos in both lists, groups that leak, duplicates.
 

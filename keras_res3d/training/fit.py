@@ -19,7 +19,7 @@ from keras_res3d.data.seen import sketch_of
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
-from keras_res3d.training.checks import check_run, findings, video_weights
+from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import Bar, RunFolder, figures_of
@@ -138,7 +138,8 @@ def train(
         card: what to write beside the model; None: made from the arguments.
         resume: go on with the folder's unfinished run; without one, and when False, start from the first step.
         callbacks: any callbacks of Keras. They see "loss", "clip@1", the scores of `ValidateVideos` and the figures of
-            `Speed` in their logs; models that they save are the stock net.
+            `Speed` in their logs; models that they save are the stock net. Those that set the learning rate need
+            schedule "constant" and no warm-up.
         class_weight: a factor of the loss for each class number (1 where there is none), or "balanced": all classes
             count alike. A video's factor is that of its class times its `sample_weight`.
         sample_weight: a factor of the loss for each video, `(videos,)`.
@@ -151,7 +152,8 @@ def train(
             cannot be read (its name is in the message).
         RuntimeError: the loss became NaN; what was saved before it stays.
     """
-    options = options or TrainingOptions()
+    options, callbacks = options or TrainingOptions(), list(callbacks)
+    check_callbacks(callbacks, options)
     strategy = strategy_for(options)
     check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
     check_built_for(net, strategy)
@@ -166,7 +168,7 @@ def train(
     weights = None if sample_weight is None else checkpoint.digest_of(sample_weight)
     identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
-    run = _callbacks(folder, card, validation, sampling, options, total, identity, list(callbacks))
+    run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks)
     start = run[0].start_step
     if start:
         print(f"going on at step {start} of {total}")

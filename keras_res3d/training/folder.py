@@ -167,9 +167,9 @@ def _columns() -> int:
 
 
 def bar_line(done: int, total: int, seconds_left: float, logs: dict[str, float]) -> str:
-    """The bar as text: "12/238 [==        ] 1:05 left, 21.3 clips/s, 4% waiting for data, loss 1.234, ..."."""
-    filled = 10 * done // total
+    """The bar as text: "12/238 [=     ] 1:05 left, 21.3 clips/s, 4% wait, loss 1.234, ..."."""
+    filled = 6 * done // total
     minutes, seconds = divmod(round(seconds_left), 60)
-    bar = f"{done:>{len(str(total))}}/{total} [{'=' * filled:<10}] {minutes}:{seconds:02} left"
+    bar = f"{done:>{len(str(total))}}/{total} [{'=' * filled:<6}] {minutes}:{seconds:02} left"
     speed = f"{logs['clips_per_second']:.3g} clips/s" + (f", {logs['data_wait']:.0%} wait" if logs["data_wait"] else "")
     return f"{bar}, {speed}, {_scores(logs)}"
