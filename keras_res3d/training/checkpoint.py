@@ -28,14 +28,14 @@ def identity(
     sampling: Sampling,
     options: TrainingOptions,
     trained_on: str,
-    weights: dict | None = None,
+    weights: str | None = None,
 ) -> dict:
     """What must be the same for a run to be resumed, as plain JSON values.
 
     Args:
         net, data_set, validation, sampling, options: as of `train`.
         trained_on: of the card.
-        weights: of classes and videos, as far as they were given.
+        weights: digest of the videos' factors of the loss, where they have some.
     """
     fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in (*_FREE, *SAMPLED)}
     return {
@@ -50,7 +50,7 @@ def identity(
         "trained_on": trained_on,
         "sampling": sampling.to_dict(),
         "options": fields,
-        "weights": weights or {},
+        "weights": weights,
     }
 
 

@@ -41,6 +41,17 @@ def check_run(net: keras.Model, data_set, validation, options: TrainingOptions, 
         raise ValueError(f"early_stopping is {options.early_stopping}, and there are no validation videos to judge by")
 
 
+def check_callbacks(callbacks, options: TrainingOptions) -> None:
+    """Raises ValueError where a callback sets a learning rate that the recipe's schedule sets already."""
+    setters = (keras.callbacks.ReduceLROnPlateau, keras.callbacks.LearningRateScheduler)
+    found = [type(callback).__name__ for callback in callbacks if isinstance(callback, setters)]
+    if found and (options.schedule != "constant" or options.warmup):
+        raise ValueError(
+            f"{found[0]} sets the learning rate, and so does the schedule {options.schedule!r} with warmup "
+            f"{options.warmup:g}; give schedule='constant' and warmup=0 with it"
+        )
+
+
 def findings(data_set, validation=None) -> list[str]:
     """What `keras-res3d check` finds without decoding: videos in both lists, groups that leak, duplicates.
 
@@ -73,3 +84,30 @@ def balanced(data_set) -> dict[int, float]:
         names = ", ".join(map(str, empty))
         raise ValueError(f"class_weight is 'balanced', and {names} of {data_set.name} has no video")
     return {number: len(data_set) / (len(counts) * int(count)) for number, count in enumerate(counts)}
+
+
+def video_weights(data_set, class_weight: dict[int, float] | str | None, sample_weight) -> np.ndarray | None:
+    """A factor of the loss for each video, `(videos,)`, of its class and its own; None where all are 1.
+
+    Raises:
+        ValueError: a class that is none of the data set's, a factor below 0 or not finite, or not one for each video.
+    """
+    if class_weight is None and sample_weight is None:
+        return None
+    weights = np.ones(len(data_set)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if weights.shape != (len(data_set),):
+        raise ValueError(
+            f"sample_weight has shape {weights.shape}; expected a number for each of the {len(data_set)} videos"
+        )
+    if class_weight == "balanced":
+        class_weight = balanced(data_set)
+    elif isinstance(class_weight, str):
+        raise ValueError(f"class_weight is {class_weight!r}; expected a dict of class numbers, or 'balanced'")
+    class_weight, numbers = class_weight or {}, range(len(data_set.classes))
+    unknown = [key for key in class_weight if key not in numbers]
+    if unknown:
+        raise ValueError(f"class_weight has {unknown}; expected class numbers from 0 to {numbers[-1]}")
+    weights = weights * [class_weight.get(example.label, 1.0) for example in data_set.examples]
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any():
+        raise ValueError("class_weight or sample_weight has factors below 0 or not finite, or they are all 0")
+    return weights

@@ -19,13 +19,12 @@ from keras_res3d.data.seen import sketch_of
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
-from keras_res3d.training.checks import balanced, check_run, findings
+from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import Bar, RunFolder, figures_of
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
-from keras_res3d.training.start import weights_file
 from keras_res3d.training.stream import recipe_stream
 from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.freeze import freeze
@@ -57,7 +56,7 @@ def prepare_net(
         classes: outputs.
         options: length of the run, seed and strategy count here.
         examples: training videos.
-        weights: as of `build_model`, or the folder of a run.
+        weights: as of `build_model`.
     """
     momentum = batch_norm_momentum(architecture.batch_norm_momentum, options.total_steps(examples))
     architecture = dataclasses.replace(architecture, batch_norm_momentum=momentum)
@@ -65,7 +64,7 @@ def prepare_net(
     strategy = strategy_for(options)
     keras.utils.set_random_seed(options.seed)
     with strategy.scope():
-        return build_model(architecture, weights=weights_file(weights), input_shape=input_shape, classes=classes)
+        return build_model(architecture, weights=weights, input_shape=input_shape, classes=classes)
 
 
 def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sampling, options) -> ModelCard:
@@ -139,8 +138,10 @@ def train(
         card: what to write beside the model; None: made from the arguments.
         resume: go on with the folder's unfinished run; without one, and when False, start from the first step.
         callbacks: any callbacks of Keras. They see "loss", "clip@1", the scores of `ValidateVideos` and the figures of
-            `Speed` in their logs; models that they save are the stock net.
-        class_weight: a factor of the loss for each class number, or "balanced": all classes count alike.
+            `Speed` in their logs; models that they save are the stock net. Those that set the learning rate need
+            schedule "constant" and no warm-up.
+        class_weight: a factor of the loss for each class number (1 where there is none), or "balanced": all classes
+            count alike. A video's factor is that of its class times its `sample_weight`.
         sample_weight: a factor of the loss for each video, `(videos,)`.
 
     Returns:
@@ -151,24 +152,23 @@ def train(
             cannot be read (its name is in the message).
         RuntimeError: the loss became NaN; what was saved before it stays.
     """
-    options = options or TrainingOptions()
+    options, callbacks = options or TrainingOptions(), list(callbacks)
+    check_callbacks(callbacks, options)
     strategy = strategy_for(options)
     check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
     check_built_for(net, strategy)
     for finding in findings(data_set, validation):
         warnings.warn(finding, stacklevel=2)
-    if class_weight == "balanced":
-        class_weight = balanced(data_set)
+    sample_weight = video_weights(data_set, class_weight, sample_weight)
     if options.freeze:
         freeze(net, options.freeze)
     folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
     if not resume:
         checkpoint.remove(folder)
-    weights = {"classes": class_weight and {str(key): value for key, value in class_weight.items()},
-               "videos": None if sample_weight is None else checkpoint.digest_of(sample_weight)}  # fmt: skip
+    weights = None if sample_weight is None else checkpoint.digest_of(sample_weight)
     identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
-    run = _callbacks(folder, card, validation, sampling, options, total, identity, list(callbacks))
+    run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks)
     start = run[0].start_step
     if start:
         print(f"going on at step {start} of {total}")
@@ -177,8 +177,7 @@ def train(
         compile_by_recipe(twin, options, total, metrics)
         stream = recipe_stream(data_set, sampling, options, start, preprocess=False, sample_weight=sample_weight)
         twin.fit(
-            stream, epochs=-(-total // steps), steps_per_epoch=steps, class_weight=class_weight, callbacks=run,
-            shuffle=False, verbose=0,
+            stream, epochs=-(-total // steps), steps_per_epoch=steps, callbacks=run, shuffle=False, verbose=0
         )  # fmt: skip
     checkpoint.remove(folder)
     return figures_of(run[-1].rows)

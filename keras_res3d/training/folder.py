@@ -26,14 +26,21 @@ WIDTH = 79  # of the bar where the terminal does not say
 def state_of(folder) -> str:
     """What a run's folder holds: "nothing" of a run, an "unfinished" one, a "finished" one, or a "foreign" model."""
     folder = pathlib.Path(folder)
-    model = folder / "model.keras"
-    card = read_card(model) if card_path(model).exists() else None
+    model, card = folder / "model.keras", _card(folder)
     finished = None if card is None else card.training.get("finished")
     if finished is False or (finished is None and (folder / checkpoint.FILE).exists()):
         return "unfinished"
     if finished:
         return "finished"
     return "foreign" if model.exists() else "nothing"
+
+
+def _card(folder: pathlib.Path) -> ModelCard | None:
+    """The record of the run in a folder; None where there is none, or a file that is no card."""
+    try:
+        return read_card(folder / "model.keras")
+    except ValueError:
+        return None
 
 
 class RunFolder(keras.callbacks.Callback):
@@ -56,6 +63,18 @@ class RunFolder(keras.callbacks.Callback):
     def set_state(self, state: dict) -> None:
         self.rows, self.highest = state["rows"], state["highest"]
         self._write_log()
+
+    def on_train_begin(self, logs=None):
+        if state_of(self.folder) != "unfinished":
+            self._begin_record()
+
+    def _begin_record(self) -> None:
+        """Says that a run in this folder is not over, before anything else is written: also beside an older model."""
+        model = self.folder / "model.keras"
+        # An older model stays until the first epoch is done, and so does what its card says of it.
+        card = (_card(self.folder) if model.exists() else None) or self.card
+        record = dataclasses.replace(card, training={**card.training, "finished": False})
+        write_atomically(card_path(model), record.to_json())
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -135,18 +154,22 @@ class Bar(keras.callbacks.Callback):
         self._done = min(total, batch + 1)
         left = (time.perf_counter() - self._start) / self._done * (total - self._done)
         text = bar_line(self._done, total, left, logs)
-        columns = min(shutil.get_terminal_size((WIDTH + 1, 24)).columns - 1, WIDTH)
-        print("\r" + text[:columns].ljust(columns), end="", flush=True)
+        print("\r" + text[: _columns()].ljust(_columns()), end="", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
         if sys.stdout.isatty() and self._done:
-            print("\r" + " " * WIDTH + "\r", end="", flush=True)
+            print("\r" + " " * _columns() + "\r", end="", flush=True)
+
+
+def _columns() -> int:
+    """Characters of the bar: it leaves the last column of the terminal free, and takes no more than `WIDTH`."""
+    return min(shutil.get_terminal_size((WIDTH + 1, 24)).columns - 1, WIDTH)
 
 
 def bar_line(done: int, total: int, seconds_left: float, logs: dict[str, float]) -> str:
-    """The bar as text: "12/238 [==        ] 1:05 left, 21.3 clips/s, 4% waiting for data, loss 1.234, ..."."""
-    filled = 10 * done // total
+    """The bar as text: "12/238 [=     ] 1:05 left, 21.3 clips/s, 4% wait, loss 1.234, ..."."""
+    filled = 6 * done // total
     minutes, seconds = divmod(round(seconds_left), 60)
-    bar = f"{done:>{len(str(total))}}/{total} [{'=' * filled:<10}] {minutes}:{seconds:02} left"
+    bar = f"{done:>{len(str(total))}}/{total} [{'=' * filled:<6}] {minutes}:{seconds:02} left"
     speed = f"{logs['clips_per_second']:.3g} clips/s" + (f", {logs['data_wait']:.0%} wait" if logs["data_wait"] else "")
     return f"{bar}, {speed}, {_scores(logs)}"

@@ -151,6 +151,8 @@ def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, rep
         "ema_momentum": options.ema,
     }
     rate = make_schedule(options, steps)
+    if isinstance(rate, Constant):
+        rate = options.learning_rate  # a number, which callbacks may change (ReduceLROnPlateau)
     if options.optimizer == "sgd":
         optimizer = CaffeSGD(rate, multipliers, decays, momentum=options.momentum, **common)
     else:

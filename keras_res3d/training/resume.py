@@ -24,6 +24,12 @@ _FINDINGS = {
 }  # fmt: skip
 
 
+_NEEDS = (
+    "ResumeExactly needs fit(steps_per_epoch=...), and data that goes on from epoch to epoch and begins at its "
+    "start_step, such as training_stream(..., start_step=resume.start_step)"
+)
+
+
 class _EpochIsFull:
     """What stands in `model.stop_training` when an epoch ends here, and nobody wants training to stop."""
 
@@ -112,7 +118,7 @@ class ResumeExactly(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         if not self.params.get("steps"):
-            raise ValueError("ResumeExactly needs fit(steps_per_epoch=...), and data that has no end (training_stream)")
+            raise ValueError(_NEEDS)
         self._epoch_steps, self._begun, self._saved = self.params["steps"], False, self.start_step
         self._watch = watch(self.model)
         self._watch.step = self.start_step
@@ -145,6 +151,8 @@ class ResumeExactly(keras.callbacks.Callback):
             self._save()
 
     def on_train_batch_end(self, batch, logs=None):
+        if self._watch.passes > 1:
+            raise ValueError(_NEEDS)
         if self._watch.step >= self._end and not self.model.stop_training:
             self.model.stop_training = _FULL
 

@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 
-from keras_res3d.cards import ModelCard, read_card
+from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.seen import sketch_of
 from keras_res3d.nets.architecture import Architecture
-from keras_res3d.nets.zoo import ZOO, get_architecture
+from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.weights.catalog import entries, resolve
-
-
-def weights_file(weights):
-    """`weights` as the builders take them: of a run's folder its model.keras."""
-    path = pathlib.Path(weights) if isinstance(weights, (str, pathlib.Path)) and weights else None
-    return path / "model.keras" if path is not None and path.is_dir() else weights
+from keras_res3d.weights.pretrained import describe
 
 
 def card_of_weights(net: str | Architecture | None, weights) -> ModelCard | None:
-    """The card of what `weights` names: a run's folder, a file, published weights of `net`. None where there is none.
+    """The card of what `weights` names: a run's folder, a file, published weights. None where nothing tells.
 
     Args:
         net: a name of the zoo or an `Architecture`; None: `weights` alone says.
-        weights: as of `build_model`, or a run's folder.
+        weights: as of `build_model`.
+
+    Raises:
+        ValueError, FileNotFoundError, WeightsError: as of `describe`.
     """
-    if weights is None:
-        return None
-    own = get_architecture(net or net_of_weights(weights) or "sr18")
-    entry = resolve(own, weights)
-    if entry is None:
-        return read_card(weights_file(weights))
-    return ModelCard(entry.net, (), Sampling(**entry.sampling_fields()), entry.licence, entry.trained_on)
+    found = describe(net, weights)
+    if found.card is not None or found.sampling is None:
+        return found.card
+    return ModelCard(found.net or "", found.labels, found.sampling, found.licence, found.trained_on)
 
 
 def net_of_weights(weights) -> Architecture | None:
     """The net that a card or the name of published weights ("res3d18/sports1m") tells; None where nothing does."""
-    names = {entry.name: entry.net for entry in entries()}
-    if weights in names and not pathlib.Path(weights).exists():
-        return get_architecture(names[weights])
-    card = read_card(weights_file(weights)) if weights and pathlib.Path(weights).exists() else None
-    if card is None or card.architecture is None:
+    try:
+        found = describe(None, weights).architecture
+    except ValueError:  # the tag of a net that is named elsewhere; what is unknown to that net too is refused there
         return None
-    found = card.architecture
+    if found is None:
+        return None
     # The momentum of that run was fitted to its length; the new run fits its own.
     momentum = ZOO[found.name].batch_norm_momentum if found.name in ZOO else found.batch_norm_momentum
     return dataclasses.replace(found, batch_norm_momentum=momentum)

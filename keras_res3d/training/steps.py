@@ -19,21 +19,27 @@ class StepWatch:
         step: steps done, counted from the first step of the run.
         clips: training clips seen by this process.
         waited: seconds spent waiting for batches.
+        passes: iterators that batches came from; one where data goes on from epoch to epoch.
         left: steps that remain until one where `fit` must be heard, so that a call of several steps ends there; 0: any
             number.
     """
 
     def __init__(self, model: keras.Model):
-        self._model, self._train_function = model, model.train_function
-        self.step, self.clips, self.waited, self.left = 0, 0, 0.0, 0
+        inner = model.train_function
+        self.train_function = inner.train_function if isinstance(inner, StepWatch) else inner
+        self._model, self.history, self._iterator = model, model.history, None
+        self.step, self.clips, self.waited, self.passes, self.left = 0, 0, 0.0, 0, 0
 
     def __call__(self, iterator):
         count = self._model.steps_per_execution
         if self.left:
             count = min(count, self.left)
             self.left -= count
+        if iterator is not self._iterator:
+            self._iterator = iterator
+            self.passes += 1
         first = self._take(iterator)
-        return self._train_function(itertools.chain([first], self._more(iterator, count - 1)))
+        return self.train_function(itertools.chain([first], self._more(iterator, count - 1)))
 
     def _take(self, iterator):
         start = time.perf_counter()
@@ -62,8 +68,10 @@ def _clips_in(batch) -> int:
 def watch(model: keras.Model) -> StepWatch:
     """The watch over a compiled model's train function; all callbacks of one `fit` share it.
 
-    For a callback's `on_train_begin`: `fit` has made the train function then, and calls what stands in its place.
+    For a callback's `on_train_begin`: `fit` has made the train function and its history then, and calls what stands in
+    the function's place. Keras keeps the function for the next `fit`, which counts anew.
     """
-    if not isinstance(model.train_function, StepWatch):
+    found = model.train_function
+    if not isinstance(found, StepWatch) or found.history is not model.history:
         model.train_function = StepWatch(model)
     return model.train_function

@@ -168,6 +168,7 @@ def test_cards_carry_on_where_weights_come_from(tmp_path):
     card = starting_card(ZOO["res3d18"], "sports1m", data, SAMPLING)
     assert card.licence == entry.licence and card.trained_on == f"{entry.trained_on}, motion/train"
     assert starting_card(NARROW, None, data, SAMPLING).trained_on == "motion/train"
-    save_model(tiny_net(TrainingOptions()), tmp_path / "own.keras", replace(card, trained_on="here"))
+    save_model(tiny_net(TrainingOptions()), tmp_path / "own.keras",
+               replace(card, trained_on="here", sampling=SAMPLING_OF_TINY))  # fmt: skip
     again = starting_card(NARROW, str(tmp_path / "own.keras"), data, SAMPLING)
     assert (again.licence, again.trained_on) == (entry.licence, "here, motion/train")
