@@ -27,7 +27,7 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH"
 
 
-def define_flags():
+def define_flags() -> None:
     define_data_flags(validation=False)
     flags.DEFINE_string("benchmark", None, "What --data is part of, e.g. 'ucf101 split 2' (its name by default).")
     flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos that they were trained on all the same.")

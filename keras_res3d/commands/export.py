@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL --output PATH"
 
 
-def define_flags():
+def define_flags() -> None:
     quantizations = list(dict.fromkeys(name for row in FORMATS.values() for name in row.quantizations["2d"]))
     flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
     flags.DEFINE_string("output", None, "Where to write it: a folder for saved_model, else a file that ends in "

@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL VIDEO..."
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to show.", lower_bound=1)
     flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
     flags.DEFINE_string("timeline", None, "Picture (PNG) of the scores over time; for several videos, a folder.")

@@ -176,7 +176,7 @@ def training_batches(
 
 
 @contextlib.contextmanager
-def naming_the_video():
+def naming_the_video() -> Iterator[None]:
     """Turns what tf.data makes of a VideoError back into one: its message without TensorFlow's trace."""
     try:
         yield

@@ -24,12 +24,12 @@ def all_layers(model) -> Iterator:
             yield from all_layers(layer)
 
 
-def output_of(model, clips):
+def output_of(model: keras.Model, clips) -> tf.Tensor:
     """The one output of a Keras model in inference, also where it is wrapped in a list or a dictionary."""
     return keras.tree.flatten(model(clips, training=False))[0]
 
 
-def float32_model(model):
+def float32_model(model: keras.Model) -> keras.Model:
     """`model`, or where it computes in another float type the same net and weights in float32.
 
     Raises:

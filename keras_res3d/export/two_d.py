@@ -52,7 +52,7 @@ def _side_by_side(kernel: np.ndarray, taps: list[int]) -> np.ndarray:
     return kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, len(taps) * n, m)
 
 
-def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int):
+def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int) -> tf.Tensor:
     """The frames that each output position reads, as channels.
 
     Args:

@@ -14,7 +14,7 @@ from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.weights.catalog import entries, resolve
 
 
-def weights_file(weights):
+def weights_file(weights) -> str | pathlib.Path | None:
     """`weights` as the builders take them: of a run's folder its model.keras."""
     path = pathlib.Path(weights) if isinstance(weights, (str, pathlib.Path)) and weights else None
     return path / "model.keras" if path is not None and path.is_dir() else weights

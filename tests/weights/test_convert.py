@@ -1,4 +1,4 @@
-"""Failures, row 22: everything that does not fit is listed in one error."""
+"""Everything that does not fit is listed in one error."""
 
 import dataclasses
 import pathlib

@@ -1,4 +1,4 @@
-"""Failures, row 20: a hostile .pth runs nothing; and what torch.save writes reads back without torch."""
+"""A hostile .pth runs nothing, and what torch.save writes is read back without torch."""
 
 import io
 import os
