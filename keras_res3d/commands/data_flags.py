@@ -47,7 +47,7 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSe
         subset: "train" reads --data, with --layout its training list. "validation" reads --validation, with --layout
             the held-out list. "test" reads --data, with --layout the held-out list, which is Kinetics' validation list
             and the test list of the others.
-        classes: names in the order of the labels; None: the data's own.
+        classes: names in the order of the labels; None means the data's own.
 
     Raises:
         DataError: the data have faults; the message lists every one.

@@ -110,7 +110,7 @@ def training_stream(
         data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight: as of
             `training_batches`.
         start_step: batches to leave out; nothing of them is read.
-        last_step: nothing is read beyond this step, counted from the first step of all. None: there is no end.
+        last_step: nothing is read beyond this step, counted from the start of training; None has no end.
 
     Returns:
         A tf.data.Dataset whose k-th batch is batch `start_step + k` of the whole stream: that of (seed, epoch, place
@@ -147,7 +147,7 @@ def training_batches(
         epochs: has no effect any more; `fit(epochs=...)` says it.
         seed: a non-negative integer. The i-th batch of the e-th pass depends on (seed, e, i) and the data alone.
         start_step: begins at this step; a pass then has no end, as of `training_stream`, which see.
-        workers: videos read at a time; None: one for each processor core.
+        workers: videos read at a time; None means one for each processor core.
         mirror: whether half of the clips are mirrored, where the data set is `mirror_safe`.
         preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
         augment: called with (clip, crop, rng, mirror); gives the cropped clip.

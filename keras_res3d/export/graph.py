@@ -74,7 +74,7 @@ class ServingGraph(tf.Module):
         model: a Keras model of one clip, in float32; in the 2-D form one from this package's builders.
         input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
-        mode: a name in `PREPROCESSING`: uint8 RGB pixels in; None: preprocessed float32 clips in.
+        mode: a name in `PREPROCESSING` takes uint8 RGB pixels; None takes preprocessed float32 clips.
         architecture: of the model, where its card has it.
 
     Attributes:

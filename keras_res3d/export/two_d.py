@@ -89,11 +89,11 @@ class TwoDNet(tf.Module):
 
     Args:
         model: a Keras model from this package's builders, with or without its top.
-        input_shape: `(frames, height, width, channels)`; None: the model's own.
+        input_shape: `(frames, height, width, channels)`; None means the model's own.
         pixel_scale: factor of each input channel, folded into the first kernel.
         reverse_channels: whether the input's channels come in the reverse of the order the net was trained on (RGB for
             a BGR net); folded into the first kernel too.
-        architecture: of the model, where its card has it; None: recognised by its layers.
+        architecture: of the model, where its card has it; None recognises it by its layers.
 
     Raises:
         NoTwoDFormError: not a net of this family, or one with layers of the user's own.

@@ -29,17 +29,18 @@ class Architecture:
         strides: (time, height, width) of each group's first convolution.
         conv1: spatial extent of the first kernel, odd; all later ones are 3 x 3.
         factorized: None for whole convolutions, or a key of `FACTORIZATIONS`.
-        factorized_stem: intermediate channels of a factorized conv1; None: by the rule.
+        factorized_stem: intermediate channels of a factorized conv1; None takes them from the rule of `factorized`.
         factorized_per_block: one intermediate width per block, from the block's own channels in and out, for both
             of its convolutions (torchvision); otherwise each convolution has its own.
         shortcut: "projection" in the first block of every group (the released net), "identity" wherever shape
             allows it (torchvision), or None for a plain stack of convolutions (C3D).
         pools: max-pooling after each of the five groups of a plain net, stride = kernel; () for none.
         dense: units of the hidden fully connected layers, each with ReLU and dropout 0.5, read from the flattened
-            map; (): the head is a global average.
+            map; () makes the head a global average.
         frames, crop: the net's own input, `(frames, crop, crop, channels)`.
         classes: outputs when the caller names none.
-        batch_norm_momentum: Keras' momentum of the moving statistics (eps is 1e-5); None: no batch norm, biases.
+        batch_norm_momentum: Keras' momentum of the moving statistics (eps is 1e-5); None builds convolutions with
+            biases and without batch norm.
         channels: of the input: 3 for RGB and BGR, 1 for thermal video, 2 for optical flow, 4 with depth.
     """
 
@@ -229,7 +230,7 @@ def walk(architecture: Architecture, classes: int | None = None, include_top: bo
 
     Args:
         architecture: the net.
-        classes: outputs of the classifier; None: the net's own.
+        classes: outputs of the classifier; None means the net's own.
         include_top: whether to add pooling and classifier.
 
     Raises:
@@ -275,7 +276,7 @@ def for_input(architecture: Architecture, input_shape=None) -> tuple[Architectur
 
     Args:
         architecture: the net.
-        input_shape: `(frames, height, width, channels)`; None: the net's own.
+        input_shape: `(frames, height, width, channels)`; None means the net's own.
 
     Raises:
         ValueError: as of `check_input_shape`.

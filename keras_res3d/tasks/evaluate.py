@@ -48,9 +48,9 @@ def evaluate(
         labels: class names in the order of the outputs, in place of the card's; None for a Keras model without a card:
             the classes of `data`.
         card: of a Keras model.
-        benchmark: what `data` is part of, e.g. "ucf101 split 2"; None: its own name.
+        benchmark: what `data` is part of, e.g. "ucf101 split 2"; None means its own name.
         allow_contaminated: score weights on videos that they were trained on all the same.
-        workers: threads that read videos; None: one for each core.
+        workers: threads that read videos; None means one for each core.
 
     Returns:
         Every clip's scores, and the accuracies that follow from them.

@@ -30,7 +30,7 @@ class WeightsEntry:
         classes, labels: outputs and the name of their label set (`label_names`).
         frames: clip length in training.
         stride: every stride-th frame is taken.
-        fps: rate to which videos are resampled first; None: frames as stored.
+        fps: rate to which videos are resampled first; None takes frames as stored.
         resize, crop: (height, width) in pixels, resize before crop.
         preprocessing: mode of `preprocess_input`.
         licence: of the weights.

@@ -234,8 +234,8 @@ def download(url: str, part_path, label: str, patience: Patience | None = None, 
         url: http or https.
         part_path: the incomplete file; `part_path` + ".json" keeps the address, the validator and the length.
         label: what the progress line calls it.
-        patience: time-out, retries and back-off; None: the defaults.
-        stream: of the progress line; None: stderr.
+        patience: time-out, retries and back-off; None means the defaults.
+        stream: where the progress line is written; None means stderr.
 
     Returns:
         `part_path`, of the announced length and synced to disk.

@@ -148,8 +148,8 @@ def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) ->
 
     Args:
         entry: a row of the catalog.
-        patience: time-out, retries and back-off of the download; None: the defaults.
-        stream: of the progress line; None: stderr, where it shows on a terminal alone.
+        patience: time-out, retries and back-off of the download; None means the defaults.
+        stream: of the progress line; None means stderr, where it shows on a terminal alone.
 
     Returns:
         Path of a file with the published digest, or with the one recorded when it was first seen.
@@ -263,7 +263,7 @@ def converted(entry: WeightsEntry, architecture: Architecture | None = None, pat
 
     Args:
         entry: a row of the catalog.
-        architecture: the net; None: the zoo's row of that name.
+        architecture: the net; None means the zoo's row of that name.
         patience, stream: of the download, see `fetch`.
 
     Returns:

@@ -44,7 +44,7 @@ def test_names_that_are_no_model(tmp_path):
     assert "is a folder without a model" in refusal(tmp_path)
     for name, said in (("net.h5", "old HDF5 format"), ("net.weights.h5", "weights without a net"),
                        ("net.pth", "weights without a net"), ("video.mp4", "neither a .keras file nor an export"),
-                       ("net.keras", "damaged, cut short or no .keras file")):  # fmt: skip
+                       ("net.keras", "damaged, cut short or not a .keras file")):  # fmt: skip
         (tmp_path / name).write_bytes(b"something")
         assert said in refusal(tmp_path / name)
     (tmp_path / "folder.keras").mkdir()
