@@ -30,7 +30,7 @@ def output_of(model: keras.Model, clips) -> tf.Tensor:
 
 
 def float32_model(model: keras.Model) -> keras.Model:
-    """`model`, or where it computes in another float type the same net and weights in float32.
+    """`model` if it computes in float32, otherwise a copy of its net and weights in float32.
 
     Raises:
         ValueError: the model is in another float type, and neither functional nor sequential.

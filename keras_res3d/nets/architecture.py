@@ -99,7 +99,7 @@ class Architecture:
 
     @property
     def smallest_input(self) -> Triple:
-        """Fewest frames, rows and columns that leave every strided step something to stride over."""
+        """The fewest frames, rows and columns that every strided layer can still read."""
         steps = self.strides + self.pools
         smallest = [1, 1, 1]
         for step in steps:
@@ -226,7 +226,7 @@ class _Walker:
 
 
 def walk(architecture: Architecture, classes: int | None = None, include_top: bool = True) -> list[Layer]:
-    """Every layer of `architecture` in order, softmax left out; the last one of the body is the feature map.
+    """Every layer of `architecture` in order, without the softmax; the last layer of the body gives the feature map.
 
     Args:
         architecture: the net.
@@ -272,7 +272,7 @@ def check_input_shape(architecture: Architecture, input_shape) -> tuple:
 
 
 def for_input(architecture: Architecture, input_shape=None) -> tuple[Architecture, tuple]:
-    """The net for clips of `input_shape`, and that shape: the shape's channels become the net's.
+    """The net for clips of `input_shape`, with as many input channels as the shape has, and that shape.
 
     Args:
         architecture: the net.

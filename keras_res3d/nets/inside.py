@@ -29,7 +29,7 @@ def _nets(model) -> list:
 
 
 def net_inside(model: keras.Model) -> keras.Model:
-    """The Keras model whose layers are a net of this family: `model` or one nested in it; `model` where there is none.
+    """The Keras model whose layers are a net of this family: one nested in `model`, or else `model` itself.
 
     Raises:
         ValueError: `model` holds several such nets.

@@ -1,7 +1,7 @@
-"""Live and dead taps: with few frames some taps of a kernel only ever meet zero padding. No TensorFlow.
+"""Live and dead taps: with few frames, some taps of a kernel meet nothing but zero padding. Needs no TensorFlow.
 
-Dead taps change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out; those
-that stay are neighbours, the middle one always among them.
+Dead taps change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out. The taps
+that stay are neighbours, and the middle tap is always among them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights of any known file into a Keras net: by layer name, all or nothing."""
+"""Loads weights of any known file into a Keras net by layer name, either all of them or none."""
 
 from __future__ import annotations
 
