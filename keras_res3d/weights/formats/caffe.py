@@ -258,7 +258,7 @@ def read_blobs(path) -> tuple[str, dict[str, list[np.ndarray]]]:
     except WireError as error:
         raise WeightsError(f"{path}: {error}. The file is damaged, or is not a .caffemodel") from error
     if not layers:
-        raise WeightsError(f"{path}: no layer has weights; expected a .caffemodel, not a .prototxt or .solverstate")
+        raise WeightsError(f"{path}: no layer with weights; expected a .caffemodel, not a .prototxt or .solverstate")
     return kind, layers
 
 
