@@ -122,21 +122,22 @@ def test_a_card_that_does_not_fit(saved, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "code", "lines"),
     [
-        ["predict"],
-        ["predict", "nowhere", "x.mp4"],
-        ["predict", "{net}", "nowhere.mp4"],
-        ["evaluate", "--data", "x"],
-        ["evaluate", "nowhere", "--data", "x"],
-        ["export", "nowhere", "--output", "x"],
+        (["predict"], 2, 4),  # both words that are missing, the usage and where help is
+        (["predict", "nowhere", "x.mp4"], 1, 1),
+        (["predict", "{net}", "nowhere.mp4"], 1, 1),
+        (["evaluate", "--data", "x"], 2, 3),
+        (["evaluate", "nowhere", "--data", "x"], 1, 1),
+        (["export", "nowhere", "--output", "x"], 1, 1),
     ],
 )
-def test_wrong_names_are_told_before_keras_is_loaded(arguments, saved):
-    code = (
+def test_wrong_names_are_told_before_keras_is_loaded(arguments, code, lines, saved):
+    run = (
         "import sys; from keras_res3d.commands.main import main; code = main(sys.argv[1:]); "
         "sys.exit(9 if {'keras', 'tensorflow'} & set(sys.modules) else code)"
     )
     given = [argument.format(net=saved) for argument in arguments]
-    done = subprocess.run([sys.executable, "-c", code, *given], capture_output=True, text=True, check=False)
-    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done.stderr
+    done = subprocess.run([sys.executable, "-c", run, *given], capture_output=True, text=True, check=False)
+    assert done.returncode == code and done.stderr.count("\n") == lines, done.stderr
+    assert code == 1 or "MODEL is missing" in done.stderr
