@@ -3,6 +3,8 @@
 Names are imported on first use, so that `import keras_res3d` costs nothing and counts need no TensorFlow.
 """
 
+from __future__ import annotations
+
 import importlib
 
 __version__ = "0.1.0"
@@ -45,12 +47,12 @@ _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in name
 __all__ = sorted(_MODULE_OF)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

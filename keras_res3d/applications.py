@@ -53,24 +53,24 @@ def build_model(
             that were dead at the source's clip length and come alive at this one's are set to zero, with a notice;
             `load_pretrained(model, net, weights, untrained_taps="keep")` on a model without weights leaves them.
         input_tensor: a Keras tensor to build on, `(batch, frames, height, width, channels)`.
-        input_shape: `(frames, height, width, channels)`, channels last whatever `keras.json` says; None: the net's own,
-            with 3 channels. Frames, height and width may be None unless the classifier reads a flattened map (C3D). Any
-            number of channels from 1 is taken: 1 for thermal video, 2 for optical flow, 4 for RGB with depth.
-            `preprocess_input` is for RGB alone: bring other channels to a mean near 0 and a range of about -128 to 128
-            (paper's nets) or -2 to 2 (torchvision's), which is what the nets get of RGB.
-        pooling: without the top: None for the last feature map, "avg" or "max" over time and space.
-        classes: outputs of the classifier; None: as many as the weights have, the net's own number without weights.
-            Another number than the weights' keeps a new classifier, with a notice.
+        input_shape: `(frames, height, width, channels)`, with channels last whatever `keras.json` says. None means the
+            net's own, with 3 channels. Frames, height and width may be None unless the classifier reads a flattened
+            map (C3D). Any number of channels from 1 is taken: 1 for thermal video, 2 for optical flow, 4 for RGB with
+            depth. `preprocess_input` is for RGB alone: bring other channels to a mean near 0 and to a range of about
+            -128 to 128 (the paper's nets) or -2 to 2 (torchvision's), which is what RGB is brought to.
+        pooling: used without the top. None gives the last feature map; "avg" and "max" pool it over time and space.
+        classes: outputs of the classifier. None means as many as the weights have, or without weights the net's own.
+            Another number than the weights' gives a new classifier, with a notice.
         classifier_activation: of the output; None for logits.
-        name: of the Keras model; None: the net's.
-        trim: leave out the temporal kernel taps that at this clip length meet nothing but zero padding: the same
-            function and the same updates with fewer parameters (docs/trimmed.md). Needs a known number of frames, and
-            the model then takes no other. `weights` are those of the whole net, or of a trimmed one.
-        width: k, channels of the first group: `build_model("sr18", width=32)`; None: the net's own.
+        name: of the Keras model; None means the net's.
+        trim: leave out the temporal kernel taps that meet nothing but zero padding at this clip length. The function
+            and its updates stay the same, with fewer parameters (docs/trimmed.md). The number of frames must be known,
+            and the model then takes no other. `weights` are those of the whole net, or of a trimmed one.
+        width: k, the channels of the first group, as in `build_model("sr18", width=32)`; None means the net's own.
         target_params: a budget of parameters, instead of `width`: the width nearest to it is solved for
             (`solve_width`), counted on the whole net with its classifier at `input_shape` and `classes`.
-        channels: how published RGB weights meet an input of another number of channels. None refuses it; "adapt" makes
-            the first kernel of theirs by the rule in docs/weights.md (see `load_pretrained`).
+        channels: what to do with RGB weights where the input has another number of channels. None refuses them;
+            "adapt" makes a first kernel from theirs by the rule in docs/weights.md (see `load_pretrained`).
 
     Returns:
         A `keras.Model` that takes preprocessed clips (see `preprocess_input`). Layers have the released net's names:
@@ -80,7 +80,7 @@ def build_model(
         ValueError: an unknown net, option or name of weights, a clip too small for the strides (the message has the
             known names or the smallest size), both `width` and `target_params`, or published weights of another width
             or number of channels.
-        OSError, WeightsError: the weights cannot be had, or do not fit; see `load_pretrained`.
+        OSError, WeightsError: the weights cannot be found or downloaded, or do not fit; see `load_pretrained`.
     """
     architecture = get_architecture(net)
     described = describe(architecture, weights)
@@ -154,7 +154,7 @@ def MixedConv3D(
 
     Args:
         first_2d_group: 1 (no temporal kernel at all) to 5.
-        width: k; None: the published width, unless a budget is given.
+        width: k; None means the published width, unless a budget is given.
         target_params: a budget of parameters; the width nearest to it is solved for (`solve_width`).
 
     All other arguments, returns and errors as of `build_model`.

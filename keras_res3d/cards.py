@@ -25,14 +25,14 @@ class ModelCard:
     names, and training from its weights. `read_card` reads it; `dataclasses.replace` makes another.
 
     Attributes:
-        net: the architecture's name, or the Keras model's where it is none of this family.
+        net: the architecture's name, or the Keras model's name where it holds no net of this family.
         labels: class names in the order of the outputs.
         sampling: how clips are taken from a video and preprocessed.
         licence: of the weights; "" where they are the user's own.
         trained_on: what the weights were trained on, data set and split, e.g. "ucf101 split 1".
         training: what `keras-res3d train` used, for the record.
-        architecture: of the net, or of the net inside a user's model; None where it is none of this family.
-        frames: clip length that the model was built for; None: any.
+        architecture: of the net, or of the net inside a user's model; None where the model holds no net of this family.
+        frames: clip length that the model was built for; None means any.
         trim: whether kernel taps that are dead at `frames` were left out (docs/trimmed.md).
         seen: sketch of the training videos (`data.seen`), by which `evaluate` notices videos that were trained on.
     """
@@ -133,8 +133,8 @@ def card_of(
     Args:
         model: any Keras model of clips `(batch, frames, height, width, channels)`.
         labels: class names in the order of its outputs; none where it is no classifier.
-        sampling: how clips are taken and preprocessed; None: the paper's, at the model's own clip size, every second
-            frame.
+        sampling: how clips are taken and preprocessed. None means the paper's way, at the model's own clip size, with
+            every second frame.
         licence, trained_on: as of `ModelCard`.
 
     Raises:
@@ -196,7 +196,7 @@ def save_model(
     Args:
         model: a Keras model, of this package's builders or not.
         path: a file that ends in .keras.
-        card: its card; None: made from the model and the arguments below, which replace a card's fields where given.
+        card: its card; None makes one from the model. The arguments below replace its fields where they are given.
         labels: class names in the order of the outputs, such as `classes` of the data set it was trained on.
         sampling: how clips are taken from a video and preprocessed, as in training.
         licence: of the weights.

@@ -129,7 +129,7 @@ def locked(path, waiting: str = "", timeout: float = -1) -> Iterator[bool]:
     Args:
         path: what is guarded; the lock is a hidden file beside it.
         waiting: printed to stderr once if another process holds the lock.
-        timeout: seconds to wait; 0: not at all; below 0: for ever.
+        timeout: seconds to wait; 0 does not wait, and a number below 0 waits for ever.
 
     Yields:
         Whether the lock is held: some file systems have none, and a folder that cannot be written needs none.

@@ -88,7 +88,7 @@ def run(
     Args:
         output: the folder, which is made where it is missing; an earlier tour's files are replaced.
         options: what both nets are trained with.
-        training_set, test_set: data sets of the motion classes; None: the embedded ones.
+        training_set, test_set: data sets of the motion classes; None means the embedded ones.
         say: called with a line of text before each stage.
 
     Returns:

@@ -1,5 +1,7 @@
 """The house's rules, read off the source: imports run one way without a circle, modules and functions stay small."""
 
+from __future__ import annotations
+
 import ast
 import functools
 import pathlib
@@ -96,6 +98,21 @@ def test_modules_and_functions_stay_small(name):
             documented = ast.get_docstring(node) is not None
             body = node.body[1:] if documented and len(node.body) > 1 else node.body
             assert body[-1].end_lineno - body[0].lineno < LONGEST_FUNCTION, node.name
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_modules_begin_alike(name):
+    """A docstring comes first, then lazy annotations; public functions say what they return."""
+    tree = _tree(NAMES[name])
+    assert ast.get_docstring(tree), "the module has no docstring"
+    body = tree.body[1:]
+    if not body:
+        return
+    lazy = isinstance(body[0], ast.ImportFrom) and body[0].module == "__future__"
+    assert lazy, "expected `from __future__ import annotations` after the docstring"
+    for node in body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert node.returns is not None, f"{node.name} has no annotation of what it returns"
 
 
 def test_public_names_exist():

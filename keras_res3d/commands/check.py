@@ -1,4 +1,4 @@
-"""Names every fault of a data set in one pass, before anything is trained. Nothing is written.
+"""Name every fault of a data set in one pass, before anything is trained. Nothing is written.
 
     keras-res3d check --data train.csv --validation test.csv
     keras-res3d check --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --split 1 --decode

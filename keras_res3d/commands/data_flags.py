@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
+
+if TYPE_CHECKING:
+    from keras_res3d.data.listing import Listing
+    from keras_res3d.data.types import DataSet
 
 FLAGS = flags.FLAGS
 
@@ -35,14 +40,14 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
     flags.DEFINE_integer("split", 1, "With --layout, the number of the split.", lower_bound=1)
 
 
-def data_from_flags(subset: str, classes: Sequence[str] | None = None):
+def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSet | None:
     """The data set that the flags name, checked; None for "validation" where --validation is not given.
 
     Args:
         subset: "train" reads --data, with --layout its training list. "validation" reads --validation, with --layout
             the held-out list. "test" reads --data, with --layout the held-out list, which is Kinetics' validation list
             and the test list of the others.
-        classes: names in the order of the labels; None: the data's own.
+        classes: names in the order of the labels; None means the data's own.
 
     Raises:
         DataError: the data have faults; the message lists every one.
@@ -62,7 +67,7 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None):
     return data_set_of(listing)
 
 
-def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: str | None = None):
+def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: str | None = None) -> Listing:
     """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
 
     Args:

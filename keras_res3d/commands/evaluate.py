@@ -1,14 +1,12 @@
 """Score a trained net per clip and per video: clip@1, video@1, video@5, a table of the classes, a confusion matrix.
 
-    keras-res3d evaluate MODEL --data PATH
-
     keras-res3d evaluate runs/fight --data test.csv
     keras-res3d evaluate runs/fight/best.keras --data test.csv --clips 10 --output runs/fight/test
     keras-res3d evaluate runs/ucf101 --layout ucf101 --data UCF-101 --lists ucfTrainTestlist --split 1
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A video's score is
-the mean of its clips' scores (10 clips, centre crop, as in the paper). A warning says where the videos are some that
-the model was trained on.
+the mean of its clips' scores (10 clips, centre crop, as in the paper). You are warned if the
+model was trained on some of these videos.
 """
 
 from __future__ import annotations
@@ -27,10 +25,11 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH"
 
 
-def define_flags():
+def define_flags() -> None:
     define_data_flags(validation=False)
-    flags.DEFINE_string("benchmark", None, "What --data is part of, e.g. 'ucf101 split 2' (its name by default).")
-    flags.DEFINE_bool("allow_contaminated", False, "Score weights on videos that they were trained on all the same.")
+    flags.DEFINE_string("benchmark", None, "Benchmark that --data is part of, e.g. 'ucf101 split 2' (the name of "
+                        "--data by default).")  # fmt: skip
+    flags.DEFINE_bool("allow_contaminated", False, "Score the weights even where they were trained on these videos.")
     flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "Clips that are scored at a time.", lower_bound=1)
     flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv and confusion.png (by default, the folder "

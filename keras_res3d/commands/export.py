@@ -1,7 +1,5 @@
 """Write a trained net for deployment, and run what was written against the Keras model before it is put in place.
 
-    keras-res3d export MODEL --format FORMAT --output PATH
-
     keras-res3d export runs/fight --format saved_model --output runs/fight/serving
     keras-res3d export runs/fight --format litert --quantize int8 --calibration videos/train.csv --output fight.tflite
     keras-res3d export model.keras --format openvino --output model.xml --no_preprocessing
@@ -22,21 +20,22 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL --output PATH"
 
 
-def define_flags():
+def define_flags() -> None:
     quantizations = list(dict.fromkeys(name for row in FORMATS.values() for name in row.quantizations["2d"]))
     flags.DEFINE_enum("format", "saved_model", list(FORMATS), "What to write.")
-    flags.DEFINE_string("output", None, "Where to write it: a folder for saved_model, else a file that ends in "
+    flags.DEFINE_string("output", None, "Where to write it: a folder for saved_model, otherwise a file that ends in "
                         + ", ".join(row.suffix for row in FORMATS.values() if row.suffix) + ".")  # fmt: skip
     flags.DEFINE_enum("quantize", "none", quantizations, "float16 stores the weights in float16, dynamic in int8; int8 "
                       "computes with int8 weights and activations.")  # fmt: skip
-    flags.DEFINE_enum("form", None, list(FORMS), "2d writes the net with 2-D convolutions, exactly, for one clip size; "
+    flags.DEFINE_enum("form", None, list(FORMS), "2d writes the same function with 2-D convolutions for one clip size; "
                       "3d writes the layers as they are (by default, whichever the format's runtime runs "
                       "faster).")  # fmt: skip
     flags.DEFINE_bool("no_preprocessing", False, "Take preprocessed float32 clips instead of uint8 RGB frames.")
     flags.DEFINE_string("calibration", None, "Videos to calibrate int8 on: a folder of class folders or a CSV list "
                         "(the embedded data set by default).")  # fmt: skip
     flags.DEFINE_string("check", None, "Videos to compare the export on (the embedded data set by default).")
-    flags.DEFINE_bool("integer_io", False, "For int8 litert: int8 output, and with --no_preprocessing int8 input.")
+    flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
+                      "input too.")  # fmt: skip
 
 
 def _open(name: str):

@@ -1,4 +1,4 @@
-"""keras-res3d trains, scores, exports and compares 3D residual networks for video.
+"""keras-res3d trains, scores and exports 3D residual networks for video.
 
 Usage: keras-res3d VERB [ARGUMENTS] [--flags]
        keras-res3d help VERB
@@ -31,7 +31,7 @@ class Verb:
 
     Attributes:
         summary: what it does, in one line.
-        needs_tensorflow: whether it works with the TensorFlow backend of Keras alone.
+        needs_tensorflow: whether it works only where Keras runs on TensorFlow.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""Lists the nets: input, parameters and GMACs of each, and the paper's figures beside them.
+"""List the nets: input, parameters and GMACs of each, and the paper's figures beside them.
 
     keras-res3d models                              every net, one line each
     keras-res3d models mc3                          one net, group by group

@@ -1,4 +1,4 @@
-"""Turns videos into shards of JPEG frames, which training reads several times as fast; the folder serves as --data.
+"""Turn videos into shards of JPEG frames, which training reads several times as fast. Give the folder as --data.
 
     keras-res3d pack --data train.csv --output shards/train
     keras-res3d pack --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --subset test --output shards/test1
@@ -30,7 +30,7 @@ def define_flags() -> None:
     flags.DEFINE_string("output", None, "Folder to write the shards into.")
     flags.DEFINE_integer("quality", 90, "JPEG quality, from 1 to 95.", lower_bound=1, upper_bound=95)
     flags.DEFINE_string("resize", "128x171", "Height x width that frames are resized to; the aspect ratio is not kept.")
-    flags.DEFINE_integer("shard_mb", 128, "Size of a shard in MB; the video that reaches it ends it.", lower_bound=1)
+    flags.DEFINE_integer("shard_mb", 128, "Size in MB at which a shard ends.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that decode at a time (one per core by default).", lower_bound=1)
 
 

@@ -1,13 +1,12 @@
 """Classify videos: the five best classes with their scores.
 
-    keras-res3d predict MODEL VIDEO...
-
     keras-res3d predict runs/fight camera1.mp4 camera2.mp4
     keras-res3d predict runs/fight/best.keras long.mp4 --timeline scores.png --step 8
     keras-res3d predict runs/fight *.mp4 --json > predictions.json
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A VIDEO is a file,
-or a folder of frames. A video that cannot be read is reported and the others go on; the exit code is then 1.
+or a folder of frames. A video that cannot be read is reported, and the others are classified; the exit code is
+then 1.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL VIDEO..."
 
 
-def define_flags():
+def define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to show.", lower_bound=1)
     flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
     flags.DEFINE_string("timeline", None, "Picture (PNG) of the scores over time; for several videos, a folder.")

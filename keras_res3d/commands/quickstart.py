@@ -1,5 +1,5 @@
-"""Takes the tour: trains a small 3D net and a 2D net of the same size on the embedded data, scores both, exports the 3D
-net, checks the exports against Keras, and writes a report. There is nothing to configure.
+"""Take the tour: train a small 3D net and a 2D net of the same size on the embedded data, score both, export the 3D
+net, check the exports against Keras, and write a report. There is nothing to configure.
 
     keras-res3d quickstart
     keras-res3d quickstart --output /tmp/tour

@@ -25,7 +25,7 @@ FLAGS = flags.FLAGS
 USAGE = "--data PATH --output FOLDER"
 
 
-def define_flags():
+def define_flags() -> None:
     from keras_res3d.data.transform import PREPROCESSING
 
     define_data_flags("Training videos")

@@ -1,7 +1,7 @@
-"""Lists pretrained weights: what there is, under which licence, and whether it is on this machine already.
+"""List pretrained weights: which there are, under which licence, and whether they are on this machine already.
 
-    keras-res3d weights                        lists every entry with its licence, metrics and state
-    keras-res3d weights get res3d18/sports1m   downloads the original, checks it and converts it
+    keras-res3d weights                        list every entry with its licence, metrics and state
+    keras-res3d weights get res3d18/sports1m   download the original, check it and convert it
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MAX_WORKERS = 16
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Whole batches in n examples, at least one: an epoch leaves out the rest, other examples each time."""
+    """Whole batches in n examples, but at least one. An epoch leaves out the remaining examples, others each time."""
     if n < 1 or batch_size < 1:
         raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
     return max(1, n // batch_size)
@@ -144,11 +144,11 @@ def training_batches(
     Args:
         data_set: as `read_data_set` returns it.
         sampling: how clips are cut, resized and cropped.
-        batch_size: clips in a batch; of a smaller data set all.
-        epochs: has no effect any more; `fit(epochs=...)` says it.
+        batch_size: clips in a batch; a smaller data set gives batches of all its clips.
+        epochs: has no effect any more; `fit(epochs=...)` says how many epochs there are.
         seed: a non-negative integer. The i-th batch of the e-th pass depends on (seed, e, i) and the data alone.
-        start_step: begins at this step; a pass then has no end, as of `training_stream`, which see.
-        workers: videos read at a time; None: one for each processor core.
+        start_step: a number above 0 gives the endless stream of `training_stream`, from this step on.
+        workers: videos read at a time; None means one for each processor core.
         mirror: whether half of the clips are mirrored, where the data set is `mirror_safe`.
         preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
         augment: called with (clip, crop, rng, mirror); gives the cropped clip.
@@ -177,8 +177,8 @@ def training_batches(
 
 
 @contextlib.contextmanager
-def naming_the_video():
-    """Turns what tf.data makes of a VideoError back into one: its message without TensorFlow's trace."""
+def naming_the_video() -> Iterator[None]:
+    """Turns the error that tf.data makes of a VideoError back into one, without TensorFlow's trace."""
     try:
         yield
     except tf.errors.OpError as error:
@@ -255,7 +255,7 @@ class VideoBatches:
 
 def video_batches(data_set, sampling: Sampling, batch_size: int, clips: int = 10, workers: int | None = None,
                   preprocess: bool = True) -> VideoBatches:  # fmt: skip
-    """Every clip of every video exactly once, in order, with its video's number: what scores per video need.
+    """Every clip of every video exactly once, in order, with its video's number, as scores per video need them.
 
     Args:
         data_set, sampling, workers: as of `training_batches`.
@@ -275,7 +275,7 @@ def evaluation_batches(data_set, sampling: Sampling, batch_size: int, clips: int
     """Every clip of every video exactly once, in order, for `evaluate`, `predict` and `fit(validation_data=...)`.
 
     How many clips there are is known before reading only for `clips=1`; with more, Keras warns at the end of a pass
-    that the data ran out, which is as it should be.
+    that the data ran out. That warning is expected.
 
     Args:
         data_set, sampling, batch_size, clips, workers, preprocess: as of `video_batches`.

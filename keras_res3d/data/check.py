@@ -24,7 +24,7 @@ class Report:
 
     Args:
         faults: a sentence for each, with its list and line.
-        notes: sentences about what is no fault.
+        notes: sentences about what is worth knowing but no fault.
         counts: (class, training videos) of each class, with a test list (class, training videos, test videos).
     """
 
@@ -57,10 +57,10 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
     counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
     faults += [f"{train.name}: class {name!r} has no video" for name in train.classes if not counts[0][name]]
     if len(counts[0]) == 1:
-        notes.append(f"{train.name}: all videos are of one class, {next(iter(counts[0]))!r}: a net learns nothing")
+        notes.append(f"{train.name}: all videos are of one class, {next(iter(counts[0]))!r}, so a net learns nothing")
     if test is not None:
         unknown = sorted(set(counts[1]) - set(train.classes))
-        faults += [f"{test.name}: label {name!r} is no class of {train.name}" for name in unknown
+        faults += [f"{test.name}: label {name!r} is not a class of {train.name}" for name in unknown
                    if name in test.classes]  # fmt: skip
         notes += [f"{test.name}: class {name!r} has no video" for name in train.classes if not counts[1][name]]
         faults += _shared_videos(train, test, *videos) + _shared_groups(train, test)
@@ -86,7 +86,7 @@ def as_listing(data_set: DataSet) -> Listing:
 def _videos(listings: list[Listing]) -> list[list[Hashable]]:
     """Of each row of each list, what it has in common with another row of the same video.
 
-    That is the content's digest where it is known, else the file or the folder of frames, links followed.
+    That is the content's digest where it is known, otherwise the file or the folder of frames, with links followed.
     """
     # A list's videos share few folders, so that following a folder's links once saves nearly all of the time.
     real_folder = functools.cache(os.path.realpath)

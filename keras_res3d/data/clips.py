@@ -139,7 +139,7 @@ def random_clip(num_frames: int, frames: int, stride: int, uniform: float) -> np
     Args:
         num_frames: frames of the video, from 1.
         frames, stride: as of `Sampling`.
-        uniform: a random number in [0, 1), which the caller draws and so decides.
+        uniform: a random number in [0, 1) that the caller has drawn; it decides where the clip begins.
 
     Returns:
         int64 `(frames,)`.
@@ -191,7 +191,7 @@ def sliding_clips(num_frames: int, frames: int, stride: int, step: int) -> list[
 
 
 def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
-    """For each tick of a clock, which frame is shown: resampling by time stamps, variable rates included.
+    """The frame that is shown at each tick of a clock: resampling by time stamps, for variable rates too.
 
     The first tick is the first frame's time; the last frame is shown for the median gap between frames.
 

@@ -44,7 +44,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
         ValueError: no JPEG, or one that ends before its size.
     """
     if data[:2] != b"\xff\xd8":
-        raise ValueError("it is no JPEG")
+        raise ValueError("it is not a JPEG")
     place = 2
     while place < len(data):
         place = data.find(b"\xff", place)

@@ -1,4 +1,4 @@
-"""Writing packed shards: child processes decode, and whole shards alone are kept, so that a kill costs one at most."""
+"""Writing packed shards: child processes decode, and only whole shards are kept, so that a kill costs one at most."""
 
 from __future__ import annotations
 
@@ -234,8 +234,8 @@ def pack(
 ) -> dict:
     """Writes a data set's videos into a folder of shards, as JPEG frames.
 
-    A folder that an earlier run of the same call left unfinished is gone on with, shard by shard; shards that are
-    damaged are written again. Videos that cannot be decoded at all are left out, and named in the manifest.
+    If an earlier run of the same call left the folder unfinished, this call goes on after its last whole shard. Damaged
+    shards are written again. Videos that cannot be decoded at all are left out, and named in the manifest.
 
     Args:
         data_set: of video files or folders of frames.

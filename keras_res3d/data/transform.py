@@ -15,7 +15,7 @@ class Preprocessing(NamedTuple):
         order: of the input's channels, "rgb" or "bgr".
         scale: of pixels in 0..255.
         mean: of each channel, in the order of the input's channels.
-        std: of each channel, likewise.
+        std: of each channel, in the same order.
     """
 
     order: str
@@ -57,8 +57,8 @@ def preprocess_input(clip: Any, mode: str = "res3d") -> Any:
         float32 of the same shape and kind.
 
     Raises:
-        ValueError: the last axis is not 3, or, where the values are known, there is NaN or they are not 0..255 (a clip
-            in 0..1 above all).
+        ValueError: the last axis is not 3, or the values are known and hold NaN or are not in 0..255 (most often
+            because the clip is in 0..1).
     """
     row = preprocessing_row(mode)
     kind = _kind(clip)

@@ -74,7 +74,7 @@ class VideoSource(Protocol):
 
         Args:
             indices: frame numbers from 0 to `num_frames - 1` in ascending order; a number may repeat.
-            size: (height, width) in pixels that frames are resized to; None: as stored.
+            size: (height, width) in pixels that frames are resized to; None keeps the stored size.
 
         Yields:
             The number, and uint8 RGB `(height, width, 3)`.

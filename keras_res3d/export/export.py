@@ -42,27 +42,31 @@ def export_model(
         path: a folder for "saved_model", else a file: .tflite, .onnx, or .xml with its .bin for "openvino". The card
             goes beside it as .json, or into a SavedModel's assets. What is there is replaced, after the check.
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
-        quantize: "none" (float32); "float16" weights (litert, openvino); "dynamic": int8 weights (litert); "int8"
-            weights and activations (litert, onnx, openvino).
-        form: "2d": the exact 2-D form for this one clip size, which nets of this package's builders have; "3d": the
-            layers as they are. None: what the runtime runs faster ("2d" for litert, which can quantise no other, and
-            onnx; "3d" for saved_model and openvino), and "3d" with a warning where the model has no 2-D form.
-        preprocessing: True: the export takes uint8 RGB frames at the net's size, and preprocesses inside. False:
-            float32 clips, already preprocessed, which is all that fits a model of other than three channels.
+        quantize: "none" keeps float32. "float16" stores the weights in float16 (litert, openvino), "dynamic" in int8
+            (litert). "int8" computes with int8 weights and activations (litert, onnx, openvino).
+        form: "2d" writes the exact 2-D form for this one clip size, which nets of this package's builders have. "3d"
+            writes the layers as they are. None takes what the runtime runs faster: "2d" for onnx and for litert,
+            which can quantise no other form, and "3d" for saved_model and openvino. A model without a 2-D form is
+            then written in "3d", with a warning.
+        preprocessing: with True the export takes uint8 RGB frames at the net's size and preprocesses them itself. With
+            False it takes float32 clips that are preprocessed already. A model whose clips do not have three
+            channels needs False.
         calibration: clips for "int8": an array `(clips, frames, height, width, channels)` of uint8 RGB pixels or
-            preprocessed float32; batches of such (a tf.data set); or a data set's path. None: the embedded data set.
-        card: class names, sampling and licence to store; None: the card beside `path` where it fits the model, or one
-            without class names, with the paper's sampling at the model's clip size.
-        check_clips: clips to compare on, as of `calibration`; None: 32 of the embedded data set.
-        integer_io: int8 LiteRT alone: int8 output, and int8 instead of float32 input.
+            preprocessed float32; batches of such clips (a tf.data.Dataset); or a data set's path. None takes the
+            embedded data set.
+        card: class names, sampling and licence to store. None takes the card beside `path` where it fits the model,
+            or else a card without class names, with the paper's sampling at the model's clip size.
+        check_clips: clips to compare on, given like `calibration`; None takes 32 of the embedded data set.
+        integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
 
     Raises:
         ValueError: a combination that does not exist (the message says why), or clips that do not fit.
-        ExportError: the conversion failed, or its output differs from the model's by more than 1e-4 of the largest
-            output (float16: 1e-2), or its best class on 1 % of the clips or more (dynamic, int8). Nothing is written.
+        ExportError: the conversion failed, or the export differs too much from the model. The bound is 1e-4 of the
+            largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree on 99 %
+            of the clips. Nothing is written.
         ImportError: an optional package is missing; the message has the extra to install.
     """
     start = time.perf_counter()
@@ -131,7 +135,7 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
     if path.suffix != row.suffix and row.suffix:
         raise ValueError(f"path is {path}; a {format} export ends in {row.suffix}")
     if path.is_dir() and (row.suffix or (any(path.iterdir()) and not (path / "saved_model.pb").exists())):
-        raise ValueError(f"path is {path}, a folder that is no SavedModel; it is not replaced")
+        raise ValueError(f"path is {path}, a folder that is not a SavedModel, so it is not replaced")
     if path.is_file() and not row.suffix:
         raise ValueError(f"path is {path}, a file; a {format} export is a folder")
 
@@ -195,7 +199,7 @@ def _calibration(
     if source is None:
         if not card.trained_on.startswith("motion"):
             warnings.warn(
-                "int8 is calibrated on the embedded data set; pass calibration, clips like those the net will see",
+                "int8 is calibrated on the embedded data set; pass calibration with clips like those the net will see",
                 stacklevel=3,
             )
         source = embedded_input(card.sampling, default_count(card.sampling), "train", channels)

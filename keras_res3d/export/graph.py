@@ -24,13 +24,13 @@ def all_layers(model) -> Iterator:
             yield from all_layers(layer)
 
 
-def output_of(model, clips):
+def output_of(model: keras.Model, clips) -> tf.Tensor:
     """The one output of a Keras model in inference, also where it is wrapped in a list or a dictionary."""
     return keras.tree.flatten(model(clips, training=False))[0]
 
 
-def float32_model(model):
-    """`model`, or where it computes in another float type the same net and weights in float32.
+def float32_model(model: keras.Model) -> keras.Model:
+    """`model` if it computes in float32, otherwise a copy of its net and weights in float32.
 
     Raises:
         ValueError: the model is in another float type, and neither functional nor sequential.
@@ -74,7 +74,7 @@ class ServingGraph(tf.Module):
         model: a Keras model of one clip, in float32; in the 2-D form one from this package's builders.
         input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
-        mode: a name in `PREPROCESSING`: uint8 RGB pixels in; None: preprocessed float32 clips in.
+        mode: a name in `PREPROCESSING` takes uint8 RGB pixels; None takes preprocessed float32 clips.
         architecture: of the model, where its card has it.
 
     Attributes:

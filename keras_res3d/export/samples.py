@@ -115,7 +115,7 @@ def clips_from(
             set, as of `read_data_set`.
         sampling: of the clips.
         preprocessing: whether the export takes uint8 pixels.
-        count: most clips to take; None: by their size (an array is taken whole).
+        count: most clips to take; None decides by their size (an array is taken whole).
         channels: of the net.
 
     Returns:

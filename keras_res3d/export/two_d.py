@@ -52,7 +52,7 @@ def _side_by_side(kernel: np.ndarray, taps: list[int]) -> np.ndarray:
     return kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, len(taps) * n, m)
 
 
-def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int):
+def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int) -> tf.Tensor:
     """The frames that each output position reads, as channels.
 
     Args:
@@ -89,11 +89,11 @@ class TwoDNet(tf.Module):
 
     Args:
         model: a Keras model from this package's builders, with or without its top.
-        input_shape: `(frames, height, width, channels)`; None: the model's own.
+        input_shape: `(frames, height, width, channels)`; None means the model's own.
         pixel_scale: factor of each input channel, folded into the first kernel.
         reverse_channels: whether the input's channels come in the reverse of the order the net was trained on (RGB for
             a BGR net); folded into the first kernel too.
-        architecture: of the model, where its card has it; None: recognised by its layers.
+        architecture: of the model, where its card has it; None recognises it by its layers.
 
     Raises:
         NoTwoDFormError: not a net of this family, or one with layers of the user's own.

@@ -200,7 +200,7 @@ def check_takes_videos(classifier: Classifier) -> None:
 def _assumed_card(
     model: keras.Model, name, labels: Iterable[str] | None = None, sampling: Sampling | None = None
 ) -> ModelCard:
-    """For a model without a card: what its shapes tell, said aloud where it is a guess."""
+    """The card of a model without one, as its shapes tell it; a warning names what is guessed."""
     frames, height, width, _ = clip_shape_of(model)
     assumed = []
     if labels is None:

@@ -1,4 +1,4 @@
-"""Which file a model's name means. Nothing here loads Keras: a wrong name is told at once."""
+"""Which file a model's name means. Nothing here loads Keras, so that a wrong name is reported at once."""
 
 from __future__ import annotations
 
@@ -67,6 +67,6 @@ def _check_archive(path: pathlib.Path) -> None:
             if (damaged := archive.testzip()) is not None:
                 raise ValueError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
             if "config.json" not in archive.namelist():
-                raise ValueError(f"{path} is a zip archive, but no Keras model: it has no config.json")
+                raise ValueError(f"{path} is a zip archive, but not a Keras model: it has no config.json")
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged, cut short or no .keras file: {error}") from error
+        raise ValueError(f"{path} is damaged, cut short or not a .keras file: {error}") from error

@@ -23,7 +23,7 @@ class StreamingPredictor:
             None for the card of `predict`. Its `fps` is not used: push frames at the rate the net was trained on.
         every: frames from one prediction to the next, from 1.
         smoothing: weight of the past in the running mean of scores, from 0 (only the latest clip counts) to below 1.
-        preprocessing: whether to preprocess here; None: unless `predict` has the dtype uint8 (an export that
+        preprocessing: whether to preprocess here; None does so unless `predict` has the dtype uint8 (an export that
             preprocesses itself).
 
     Raises:

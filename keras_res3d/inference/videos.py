@@ -56,13 +56,12 @@ def predict_video(
 
     Args:
         model: a path or name as of `load_model`; what `load_model` returned, which saves loading it for every video; or
-            a Keras model. What it gives for a clip is taken for its scores: probabilities after a softmax, logits
-            without one.
+            a Keras model. Its outputs are taken as scores, whether they are probabilities (after a softmax) or logits.
         path: a video file, or a folder of frames.
         clips: evenly spread clips; short videos have fewer.
         step: with a number, a clip every `step` frames instead (for a timeline).
-        labels, sampling, card: class names and how clips are taken, in place of the model's own card; a Keras model
-            has no other.
+        labels, sampling, card: class names and how clips are taken, in place of the model's own card. For a Keras
+            model they are the only source.
         batch_size: clips that are scored at a time.
 
     Raises:

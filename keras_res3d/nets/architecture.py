@@ -29,17 +29,18 @@ class Architecture:
         strides: (time, height, width) of each group's first convolution.
         conv1: spatial extent of the first kernel, odd; all later ones are 3 x 3.
         factorized: None for whole convolutions, or a key of `FACTORIZATIONS`.
-        factorized_stem: intermediate channels of a factorized conv1; None: by the rule.
+        factorized_stem: intermediate channels of a factorized conv1; None takes them from the rule of `factorized`.
         factorized_per_block: one intermediate width per block, from the block's own channels in and out, for both
             of its convolutions (torchvision); otherwise each convolution has its own.
         shortcut: "projection" in the first block of every group (the released net), "identity" wherever shape
             allows it (torchvision), or None for a plain stack of convolutions (C3D).
         pools: max-pooling after each of the five groups of a plain net, stride = kernel; () for none.
         dense: units of the hidden fully connected layers, each with ReLU and dropout 0.5, read from the flattened
-            map; (): the head is a global average.
+            map; () makes the head a global average.
         frames, crop: the net's own input, `(frames, crop, crop, channels)`.
         classes: outputs when the caller names none.
-        batch_norm_momentum: Keras' momentum of the moving statistics (eps is 1e-5); None: no batch norm, biases.
+        batch_norm_momentum: Keras' momentum of the moving statistics (eps is 1e-5); None builds convolutions with
+            biases and without batch norm.
         channels: of the input: 3 for RGB and BGR, 1 for thermal video, 2 for optical flow, 4 with depth.
     """
 
@@ -98,7 +99,7 @@ class Architecture:
 
     @property
     def smallest_input(self) -> Triple:
-        """Fewest frames, rows and columns that leave every strided step something to stride over."""
+        """The fewest frames, rows and columns that every strided layer can still read."""
         steps = self.strides + self.pools
         smallest = [1, 1, 1]
         for step in steps:
@@ -225,11 +226,11 @@ class _Walker:
 
 
 def walk(architecture: Architecture, classes: int | None = None, include_top: bool = True) -> list[Layer]:
-    """Every layer of `architecture` in order, softmax left out; the last one of the body is the feature map.
+    """Every layer of `architecture` in order, without the softmax; the last layer of the body gives the feature map.
 
     Args:
         architecture: the net.
-        classes: outputs of the classifier; None: the net's own.
+        classes: outputs of the classifier; None means the net's own.
         include_top: whether to add pooling and classifier.
 
     Raises:
@@ -271,11 +272,11 @@ def check_input_shape(architecture: Architecture, input_shape) -> tuple:
 
 
 def for_input(architecture: Architecture, input_shape=None) -> tuple[Architecture, tuple]:
-    """The net for clips of `input_shape`, and that shape: the shape's channels become the net's.
+    """The net for clips of `input_shape`, with as many input channels as the shape has, and that shape.
 
     Args:
         architecture: the net.
-        input_shape: `(frames, height, width, channels)`; None: the net's own.
+        input_shape: `(frames, height, width, channels)`; None means the net's own.
 
     Raises:
         ValueError: as of `check_input_shape`.

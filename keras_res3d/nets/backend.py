@@ -1,4 +1,4 @@
-"""Which of Keras' backends is in use, for what needs TensorFlow. docs/backends.md says what does and what does not."""
+"""A check of Keras' backend, for what needs TensorFlow; docs/backends.md says what does and what does not."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ class FusedBatchNormalization(keras.layers.Wrapper):
     """Trains a stock `BatchNormalization` by the fused kernel, which Keras 3 uses for no shape.
 
     The variables, the settings and `trainable` are those of the layer inside. Outputs, gradients and moving statistics
-    equal the stock layer's up to rounding. Inference is left to the stock layer, being no faster by the kernel, and so
-    is what the kernel cannot do: another axis than the last, `synchronized`, `renorm`, masks, float64.
+    equal the stock layer's up to rounding. The stock layer does inference, which the kernel would not make faster,
+    and whatever the kernel cannot do: another axis than the last, `synchronized`, `renorm`, masks, float64.
 
     Args:
         layer: the `keras.layers.BatchNormalization` to compute; input (batch, ..., channels).
@@ -88,15 +88,15 @@ class FusedBatchNormalization(keras.layers.Wrapper):
 def fuse_batch_norm(model: keras.Model) -> keras.Model:
     """A twin of `model` whose batch norms train fused: train the twin, and save `model`, which stays stock Keras.
 
-    Fused are the batch norms that gain by it: on a GPU all, on a CPU those whose channels are a multiple of 4.
+    The batch norms that gain by it are fused: on a GPU all of them, on a CPU those whose channels are a multiple of 4.
 
     Args:
         model: a functional or sequential Keras model; models inside it are followed.
 
     Returns:
-        A model with the same layer names and every variable shared, in the same order: what either learns the other
-        knows. All other layers are the same objects. If `model` is compiled, the twin is compiled alike with an
-        optimizer of its own. A model that holds no batch norm gives a twin without gain.
+        A model with the same layer names and every variable shared, in the same order: what one of them learns,
+        the other knows. All other layers are the same objects. If `model` is compiled, the twin is compiled in the same
+        way, with an optimizer of its own. A model without batch norm gives a twin that is no faster.
 
     Raises:
         ValueError: `model` is neither functional nor sequential.

@@ -17,10 +17,11 @@ from keras import ops
 
 
 def is_unsafe(frames: int | None, taps: int) -> bool:
-    """Whether padding "same" in time may give wrong gradients: with unknown frames wherever it pads both ends.
+    """Whether padding "same" in time may give wrong gradients.
 
     Args:
-        frames: length of the map that the convolution reads; None: unknown.
+        frames: length of the map that the convolution reads. None means that it is unknown; then every convolution that
+            pads at both ends may.
         taps: temporal extent of the kernel, dilation included.
     """
     return taps > 2 and (frames is None or 1 < frames < taps)

@@ -64,11 +64,11 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
 
     Args:
         net: a name of the zoo or an `Architecture`.
-        classes: outputs of the classifier; None: the row's own.
-        input_shape: `(frames, height, width, channels)`; None: the row's own. Its channels matter for the first
+        classes: outputs of the classifier; None means the row's own.
+        input_shape: `(frames, height, width, channels)`; None means the row's own. Its channels matter for the first
             convolution, its sizes for `live` and for a flattening head.
-        live: count only kernel taps that at least one output position applies to real input: the others meet zero
-            padding alone, never change an output and never get a gradient.
+        live: count only kernel taps that at least one output position applies to real input. The others meet zero
+            padding alone, so that they never change an output and never get a gradient.
 
     Raises:
         ValueError: an unknown net, `classes` below 1, or a clip that is too small.
@@ -105,11 +105,11 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
     Args:
         net: a name of the zoo or an `Architecture`; its own width is ignored.
         target_params: the budget, a number of parameters (not millions).
-        rule: "nearest": no other width is nearer (of two equally near, the smaller); "at_most": the largest width
-            that stays within the budget.
+        rule: "nearest" gives the width whose count is nearest (the smaller one of two that are equally near). "at_most"
+            gives the largest width that stays within the budget.
         count: "all" parameters, or "live" ones (see `count_params`).
         classes: outputs of the classifier, 101 as in the paper's search on UCF101.
-        input_shape: `(frames, height, width, channels)` to count at; None: the net's own.
+        input_shape: `(frames, height, width, channels)` to count at; None means the net's own.
 
     Raises:
         ValueError: unknown rule or count, or a budget that no width meets.
@@ -148,7 +148,7 @@ def with_budget(
         net: a name of the zoo or an `Architecture`.
         width: k; at most one of `width` and `target_params` is given.
         target_params: a budget of parameters of the whole net, classifier included.
-        classes: outputs of the classifier; None: the net's own.
+        classes: outputs of the classifier; None means the net's own.
         input_shape: `(frames, height, width, channels)` to count at; sizes of None are the net's own.
 
     Raises:

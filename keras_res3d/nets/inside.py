@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
 
 _HALF = r"(_spatial|_temporal)?"
 _CONVOLUTION = re.compile(rf"(conv1|conv[1-5][a-z]|res[2-5][a-z]_branch(1|2a|2b)){_HALF}")
@@ -24,8 +28,8 @@ def _nets(model) -> list:
     return [net for layer in model.layers if hasattr(layer, "layers") for net in _nets(layer)]
 
 
-def net_inside(model):
-    """The Keras model whose layers are a net of this family: `model` or one nested in it; `model` where there is none.
+def net_inside(model: keras.Model) -> keras.Model:
+    """The Keras model whose layers are a net of this family: one nested in `model`, or else `model` itself.
 
     Raises:
         ValueError: `model` holds several such nets.

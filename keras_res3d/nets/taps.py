@@ -1,7 +1,7 @@
-"""Live and dead taps: with few frames some taps of a kernel only ever meet zero padding. No TensorFlow.
+"""Live and dead taps: with few frames, some taps of a kernel meet nothing but zero padding. Needs no TensorFlow.
 
-Dead taps change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out; those
-that stay are neighbours, the middle one always among them.
+Dead taps change no output and get no gradient. A trimmed net (`build_model(..., trim=True)`) leaves them out. The taps
+that stay are neighbours, and the middle tap is always among them.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _all(layer: Layer) -> Taps:
 
 
 def kernel_taps(architecture: Architecture, frames: int | None = None) -> dict[str, Taps]:
-    """By convolution, the temporal taps that are live in clips of `frames`; None: all there are.
+    """By convolution, the temporal taps that are live in clips of `frames`; None gives all of them.
 
     Taps that are dead in space (kernels wider than the map) count as live here.
     """
@@ -92,7 +92,7 @@ def newly_live_taps(architecture: Architecture, source_frames: int, frames: int 
     Args:
         architecture: the net.
         source_frames: clip length in training.
-        frames: clip length now; None: any.
+        frames: clip length now; None means any.
     """
     before, after = kernel_taps(architecture, source_frames), kernel_taps(architecture, frames)
     found = {name: sorted({*taps.indices} - {*before[name].indices}) for name, taps in after.items()}

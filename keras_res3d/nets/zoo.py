@@ -112,7 +112,7 @@ def mixed_conv3d(first_2d_group: int, width: int | None = None) -> Architecture:
 
 
 def two_d_counterpart(net: str | Architecture) -> Architecture:
-    """`net` with every kernel 1 x d x d, as MC1 is SR18's: it sees frames, never their order."""
+    """`net` with every kernel 1 x d x d, as MC1 is for SR18: it sees frames, but not their order."""
     architecture = get_architecture(net)
     kernels = mixed_temporal_kernels(1)
     return dataclasses.replace(architecture, name=f"{architecture.name}_2d", temporal_kernels=kernels, factorized=None)

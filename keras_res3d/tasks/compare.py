@@ -63,9 +63,9 @@ def compare(
     Args:
         architectures: name to architecture, in the order of the table.
         training_set, test_set: data sets with the same classes.
-        sampling, options: for all alike.
-        output: folder.
-        clips: per test video.
+        sampling, options: how clips are cut and how nets are trained, the same for all.
+        output: folder to write into.
+        clips: evenly spread clips per test video.
         report: called with a line before each run.
     """
     contenders = []

@@ -41,16 +41,16 @@ def evaluate(
     Args:
         model: a path or name as of `load_model`, what `load_model` returned, or a Keras model.
         data: a data set (`read_data_set`), or the path of one.
-        sampling: how clips are taken, in place of the card's; a Keras model without a card needs it, unless the paper's
-            fits.
+        sampling: how clips are taken, in place of the card's way. A Keras model without a card needs it, unless the
+            paper's sampling fits.
         clips: per video, evenly spread, centre crop; short videos have fewer.
         batch_size: clips that are scored at a time.
-        labels: class names in the order of the outputs, in place of the card's; None for a Keras model without a card:
-            the classes of `data`.
+        labels: class names in the order of the outputs, in place of the card's. None, for a Keras model without a card,
+            takes the classes of `data`.
         card: of a Keras model.
-        benchmark: what `data` is part of, e.g. "ucf101 split 2"; None: its own name.
-        allow_contaminated: score weights on videos that they were trained on all the same.
-        workers: threads that read videos; None: one for each core.
+        benchmark: what `data` is part of, e.g. "ucf101 split 2"; None means its own name.
+        allow_contaminated: score weights even on videos that they were trained on.
+        workers: threads that read videos; None means one for each core.
 
     Returns:
         Every clip's scores, and the accuracies that follow from them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 import tensorflow as tf
@@ -88,7 +88,7 @@ class Preprocess(keras.layers.Layer):
         return {**super().get_config(), "mode": self.mode}
 
 
-def precision(net: keras.Model, policy: str):
+def precision(net: keras.Model, policy: str) -> contextlib.AbstractContextManager[None]:
     """The net's layers compute by `policy` inside the block, the classifier in float32; put back after it."""
     layers = every_layer(net)
     weighted = [layer for layer in layers if getattr(layer, "kernel", None) is not None]
@@ -128,7 +128,7 @@ def _guarded(net: keras.Model, options: TrainingOptions) -> keras.Model:
 
 
 @contextlib.contextmanager
-def twin_of(net: keras.Model, options: TrainingOptions, sampling):
+def twin_of(net: keras.Model, options: TrainingOptions, sampling) -> Iterator[keras.Model]:
     """Yields a twin of `net` that computes as the options say; after the block the net's layers are as they were.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -93,7 +94,7 @@ def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy
 
 
 @contextlib.contextmanager
-def layers_set(layers: list[keras.Layer], attribute: str, value):
+def layers_set(layers: list[keras.Layer], attribute: str, value) -> Iterator[None]:
     """The layers have `attribute` set to `value` inside the block; each gets its own back after it."""
     before = [getattr(layer, attribute) for layer in layers]
     for layer in layers:
@@ -105,6 +106,6 @@ def layers_set(layers: list[keras.Layer], attribute: str, value):
             setattr(layer, attribute, old)
 
 
-def synchronised(net: keras.Model, wanted: bool):
+def synchronised(net: keras.Model, wanted: bool) -> contextlib.AbstractContextManager[None]:
     """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
     return layers_set(batch_norms(net), "synchronized", wanted)

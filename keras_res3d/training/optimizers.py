@@ -44,7 +44,7 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate}
 
 
-def make_schedule(options: TrainingOptions, steps: int):
+def make_schedule(options: TrainingOptions, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate as a function of the step, for a run of `steps`."""
     warmup = round(options.warmup * steps)
     schedules = keras.optimizers.schedules
@@ -135,7 +135,7 @@ def decays_and_multipliers(model: keras.Model, options: TrainingOptions) -> tupl
     return [decays.get(id(v), 0.0) for v in variables], [multipliers.get(id(v), 1.0) for v in variables]
 
 
-def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, replicas: int = 1):
+def make_optimizer(model: keras.Model, options: TrainingOptions, steps: int, replicas: int = 1) -> keras.Optimizer:
     """The optimiser of a run of `steps`, built for the model's trainable variables.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from keras_res3d.training.distributed import average_moving_statistics
 
 
-def inner_optimizer(optimizer):
+def inner_optimizer(optimizer: keras.Optimizer) -> keras.Optimizer:
     """The optimizer inside a loss scale, or the optimizer itself."""
     return getattr(optimizer, "inner_optimizer", optimizer)
 

@@ -38,7 +38,7 @@ def mixup_shares(options: TrainingOptions, step: int, batch: int) -> np.ndarray:
     return np.maximum(shares, 1 - shares).astype(np.float32)
 
 
-def soft_targets(labels, classes: int, smoothing: float = 0.0, shares=None):
+def soft_targets(labels, classes: int, smoothing: float = 0.0, shares=None) -> tf.Tensor:
     """One-hot targets `(batch, classes)`, mixed with the neighbour's in the batch by shares, smoothed over all classes.
 
     Args:

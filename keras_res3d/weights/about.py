@@ -21,7 +21,7 @@ CONVERTED = ".weights.h5"
 
 @dataclass(frozen=True)
 class Described:
-    """What a `weights=` argument holds. None (or empty) is what nothing tells.
+    """What a `weights=` argument holds. A field is None or empty where nothing tells it.
 
     Attributes:
         path: the file; None for published weights, which need not be here yet.
@@ -83,7 +83,7 @@ def weights_file(path) -> pathlib.Path:
 
 
 def _card(path: pathlib.Path) -> ModelCard | None:
-    """The card of a `.keras` file; the JSON that somebody else keeps beside his model is none."""
+    """The card of a `.keras` file; None where the JSON beside it is something else."""
     try:
         return read_card(path) if path.suffix == ".keras" else None
     except ValueError:
@@ -151,10 +151,10 @@ def describe_source(source: Source) -> Described:
 
 
 def refuse_other_net(described: Described, architecture: Architecture) -> None:
-    """Refuses weights whose card or JSON says that their net differs from `architecture` where no shape shows it.
+    """Refuses weights whose card or JSON names a net that differs from `architecture` in what no shape shows.
 
-    Strides and pools leave no trace in tensors: sr18's fit res3d18 to the last one, and score badly there. What shows
-    in shapes is found when they are compared.
+    Strides and pools leave no trace in tensors: the weights of sr18 fit res3d18 completely, and score badly there.
+    Differences that shapes show are found when the tensors are compared.
 
     Raises:
         WeightsError: names both nets and what differs.
@@ -170,7 +170,7 @@ def refuse_other_net(described: Described, architecture: Architecture) -> None:
     if told:
         raise WeightsError(
             f"{described.path} holds weights of {described.net}, and this net is {architecture.name}: they differ in "
-            f"{'; '.join(told)}. Shapes do not show it, the scores would. Build {described.net} for these weights; to "
-            "load them all the same, build without weights and call load_pretrained(model, net, weights, "
-            "check_net=False)"
+            f"{'; '.join(told)}. The shapes do not show it, but the scores would. Build {described.net} for these "
+            "weights; to load them here nevertheless, build without weights and call load_pretrained(model, net, "
+            "weights, check_net=False)"
         )

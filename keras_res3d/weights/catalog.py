@@ -1,4 +1,4 @@
-"""Published weights, one row each: where the original lies, what it expects, what it may be used for. No TensorFlow."""
+"""Published weights, one row each: where the original lies, what it expects and what it may be used for."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class WeightsEntry:
     Attributes:
         net: the row of the zoo it fits.
         tag: what `weights=` calls it.
-        url: of the original file; "" where nobody serves it any more, and then `published_as` is its name.
+        url: of the original file; "" where nobody serves it any more, in which case `published_as` is its name.
         format: of the original file, a key of `formats.registry.BY_NAME`.
-        sha256: published digest of the original, or None; then the first download's digest is kept and enforced.
+        sha256: published digest of the original. Where it is None, the first download's digest is kept and enforced.
         classes, labels: outputs and the name of their label set (`label_names`).
         frames: clip length in training.
         stride: every stride-th frame is taken.
-        fps: rate to which videos are resampled first; None: frames as stored.
+        fps: rate to which videos are resampled first; None takes frames as stored.
         resize, crop: (height, width) in pixels, resize before crop.
         preprocessing: mode of `preprocess_input`.
         licence: of the weights.

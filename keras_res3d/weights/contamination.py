@@ -43,8 +43,9 @@ def check_evaluation(weights, data_set: str, split, allow: bool = False) -> None
         weights: what they were trained on ("sports1m, ucf101 split 1"), or anything that has it: a `ModelCard`, a
             catalog row, the JSON beside converted weights.
         data_set: name of the data set to be scored, e.g. "ucf101".
-        split: its split, a number or a text with one; None: not known, refused where the weights saw any split.
-        allow: score all the same.
+        split: its split, a number or a text that holds one. None means that it is not known, which is refused where
+            the weights were trained on any split of `data_set`.
+        allow: lets the scoring go on although the videos were seen in training.
 
     Raises:
         ContaminatedError: names the training and the test data.

@@ -53,7 +53,7 @@ class _Faults:
         differing = differences(sketch(theirs, source.family), sketch(ours, source.family))
         reason = f": {', '.join(differing)}" if differing else ""
         if any("input channels" in phrase for phrase in differing):
-            reason += f' (channels="{ADAPT}" makes a first kernel for other channels of theirs)'
+            reason += f' (channels="{ADAPT}" makes a first kernel for your channels from theirs)'
         raise WeightsError(f"{source.path} does not fit {architecture.name}{reason}. {'. '.join(told)}")
 
 
@@ -99,7 +99,7 @@ def _identity_layers(source: Source, architecture: Architecture, wanted: list[Wa
 
 
 def _gather(source: Source, wanted: Wanted, faults: _Faults) -> Arrays | None:
-    """The source's tensors of one layer in the shapes asked for, or None with the faults noted."""
+    """The source's tensors of one layer in the shapes asked for; None where they do not fit, with the faults noted."""
     missing = [key for key in wanted.keys if key not in source.tensors]
     faults.missing += missing
     if missing:
@@ -121,9 +121,10 @@ def _gather(source: Source, wanted: Wanted, faults: _Faults) -> Arrays | None:
 
 
 def adapt_channels(kernel: np.ndarray, axis: int, channels: int) -> np.ndarray:
-    """A kernel for another number of input channels: each is given the mean of the given ones, times theirs over its.
+    """A kernel for another number of input channels, each the mean of the old ones, scaled by old number over new.
 
-    A grey clip, the same in every channel, then gives the same response as before; from RGB, the mean times 3 / n.
+    From RGB to n channels, each is the mean times 3 / n. A clip that is the same in every channel then gives the same
+    response as before.
 
     Args:
         kernel: with its input channels on `axis`.
@@ -165,21 +166,21 @@ def convert(source: Source, architecture: Architecture, include_top: bool = True
             classes: int | None = None, channels: str | None = None) -> Converted:  # fmt: skip
     """The variables of `architecture` from `source`.
 
-    A classifier of another number of classes is left out, with a notice. A net without projection in res2a
-    (torchvision's) fits one that has it: the projection becomes the identity, with a notice.
+    A classifier with another number of classes is left out, with a notice. Weights without a projection in res2a
+    (torchvision's) fit a net that has one: the projection becomes the identity, with a notice.
 
     Args:
         source: what `read_tensors` gives.
         architecture: the net.
         include_top: False leaves the head's tensors alone, whatever their shapes.
-        input_shape: `(frames, height, width, channels)` of the Keras net; None: the architecture's own.
-        classes: outputs of the net's classifier; None: the architecture's own number.
-        channels: "adapt" makes a first kernel for the net's input channels of the source's, see `adapt_channels`;
-            None refuses a source with another number of them.
+        input_shape: `(frames, height, width, channels)` of the Keras net; None means the architecture's own.
+        classes: outputs of the net's classifier; None means the architecture's own number.
+        channels: "adapt" makes the first kernel for the net's input channels from the source's (see
+            `adapt_channels`); None refuses a source with another number of input channels.
 
     Raises:
-        WeightsError: anything is missing, unused or misshapen; the message says in what the nets differ, and names the
-            first tensors of each kind.
+        WeightsError: a tensor is missing, is not used or has another shape. The message says in what the nets differ,
+            and names the first tensors of each kind.
     """
     architecture = replace(architecture, classes=classes or architecture.classes)
     wanted = list(wanted_tensors(source, architecture, _all_sizes(architecture, input_shape)))
@@ -197,13 +198,13 @@ def convert(source: Source, architecture: Architecture, include_top: bool = True
         elif (classes := _other_classes(source, entry)) is not None:
             result.notices.append(
                 f"{entry.layer} is left as it was: {source.path.name} has {classes} classes, "
-                f"{architecture.name} has {entry.shapes[1][0]}"
+                f"and the model has {entry.shapes[1][0]}"
             )
         elif (arrays := _gather(source, entry, faults)) is not None:
             result.layers[entry.layer] = arrays
     faults.check(source, architecture, wanted)
     if identity:
-        result.notices.append("res2a's projection is set to the identity: the weights' own net has none there")
+        result.notices.append("res2a's projection is set to the identity, since the weights' net has none")
     result.notices += _scale_factor_notice(source, wanted)
     return result
 

@@ -1,4 +1,4 @@
-"""One file over HTTP by pooch: resumed where it was cut, retried, and whole or not at all.
+"""Downloads one file over HTTP by pooch: resumed where it was cut, retried, and complete or not there at all.
 
 pooch and requests do the transfer. A hook looks at each answer before its body is written, which is what lets a cut
 download of several hundred megabytes go on: pooch alone would start it again.
@@ -26,7 +26,7 @@ _PASSING_CODES = {408, 416, 425, 429, 500, 502, 503, 504}
 
 
 class DownloadError(OSError):
-    """A file could not be had, or is not what it should be; the message says what to do."""
+    """A file that could not be downloaded, or is not what it should be; the message says what to do."""
 
 
 class _CutError(Exception):
@@ -234,8 +234,8 @@ def download(url: str, part_path, label: str, patience: Patience | None = None, 
         url: http or https.
         part_path: the incomplete file; `part_path` + ".json" keeps the address, the validator and the length.
         label: what the progress line calls it.
-        patience: time-out, retries and back-off; None: the defaults.
-        stream: of the progress line; None: stderr.
+        patience: time-out, retries and back-off; None means the defaults.
+        stream: where the progress line is written; None means stderr.
 
     Returns:
         `part_path`, of the announced length and synced to disk.

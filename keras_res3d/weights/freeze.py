@@ -1,4 +1,4 @@
-"""Fine-tuning: the early groups of a net held as they are."""
+"""Fine-tuning: keeps the early groups of a net as they are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def freeze(model, through: str = "conv4") -> list[str]:
     A frozen batch norm runs in inference mode even while the net trains: it uses its stored statistics and does not
     update them, which is what Keras makes of `trainable = False`.
 
-    Freezing adds to what is frozen already; `unfreeze(model)` undoes all of it. `model.trainable = True` does not: the
-    model's own flag is True all the while, and Keras on TensorFlow skips setting an attribute to the value it has. Call
-    `compile` after either function, as Keras asks for.
+    Freezing adds to what is frozen already; `unfreeze(model)` undoes all of it. `model.trainable = True` does not undo
+    it: the model's own flag is True all the time, and Keras on TensorFlow skips setting an attribute to the value that
+    it has. Call `compile` after either function, as Keras asks for.
 
     Args:
         model: a net of this package's builders, or a Keras model that extends one or holds one as a nested model.
@@ -43,7 +43,7 @@ def freeze(model, through: str = "conv4") -> list[str]:
 
 
 def unfreeze(model) -> None:
-    """Makes every layer inside a Keras model trainable again, whatever froze it; batch norms learn again too.
+    """Makes every layer inside a Keras model trainable again, whatever froze it, batch norms included.
 
     Call it before `compile`, or compile again.
     """

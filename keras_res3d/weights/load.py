@@ -1,4 +1,4 @@
-"""Weights of any known file into a Keras net: by layer name, all or nothing."""
+"""Loads weights of any known file into a Keras net by layer name, either all of them or none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from keras_res3d.weights.trim import UNTRAINED_TAPS, only_taps, whole_tensors
 def silence_untrained_taps(converted: Converted, architecture, source_frames: int, frames: int | None) -> None:
     """Sets to zero, in place, what training at `source_frames` never touched and `frames` would bring alive.
 
-    Such taps hold shrunken initial values (temporal taps that met zero padding alone): in a longer net, noise.
+    Such taps met zero padding alone in training, so they hold initial values that weight decay has shrunk. In a longer
+    net they would add noise.
     """
     taps = newly_live_taps(architecture, source_frames, frames)
     for layer, indices in taps.items():
@@ -28,8 +29,8 @@ def silence_untrained_taps(converted: Converted, architecture, source_frames: in
     if taps:
         told = ", ".join(f"{layer} (taps {', '.join(map(str, indices))})" for layer, indices in taps.items())
         converted.notices.append(
-            f"trained at {source_frames} frames, loaded for {frames or 'any number of'}: set to zero, since training "
-            f'never reached them: {told}; untrained_taps="keep" leaves them'
+            f"the weights were trained at {source_frames} frames and are loaded for {frames or 'any number of'}: "
+            f'taps that training never reached are set to zero: {told}; untrained_taps="keep" leaves them'
         )
 
 
@@ -74,29 +75,29 @@ def load_weights(
 ) -> list[str]:
     """Loads weights into `model` by layer name; on any error the model is left as it was.
 
-    A classifier of another number of classes is left as it was, with a notice; a net without its top takes the body.
-    A trimmed net takes its live taps of a whole net's file; a trimmed net's file fits the whole net too, and what it
-    lacks becomes zero.
+    A model with another number of classes keeps its classifier, with a notice; a model without its top takes the body
+    alone. A trimmed net takes its live taps from a whole net's file. A trimmed net's file fits the whole net too, and
+    the taps that it lacks become zero.
 
     Args:
         model: a net of this package's builders.
         weights_path: a file that Keras 3 wrote (`.weights.h5`, `.keras`), Caffe (C3D v1.0 and v1.1), or PyTorch and
             safetensors with torchvision's names, whatever its suffix; or a folder of `keras-res3d train`.
-        source_frames: clip length that the weights were trained at; None: what the card, the JSON beside the file or
-            the file itself says, else unknown.
+        source_frames: clip length that the weights were trained at. None takes what the card, the JSON beside the file
+            or the file itself says; the length is unknown where none of them says it.
         untrained_taps: what becomes of temporal taps that met only padding at `source_frames` and meet data in `model`:
             "zero", with a notice that names them, or "keep".
-        channels: "adapt" makes a first kernel for the model's input channels of the file's, see `adapt_channels`;
-            None refuses a file with another number of them.
-        check_net: refuse weights whose card or JSON says that they are of a net which differs where no shape shows it
-            (strides); False loads them all the same.
+        channels: "adapt" makes the first kernel for the model's input channels from the file's (see `adapt_channels`);
+            None refuses a file with another number of input channels.
+        check_net: refuse weights whose card or JSON names a net that differs in what no shape shows (strides). False
+            loads such weights.
 
     Returns:
         The notices, each of which has been given as a warning too.
 
     Raises:
         FileNotFoundError: no such file.
-        WeightsError: the file is damaged, hostile, holds NaN or infinities, or does not fit, or is of another net.
+        WeightsError: the file is damaged or hostile, holds NaN or infinities, does not fit, or is of another net.
         ValueError: an unknown option, or a model that is not of this family.
     """
     architecture = architecture_of(model)

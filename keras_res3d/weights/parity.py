@@ -47,7 +47,7 @@ def parity_report(
         architecture: the net they are for.
         model: the Keras net that they were converted into.
         clip: RGB pixels, uint8 `(frames, height, width, 3)`, of a size that the net takes.
-        preprocess: the package's preprocessing of that clip; None: it is not compared.
+        preprocess: the package's preprocessing of that clip; None leaves the comparison out.
 
     Returns:
         A JSON-ready dictionary. "layers": per layer, in order, `largest_difference`, `largest_value` and `relative`

@@ -18,8 +18,8 @@ def describe(net: str | Architecture | None, weights) -> Described:
         weights: None, the name of published weights, a file, or a folder of `keras-res3d train`.
 
     Returns:
-        A `Described`. What nothing tells is None; of `weights=None` that is everything. Published weights are described
-        from the catalog and not downloaded.
+        A `Described`, whose fields are None where nothing tells them; for `weights=None` all of them are. Published
+        weights are described from the catalog and not downloaded.
 
     Raises:
         ValueError: `weights` is not known.
@@ -49,16 +49,16 @@ def load_pretrained(
         weights: see `resolve`; a path may be of any format in docs/weights.md, or a folder of `keras-res3d train`.
         untrained_taps: "zero" or "keep": what becomes of kernel taps that met nothing but zero padding at the source's
             clip length and would come alive at the model's.
-        channels: "adapt": the first kernel is made for the model's input channels, of whatever number: each is given
-            the mean over the source's channels times their number over the model's (of RGB: the mean times 3 / n). The
-            input is expected on the scale of the source's (docs/weights.md). None: another number is refused.
-        check_net: refuse weights that a card or JSON says are of another net where no shape shows it (other strides);
-            False loads them all the same.
+        channels: "adapt" makes the first kernel for any number n of input channels: each is given the mean over the
+            source's channels, times their number over n (3 / n from RGB). The input is expected on the scale of the
+            source's (docs/weights.md). None refuses another number of channels.
+        check_net: refuse weights whose card or JSON names a net that differs in what no shape shows (strides). False
+            loads such weights.
 
     Raises:
         ValueError: `weights` is not known.
         FileNotFoundError: the path does not exist.
-        DownloadError: the original cannot be had.
+        DownloadError: the original cannot be downloaded.
         WeightsError: the file does not fit; the model is left as it was.
     """
     entry = resolve(net, weights)

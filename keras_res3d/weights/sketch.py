@@ -85,7 +85,7 @@ def sketch(shapes: Mapping[str, tuple], family: str) -> Sketch:
 
 
 def differences(theirs: Sketch, ours: Sketch) -> list[str]:
-    """In what two nets differ, a phrase each; () and None do not count. "there" is the file, "here" the net."""
+    """A phrase for each difference of two nets; () and None do not count. "there" means the file, "here" the net."""
     if not theirs.blocks:
         return ["none of its tensors is of a net of this family"]
     if theirs.plain != ours.plain:

@@ -148,14 +148,14 @@ def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) ->
 
     Args:
         entry: a row of the catalog.
-        patience: time-out, retries and back-off of the download; None: the defaults.
-        stream: of the progress line; None: stderr, where it shows on a terminal alone.
+        patience: time-out, retries and back-off of the download; None means the defaults.
+        stream: where the progress line is written. None means stderr, where it only shows on a terminal.
 
     Returns:
         Path of a file with the published digest, or with the one recorded when it was first seen.
 
     Raises:
-        DownloadError: it cannot be had or is not the right file; the message says which file to put where.
+        DownloadError: it cannot be downloaded or is not the right file; the message says which file to put where.
     """
     target = original_path(entry)
     try:
@@ -259,18 +259,18 @@ def _is_current(entry: WeightsEntry, target: pathlib.Path) -> bool:
 
 def converted(entry: WeightsEntry, architecture: Architecture | None = None, patience: Patience | None = None,
               stream=None) -> pathlib.Path:  # fmt: skip
-    """The Keras weights of `entry`, made of the original where they are not there, damaged or of another version.
+    """The Keras weights of `entry`; they are made from the original where they are missing, damaged or outdated.
 
     Args:
         entry: a row of the catalog.
-        architecture: the net; None: the zoo's row of that name.
+        architecture: the net; None means the zoo's row of that name.
         patience, stream: of the download, see `fetch`.
 
     Returns:
         Path of a `.weights.h5` file whose digest was just verified; its JSON has source, licence and sampling.
 
     Raises:
-        DownloadError: the original cannot be had.
+        DownloadError: the original cannot be downloaded.
         WeightsError: the original does not hold this net's weights.
     """
     target = converted_path(entry)

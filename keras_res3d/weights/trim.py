@@ -30,7 +30,7 @@ def only_taps(layers: dict[str, Arrays], taps: dict[str, Taps]) -> dict[str, Arr
 
 
 def _length_of(counts: dict[str, int], architecture: Architecture) -> int | None:
-    """The shortest clips in which the convolutions of `architecture` have so many live taps; None: no such length."""
+    """The shortest clip length at which the convolutions of `architecture` have so many live taps, or None."""
     whole = {layer.name: layer.kernel[0] for layer in convolutions(architecture)}
     for frames in itertools.count(architecture.smallest_input[0]):
         live = {name: taps.count for name, taps in kernel_taps(architecture, frames).items()}
@@ -41,7 +41,7 @@ def _length_of(counts: dict[str, int], architecture: Architecture) -> int | None
 
 
 def whole_tensors(source: Source, architecture: Architecture) -> Source:
-    """A Keras file of a trimmed net as one of the whole net: dead taps are zero. Any other source stays as it is.
+    """A trimmed net's Keras file as a file of the whole net, its dead taps zero; any other source stays as it is.
 
     The clip length, where the file does not say it, is the shortest that leaves just these taps alive.
     """
@@ -91,7 +91,7 @@ def _pairs(whole_model, trimmed_model) -> list[tuple]:
 
 
 def trim_weights(whole_model, trimmed_model) -> None:
-    """Sets the weights of a trimmed net to the live ones of the whole net: both are then the same function.
+    """Sets the weights of a trimmed net to the live ones of the whole net, so that both compute the same function.
 
     Args:
         whole_model: a net of this package's builders, of any clip length.
@@ -107,13 +107,13 @@ def trim_weights(whole_model, trimmed_model) -> None:
 
 
 def untrim_weights(trimmed_model, whole_model, untrained_taps: str = "zero") -> None:
-    """Sets the weights of a whole net to those of a trimmed one: the same function at the trimmed one's clip length.
+    """Sets the weights of a whole net to those of a trimmed one; at the trimmed one's clip length both then agree.
 
     Args:
         trimmed_model: a net of this package's builders, built with `trim=True`.
         whole_model: the same net built without, for any clip length.
-        untrained_taps: what becomes of the taps that the trimmed net lacks: "zero", so that longer clips do not bring
-            untrained values alive, or "keep" what `whole_model` has there.
+        untrained_taps: what becomes of the taps that the trimmed net lacks. "zero" sets them to zero, so that longer
+            clips do not bring untrained values alive; "keep" leaves what `whole_model` has there.
 
     Raises:
         ValueError: an unknown option, or they are not the same net; nothing has been changed.

@@ -29,7 +29,7 @@ def test_every_fault_in_one_pass(tmp_path):
     report = preflight(train, test)
     text = "\n".join(report.faults)
     for expected in ("train.csv: line 4: missing file", "train.csv: line 5: duplicate path ./a.mp4, first on line 2",
-                     "train.csv: line 6: malformed", "test.csv: line 5: empty path", "label 'fly' is no class of",
+                     "train.csv: line 6: malformed", "test.csv: line 5: empty path", "label 'fly' is not a class of",
                      f"{tmp_path / 'b.mp4'} is in both lists: line 3 of", "group 'g1' leaks: 3 videos of"):
         assert expected in text, expected
     assert len(report.faults) == 7
@@ -79,7 +79,7 @@ def test_the_same_video_twice_in_a_list_is_named(tmp_path):
     data = VideoFiles(tuple(Example(f"{tmp_path}/{name}", 0) for name in names), ("x",), "own")
     report = preflight(as_listing(data))
     assert report.faults == (f"own: {tmp_path}/./a.mp4 is the same video as {tmp_path}/a.mp4; keep one of them",)
-    assert report.notes == ("own: all videos are of one class, 'x': a net learns nothing",)
+    assert report.notes == ("own: all videos are of one class, 'x', so a net learns nothing",)
 
 
 def test_parts_of_one_folder_of_frames(tmp_path):

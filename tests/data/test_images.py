@@ -82,7 +82,7 @@ def test_what_is_no_whole_jpeg_is_refused(picture):
     data, png = encode_jpeg(picture, 90), io.BytesIO()
     Image.fromarray(picture).save(png, "PNG")
     for bad in (b"", b"text", bytes(1000), png.getvalue(), b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8" + b"\xff" * 99):
-        with pytest.raises(ValueError, match=r"no JPEG|ends before"):
+        with pytest.raises(ValueError, match=r"not a JPEG|ends before"):
             decode_jpeg(bad)
     for kept in (len(data) // 3, len(data) // 2, len(data) - 20, len(data) - 1):
         with pytest.raises(ValueError, match="damaged or cut short"):

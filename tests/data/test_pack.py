@@ -183,8 +183,8 @@ def test_an_undecodable_frame_is_named_although_digests_agree(copy):
 
 
 @pytest.mark.parametrize("text, what", [
-    ("{", "is no manifest"), ("[]", "is no manifest"), ('{"format": "other"}', "has format 'other'"),
-    ('{"format": "keras_res3d shards 1", "classes": 3}', "is no manifest"),
+    ("{", "is not a manifest"), ("[]", "is not a manifest"), ('{"format": "other"}', "has format 'other'"),
+    ('{"format": "keras_res3d shards 1", "classes": 3}', "is not a manifest"),
 ])
 def test_manifests_that_are_none(tmp_path, text, what):
     (tmp_path / "manifest.json").write_text(text)

@@ -85,6 +85,9 @@ def weights_names():
     save_model(build_model("sr18"), "sr18.keras")
     caffemodel = next(pathlib.Path(".mirror").glob("c3d_resnet18_sports1m*"))
     shutil.copy(caffemodel, "my_net.caffemodel")
+    pathlib.Path("runs/mine").mkdir(parents=True)
+    save_model(build_model("res3d18"), "runs/mine/model.keras")
+    save_model(build_model("sr18", classes=101), "sr18.keras")
     return {"load_pretrained": load_pretrained}
 
 

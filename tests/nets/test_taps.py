@@ -228,7 +228,8 @@ def test_files_of_either_load_into_either(tmp_path, saved, suffix):
     kernels = [model.get_layer("res5a_branch2a").kernel for model in (headless, models["trimmed"])]
     assert np.array_equal(*kernels)
     if saved == "trimmed":
-        with pytest.warns(UserWarning, match=r"trained at 8 frames, loaded for 16.* res5a_branch2b \(taps 0, 2\)"):
+        told = r"trained at 8 frames and are loaded for 16.* res5a_branch2b \(taps 0, 2\)"
+        with pytest.warns(UserWarning, match=told):
             model = build_model(NARROW, input_shape=(16, 32, 32, 3), weights=path)
         kernel = np.asarray(model.get_layer("res5a_branch2b").kernel)
         assert not kernel[[0, 2]].any() and kernel[1].any()

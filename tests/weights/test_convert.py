@@ -1,4 +1,4 @@
-"""Failures, row 22: everything that does not fit is listed in one error."""
+"""Everything that does not fit is listed in one error."""
 
 import dataclasses
 import pathlib
@@ -82,7 +82,7 @@ def test_another_number_of_classes_drops_the_head_with_a_notice(make):
     converted = convert(make(), nets.RES3D, classes=11)
     assert "fc8" not in converted.layers
     assert "fc8 is left as it was" in converted.notices[0]
-    assert "5 classes, narrow has 11" in converted.notices[0]
+    assert "5 classes, and the model has 11" in converted.notices[0]
 
 
 def test_without_the_top_its_tensors_are_left_alone():

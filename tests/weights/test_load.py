@@ -124,7 +124,7 @@ def test_untrained_taps_are_silenced_and_named(tmp_path, frames):
 def test_a_keras_file_says_its_own_clip_length(tmp_path, trained):
     trained.save(tmp_path / "a.keras")
     model = nets.build(nets.RES3D, input_shape=(16, 32, 32, 3))
-    with pytest.warns(UserWarning, match="trained at 8 frames, loaded for 16"):
+    with pytest.warns(UserWarning, match="trained at 8 frames and are loaded for 16"):
         load_weights(model, tmp_path / "a.keras")
     assert not np.asarray(model.get_layer("res5a_branch2a").kernel)[0].any()
 

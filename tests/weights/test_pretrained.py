@@ -226,7 +226,7 @@ def test_without_top_and_with_pooling(rows, original):
 
 
 def test_taps_that_were_dead_are_silenced_by_default(rows, original):
-    with pytest.warns(UserWarning, match=r"trained at 4 frames, loaded for 8.*res5a_branch2b \(taps 0, 2\)"):
+    with pytest.warns(UserWarning, match=r"trained at 4 frames and are loaded for 8.*res5a_branch2b \(taps 0, 2\)"):
         longer = build_model("tiny", weights="tiny", input_shape=(8, 32, 32, 3))
     kernel = np.asarray(longer.get_layer("res5a_branch2b").kernel)
     assert not kernel[[0, 2]].any() and kernel[1].all()

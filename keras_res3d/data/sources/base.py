@@ -21,7 +21,7 @@ class Source:
 
     Args:
         path: what messages name.
-        size: (height, width) in pixels that frames are resized to unless a call says otherwise; None: as stored.
+        size: (height, width) in pixels that frames are resized to unless a call says otherwise; None means as stored.
         strict: whether damage raises VideoError. Otherwise it is counted, and warned of once.
 
     Attributes:

@@ -151,7 +151,7 @@ class MotionVideo(Source):
     Args:
         name: of the video.
         pixels: uint8 RGB `(frames, height, width, 3)`.
-        fps: frames a second that it is shown at; None: 25.
+        fps: frames a second that it is shown at; None means 25.
     """
 
     def __init__(self, name: str, pixels: np.ndarray, fps: float | None = None):

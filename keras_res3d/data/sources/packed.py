@@ -66,7 +66,7 @@ class PackedDataSet:
 
     Args:
         folder: that `keras-res3d pack` wrote.
-        classes: names in the order of the labels; None: the manifest's.
+        classes: names in the order of the labels; None means the manifest's.
 
     Raises:
         DataError: no manifest, shards that do not fit it, or labels that are not among `classes`.

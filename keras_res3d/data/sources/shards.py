@@ -77,7 +77,7 @@ def read_manifest(folder: PathLike) -> dict:
     except DataError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(str(folder), [f"{path} is no manifest of packed shards ({type(error).__name__}: {error}); "
+        raise DataError(str(folder), [f"{path} is not a manifest of packed shards ({type(error).__name__}: {error}); "
                                       "pack the videos again"]) from error  # fmt: skip
 
 

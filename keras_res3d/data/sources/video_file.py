@@ -143,7 +143,7 @@ class _Reader:
         untimed_tail = self.table.pts is None and self.ahead is None and wanted - number <= UNTIMED_TAIL
         if not untimed_tail:
             self.video._damaged(f"frame {wanted} of {len(self.table.seconds)} cannot be decoded; frame {number} "
-                               "stands in for it, and likewise wherever frames are lost")
+                               "stands in for it; lost frames further on are replaced in the same way")
 
     def _approach(self, wanted: int) -> None:
         """Seek where a key frame lies far enough ahead, and start decoding where it has not begun."""

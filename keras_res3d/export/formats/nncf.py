@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from keras_res3d.export.formats.base import missing_extra
 
 
-def quantized(model, calibration: np.ndarray, format: str, input_name: str | None = None):
+def quantized(model, calibration: np.ndarray, format: str, input_name: str | None = None) -> Any:
     """An ONNX or OpenVINO model with int8 weights and activations.
 
     Args:

@@ -30,7 +30,7 @@ class OpenVINORunner(Runner):
 
     Args:
         path: the .xml file; its .bin lies beside.
-        threads: of the CPU; None: all.
+        threads: of the CPU; None means all.
         precision: what float32 layers compute in: "f32", or "bf16" where the CPU has it.
     """
 

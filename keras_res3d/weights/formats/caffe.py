@@ -256,9 +256,9 @@ def read_blobs(path) -> tuple[str, dict[str, list[np.ndarray]]]:
             layers[name] = blobs
             kind = "c3d-v1.0" if old else kind or _LAYERS[place.number][0]
     except WireError as error:
-        raise WeightsError(f"{path}: {error}. The file is damaged, or no .caffemodel") from error
+        raise WeightsError(f"{path}: {error}. The file is damaged, or is not a .caffemodel") from error
     if not layers:
-        raise WeightsError(f"{path}: no layer with weights in it; expected a .caffemodel, no .prototxt or .solverstate")
+        raise WeightsError(f"{path}: no layer with weights; expected a .caffemodel, not a .prototxt or .solverstate")
     return kind, layers
 
 

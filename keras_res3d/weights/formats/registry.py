@@ -39,7 +39,7 @@ def format_of(path) -> Format:
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist or is no file; expected a file of weights")
+        raise FileNotFoundError(f"{path} does not exist or is not a file; expected a file of weights")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if not head:

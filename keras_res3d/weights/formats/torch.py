@@ -1,5 +1,7 @@
-"""Reader of what `torch.save` writes, without PyTorch: the zip of a pickle and raw storages since 1.6, and the stream
-of pickles and raw storages before. The suffix (`.pth`, `.pt`, `.tar`, `.bin`, `.ckpt`) says nothing.
+"""Reader of what `torch.save` writes, without PyTorch.
+
+Since PyTorch 1.6 that is a zip of a pickle and raw storages; before, it was a stream of pickles and raw storages. The
+suffix (`.pth`, `.pt`, `.tar`, `.bin`, `.ckpt`) says nothing about which it is.
 """
 
 from __future__ import annotations
@@ -143,7 +145,7 @@ class PickleReader(pickle._Unpickler):
             case ("storage", Global() as type_, str(key), str(), int(elements), None):
                 pass
             case _:
-                raise WeightsError("a persistent id that is no storage")
+                raise WeightsError("a persistent id that is not a storage")
         if type_.module not in ("torch", "torch.storage") or type_.name not in SIZES:
             raise WeightsError(f"a storage refers to {type_}; expected one of {', '.join(SIZES)}")
         storage = Storage(type_.name, key, elements)
@@ -155,7 +157,7 @@ class PickleReader(pickle._Unpickler):
     def load_reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Global):
-            raise WeightsError("calls something that is no name")
+            raise WeightsError("it calls something that is not a name")
         if function == _ORDERED_DICT:
             if arguments != ():
                 raise WeightsError("calls OrderedDict with arguments, which no state dict needs")
@@ -184,11 +186,11 @@ class PickleReader(pickle._Unpickler):
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not isinstance(key, str | int | float | None | Global | Inert):
                 # A deeply nested tuple would overflow the stack when it is hashed.
-                raise WeightsError("a dictionary with keys that are no names")
+                raise WeightsError("a dictionary with keys that are not names")
             if isinstance(target, dict):
                 target[key] = value
             elif not isinstance(target, Inert):
-                raise WeightsError(f"items for a {type(target).__name__}, which is no dictionary")
+                raise WeightsError(f"items for a {type(target).__name__}, which is not a dictionary")
 
     dispatch = _Dispatch((code, pickle._Unpickler.dispatch[code]) for code in map(_CODES.get, _OPCODES))
     dispatch |= {
@@ -256,7 +258,7 @@ class _Stream(_File):
         described = self._next(closed=False)
         self.loaded, keys = described.loaded, self._next().loaded
         if not isinstance(keys, list) or len(keys) != len(set(map(str, keys))):
-            raise WeightsError("the storage keys are no list of different names")
+            raise WeightsError("the storage keys are not a list of different names")
         for key in keys:
             self._place(key, described.storages)
 
@@ -377,7 +379,7 @@ def _is_zip(path: pathlib.Path) -> bool:
         raise WeightsError(f"it is PyTorch's legacy tar format (before 0.2); {_RESAVE}")
     if _is_pickle(head):
         raise WeightsError("it is a bare pickle, which is never run; expected a file as torch.save writes it")
-    raise WeightsError("it is no file of PyTorch's; expected one as torch.save writes it")
+    raise WeightsError("it is not a file of PyTorch's; expected one as torch.save writes it")
 
 
 def _is_pickle(head: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Failures, row 21: hostile .caffemodel files end in an error that names the layer, in bounded memory."""
+"""Hostile .caffemodel files end in an error that names the layer, in bounded memory."""
 
 import os
 import re

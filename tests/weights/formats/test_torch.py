@@ -1,4 +1,4 @@
-"""Failures, row 20: a hostile .pth runs nothing; and what torch.save writes reads back without torch."""
+"""A hostile .pth runs nothing, and what torch.save writes is read back without torch."""
 
 import io
 import os
@@ -170,14 +170,14 @@ def test_a_storage_that_is_skipped_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.", "keys that are no names"),  # a deep key overflows hash()
+        (b"\x80\x02})" + b"\x85" * 300_000 + b"K\x01s.", "keys that are not names"),  # a deep key overflows hash()
         (b"\x80\x02}r\xff\xff\xff\xff.", "no state dict"),  # the unpickler in C makes a memo of 64 GB for it
         (b"\x80\x05\x96" + b"\xff" * 7 + b"\x00.", "BYTEARRAY8"),
         (b"\x80\x02\x8b\xff\xff\xff\x7f.", "LONG4"),
         (b"\x80\x02\x82\x01.", "EXT1"),
         (b"\x80\x02ccollections\nOrderedDict\n](K\x01K\x01e\x85R.", "OrderedDict with arguments"),
         (b"\x80\x02ccollections\nOrderedDict\n}U\x01ab.", "SHORT_BINSTRING"),
-        (b"\x80\x02]" + b"\x85" * 300_000 + b"Q.", "persistent id that is no storage"),
+        (b"\x80\x02]" + b"\x85" * 300_000 + b"Q.", "persistent id that is not a storage"),
         (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n}b}X\x01\x00\x00\x00aRs.", "calls something|malformed"),
         (b"\x80\x02" + b"(K\x01" * 100_000 + b"t" * 100_000 + b".", "no state dict"),
     ],
@@ -216,7 +216,7 @@ def test_tar_and_bare_formats_are_refused_by_name_and_hostile_streams_run_nothin
     assert "bare pickle" in refusal(bare)
     assert "no state dict needs; nothing was run" in refusal(legacy)
     assert "legacy tar format" in refusal(tar)
-    assert "no file of PyTorch's" in refusal(text)
+    assert "not a file of PyTorch's" in refusal(text)
     assert not canary.exists()
 
 
@@ -280,7 +280,7 @@ def test_a_compressed_bomb_is_refused(tmp_path):
         (b"\x80\x02}s.", "malformed"),
         (b"\x80\x02h\x07.", "malformed"),
         (b"\x80\x02(ccollections\nOrderedDict\n)\x81.", "NEWOBJ"),
-        (b"\x80\x02}" + b"(" + b")\x85" * 300_000 + b"K\x01u.", "malformed|keys that are no names"),
+        (b"\x80\x02}" + b"(" + b")\x85" * 300_000 + b"K\x01u.", "malformed|keys that are not names"),
         (b"\x80\x02]" + b"}q\x00" * 400_000 + b".", "claims"),
         (b"\x80\x02" + b"X\xff\xff\xff\x7fab.", "malformed"),
         (b"\x80\x02r\xff\xff\xff\xff.", "malformed"),
@@ -318,7 +318,7 @@ def test_the_format_before_1_6_reads_as_the_zip_does(tmp_path):
     ("lie", "told"),
     [
         ({"keys": ["0", "1"]}, "no storage 2"),
-        ({"keys": ["0", "1", "2", "2"]}, "no list of different names"),
+        ({"keys": ["0", "1", "2", "2"]}, "not a list of different names"),
         ({"keys": ["0", "1", "2", "9"]}, "belongs to no tensor"),
         ({"counts": [6, 1 << 60, 2]}, "of another size"),
         ({"system": {"little_endian": False}}, "big-endian"),
