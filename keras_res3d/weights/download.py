@@ -30,7 +30,7 @@ class DownloadError(OSError):
 
 
 class _CutError(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed, but another one may succeed."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _explain(error: Exception, part: _Part) -> str:
-    """What a failure that may pass was; raises DownloadError for one that will not."""
+    """Says what failed, where trying again may help; raises DownloadError where it will not."""
     import requests
 
     if isinstance(error, requests.HTTPError):
@@ -241,7 +241,7 @@ def download(url: str, part_path, label: str, patience: Patience | None = None, 
         `part_path`, of the announced length and synced to disk.
 
     Raises:
-        DownloadError: the reason alone; the part stays for the next time unless it is worthless.
+        DownloadError: says the reason alone. The part is kept for the next time unless it is worthless.
     """
     part, patience = _Part(pathlib.Path(part_path), url), patience or Patience()
     part.read_state()
