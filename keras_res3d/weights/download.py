@@ -18,9 +18,9 @@ from keras_res3d import __version__
 from keras_res3d.io import sync, write_atomically
 from keras_res3d.weights.formats.registry import looks_like_html
 
-# What a cut may cost: bytes of an incomplete chunk are lost.
+# Bytes of an incomplete chunk are lost: this many at most when a download is cut.
 CHUNK_BYTES = 1 << 16
-# After this much the failures before it no longer count.
+# Once this many bytes have come, earlier failures no longer count.
 PROGRESS_BYTES = 1 << 20
 _PASSING_CODES = {408, 416, 425, 429, 500, 502, 503, 504}
 

@@ -160,3 +160,18 @@ def test_links_between_pages_lead_somewhere():
         text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text):
             assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+NAMED = re.compile(r"\b(?:keras_res3d|tools|tests|docs)/[\w/]+(?:\.\w+|/)")
+
+
+def test_paths_that_pages_name_exist():
+    """Those that an example of docs/extending.md makes, and their tests, are the only ones that need not."""
+    for page in pages():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        made = set(re.findall(r"<!-- file: (\S+) -->", text))
+        for path in made.copy():
+            folder, _, name = path.removeprefix("keras_res3d/").rpartition("/")
+            made.add(f"tests/{folder}/test_{name}")
+        for named in set(NAMED.findall(text)) - made:
+            assert (ROOT / named).exists(), f"{page}: {named}"
