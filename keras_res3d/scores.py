@@ -92,14 +92,14 @@ def score(
     """Scores every batch of `data.batches.video_batches`.
 
     Args:
-        classify: clips `(batch, frames, height, width, 3)` to scores `(batch, classes)`; whatever it gives is averaged
-            over the clips of a video and compared, so probabilities and logits are both taken as they are.
+        classify: a function of clips `(batch, frames, height, width, 3)` that gives scores `(batch, classes)`. They are
+            averaged over the clips of a video and compared, so both probabilities and logits will do.
         batches: clips, classes and video numbers.
         labels: class names, in the order of the outputs.
-        on_videos: told after each batch how many videos have been begun.
+        on_videos: called after each batch with the number of videos begun so far.
 
     Raises:
-        ValueError: there is no batch at all, or the scores are not as many as `labels`, or not finite.
+        ValueError: there is no batch at all, there are not as many scores as `labels`, or a score is not finite.
     """
     probabilities, videos, truth = [], [], {}
     for clips, classes, numbers in batches:

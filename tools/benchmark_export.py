@@ -3,7 +3,7 @@
     python tools/benchmark_export.py
     python tools/benchmark_export.py --net res3d18 --rounds 20 --threads 2
 
-One clip at a time. Runs alternate, round by round, so that a busy machine slows all alike; times are medians, and
+One clip at a time. Runs alternate, round by round, so that a busy machine slows all equally; times are medians, and
 ratios are medians of each round's ratio. Weights are random, batch-norm statistics too: neither changes the time.
 """
 

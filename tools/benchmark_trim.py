@@ -3,7 +3,7 @@
     python tools/benchmark_trim.py
     python tools/benchmark_trim.py --net sr18 --batch 8 --rounds 9
 
-Steps alternate, round by round, so that a busy machine slows both alike; the ratio is the whole net's value divided by
+Steps alternate, round by round, so that a busy machine slows both; the ratio is the whole net's value divided by
 the trimmed one's, the median of the rounds' own ratios. Peak memory is of a fresh process each that trains two steps.
 """
 

@@ -7,6 +7,8 @@ Needs torch and torchvision, which neither the package nor its tests do:
 The tests rebuild the same weights with NumPy (tests/weights/formula.py), convert them, and must give these numbers.
 """
 
+from __future__ import annotations
+
 import json
 import pathlib
 import sys

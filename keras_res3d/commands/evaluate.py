@@ -5,8 +5,8 @@
     keras-res3d evaluate runs/ucf101 --layout ucf101 --data UCF-101 --lists ucfTrainTestlist --split 1
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A video's score is
-the mean of its clips' scores (10 clips, centre crop, as in the paper). You are warned if the
-model was trained on some of these videos.
+the mean of its clips' scores (10 clips, centre crop, as in the paper). You are warned if the model was trained
+on some of these videos.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ VERBS = {
     "weights": Verb("list, download and convert pretrained weights"),
 }
 
-# What a user's damaged file, missing package, full disk or small machine raises. Anything else is a fault of this
+# What a damaged file, a missing package, a full disk or too little memory raises. Anything else is a fault of this
 # package and shows its traceback.
 USER_ERRORS = (ValueError, OSError, ImportError, RuntimeError, EOFError, MemoryError, zipfile.BadZipFile)
 OUR_FAULTS = (RecursionError, NotImplementedError, UnboundLocalError)

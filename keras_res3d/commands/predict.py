@@ -5,8 +5,8 @@
     keras-res3d predict runs/fight *.mp4 --json > predictions.json
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A VIDEO is a file,
-or a folder of frames. A video that cannot be read is reported, and the others are classified; the exit code is
-then 1.
+or a folder of frames. A video that cannot be read is reported, the others are classified, and the exit code
+is then 1.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def probe(path: PathLike) -> str | None:
         warnings.simplefilter("always")
         try:
             with open_video(path) as video:
-                # Frames are made small: what decoding costs is all that is paid.
+                # Frames are made small, so that decoding is all that they cost.
                 for _ in video.frames(range(video.num_frames), size=(16, 16)):
                     pass
                 faults = video.faults

@@ -29,7 +29,7 @@ from keras_res3d.data.types import DataError, DataSet, Example, PathLike
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 
 SETTINGS = "packing.json"
-# How frames are resized. Earlier shards, by FFmpeg's scaler, are read as ever, but no others are put beside them.
+# How frames are resized. Earlier shards, whose frames FFmpeg's scaler made, can be read but not added to.
 RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
 MAX_RECORD_BYTES = 2**31 - 2**20

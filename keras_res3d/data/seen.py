@@ -79,7 +79,7 @@ def _is_known(example, sizes: set[str] | None) -> bool:
 
 
 def warning_for(sketch: dict, data_set: DataSet) -> str | None:
-    """A sentence where `data_set` shares videos or groups with the list of a sketch, else None."""
+    """A sentence if `data_set` shares videos or groups with the list of a sketch, otherwise None."""
     if not sketch:
         return None
     videos, groups = shared_with(sketch, data_set)

@@ -160,7 +160,7 @@ def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> t
 
 
 def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape) -> ModelCard:
-    """`card`, else the one beside `path` if it fits, else one without class names."""
+    """`card`, or the one beside `path` if it fits, or one without class names."""
     classes = classes_of(model)
     if card is None:
         card = read_card(path) if path.suffix else None
@@ -175,7 +175,7 @@ def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape
 def _graph(
     model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool
 ) -> ServingGraph:
-    """The function to write: in the form asked for, else in the format's own, or in 3-D where that cannot be."""
+    """The function to write, in the form asked for or the format's own, or in 3-D if there is no 2-D form."""
     mode = card.sampling.preprocessing if preprocessing else None
     try:
         return ServingGraph(model, input_shape, form or row.form, mode, card.architecture)

@@ -1,6 +1,6 @@
 """Runs an export in a process of its own, as its user will: scores, latency, peak memory.
 
-A process of its own sees the file and the runtime alone, and survives a runtime that crashes.
+A process of its own sees nothing but the file and the runtime, and a runtime that crashes does not end this one.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class ExportReport:
     seconds: float
 
     def fault(self) -> str | None:
-        """What lies above its bound, or None."""
+        """What misses its bound, as a sentence, or None."""
         if not np.isfinite(self.largest_difference):
             return "its output holds NaN or infinite values"
         bound = DIFFERENCE_BOUNDS.get(self.quantize)

@@ -79,7 +79,7 @@ def _max_over_time(x, frames: int, size: int):
     """Max-pooling of `(batch, frames, pixels, n)` in time, stride = `size`, rounding up as Keras' "same"."""
     missing = -frames % size
     before = missing // 2
-    # A window's own edge frame twice is the same maximum, and unlike a padding value it quantises.
+    # Repeating a window's edge frame leaves its maximum as it is, and unlike a padding value it can be quantised.
     x = tf.concat([x[:, :1]] * before + [x] + [x[:, -1:]] * (missing - before), 1)
     return tf.reduce_max(tf.stack([x[:, offset::size] for offset in range(size)]), 0) if size > 1 else x
 
@@ -167,7 +167,7 @@ class TwoDNet(tf.Module):
     def _conv(self, layer: Layer, x, shape: Shape):
         if layer.kernel != (1, 1, 1) or layer.strides[0] == 1:
             return self._conv_frames(layer, self._stacked(layer, x, shape))
-        # A strided shortcut, cheap: all frames first, then those that are kept. LiteRT's quantiser leaves a convolution
+        # A strided shortcut is cheap: it computes all frames and keeps some. LiteRT's quantiser leaves a convolution
         # that reads chosen frames in float32.
         x = self._conv_frames(layer, x)
         positions, height, width, m = self._shapes[layer.name]

@@ -66,7 +66,7 @@ class StreamingPredictor:
             frame: uint8 RGB, `(height, width, 3)`, any size; resized and cropped as in evaluation.
 
         Returns:
-            Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, else None.
+            Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, otherwise None.
 
         Raises:
             ValueError: not a uint8 RGB frame.

@@ -9,8 +9,8 @@ from keras_res3d.nets.backend import require_tensorflow
 
 # The types that the kernel takes; it keeps its statistics in float32 for all of them, as stock Keras does.
 _KERNEL_DTYPES = ("float32", "bfloat16", "float16")
-# oneDNN has fast kernels for channels in multiples of 16, in float32 of 4 (and 8); any other width takes it twice as
-# long as stock Keras.
+# oneDNN has fast kernels for channels in multiples of 16, and in float32 for multiples of 4 (and 8). At any other width
+# its kernel takes twice as long as stock Keras.
 _CHANNELS_FLOAT32, _CHANNELS_ANY_DTYPE = 4, 16
 
 

@@ -27,7 +27,7 @@ def _conv(layer: Layer, taps: Taps, x):
     # A model that computes in bfloat16 as built carries its guard in its layers, wherever it is loaded and trained.
     bfloat16 = keras.config.dtype_policy().compute_dtype == "bfloat16"
     if layer.strides != (1, 1, 1) or (bfloat16 and is_unsafe(x.shape[1], taps.count)):
-        # For stride 1 "same" is the symmetric padding, trimmed or not; with strides it is not, in time too.
+        # For stride 1 "same" is the symmetric padding, trimmed or not. With a stride, in time too, it is not symmetric.
         pads = ((taps.before, taps.after), *((size // 2, size // 2) for size in layer.kernel[1:]))
         padding = "valid"
         if any(map(any, pads)):

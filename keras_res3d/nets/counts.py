@@ -12,7 +12,7 @@ from keras_res3d.nets.architecture import Architecture, Layer, for_input, layer_
 from keras_res3d.nets.taps import live_taps
 from keras_res3d.nets.zoo import get_architecture
 
-# Above this width a count exceeds 10^14 parameters for every net: a budget beyond it is a slip of the pen.
+# Above this width a count exceeds 10^14 parameters for every net: a larger budget is a mistake.
 MAX_WIDTH = 1 << 17
 
 

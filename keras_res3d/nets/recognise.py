@@ -92,9 +92,9 @@ def architecture_of(model) -> Architecture:
     """The `Architecture` that built `model`, verified convolution by convolution against its walk.
 
     Args:
-        model: a Keras model from this package's builders, saved and loaded or not, with or without its top; of a
-            trimmed one it is the whole architecture. Also a Keras model that extends such a net by other layers, or
-            holds it as a nested model.
+        model: a Keras model from this package's builders, saved and loaded or not, with or without its top; a
+            trimmed one gives the whole architecture. A Keras model that extends such a net by other layers, or holds
+            it as a nested model, is taken too.
 
     Raises:
         ValueError: the model's layers are not those of any architecture of this family, or those of several nets.

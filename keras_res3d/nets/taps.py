@@ -107,7 +107,7 @@ def initial_scale(layer: Layer, taps: Taps) -> float:
 def whole_extent(conv) -> int:
     """Temporal extent of the whole kernel of a Keras convolution, trimmed or not.
 
-    Trimmed, SR18 has the kernel sizes of MC5: what was left out is known from the scale of the initialiser alone.
+    A trimmed SR18 has the kernel sizes of MC5. Only the scale of the initialiser tells what was left out.
     """
     initializer = conv.kernel_initializer
     scale = initializer.scale if getattr(initializer, "mode", None) == "fan_out" else MSRA_SCALE

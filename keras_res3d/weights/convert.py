@@ -143,8 +143,8 @@ def _with_channels(source: Source, wanted: list[Wanted], result: Converted) -> S
     if kernel is None or kernel.ndim != 5 or kernel.shape[axis] == channels:
         return source
     result.notices.append(
-        f"{first.layer} reads {channels} input channels, {kernel.shape[axis]} in {source.path.name}: each of them is "
-        f"given the mean of the file's kernels times {kernel.shape[axis]} / {channels}"
+        f"the input of {first.layer} has {channels} channels here and {kernel.shape[axis]} in {source.path.name}: each "
+        f"is given the mean of the file's kernels times {kernel.shape[axis]} / {channels}"
     )
     adapted = adapt_channels(kernel, axis, channels)
     return replace(source, tensors={**source.tensors, first.keys[0]: adapted})

@@ -18,9 +18,9 @@ from keras_res3d import __version__
 from keras_res3d.io import sync, write_atomically
 from keras_res3d.weights.formats.registry import looks_like_html
 
-# What a cut may cost: bytes of an incomplete chunk are lost.
+# Bytes of an incomplete chunk are lost: this many at most when a download is cut.
 CHUNK_BYTES = 1 << 16
-# After this much the failures before it no longer count.
+# Once this many bytes have come, earlier failures no longer count.
 PROGRESS_BYTES = 1 << 20
 _PASSING_CODES = {408, 416, 425, 429, 500, 502, 503, 504}
 
@@ -30,7 +30,7 @@ class DownloadError(OSError):
 
 
 class _CutError(Exception):
-    """This attempt failed in a way that another may not."""
+    """This attempt failed, but another one may succeed."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _explain(error: Exception, part: _Part) -> str:
-    """What a failure that may pass was; raises DownloadError for one that will not."""
+    """Says what failed, where trying again may help; raises DownloadError where it will not."""
     import requests
 
     if isinstance(error, requests.HTTPError):
@@ -241,7 +241,7 @@ def download(url: str, part_path, label: str, patience: Patience | None = None, 
         `part_path`, of the announced length and synced to disk.
 
     Raises:
-        DownloadError: the reason alone; the part stays for the next time unless it is worthless.
+        DownloadError: says the reason alone. The part is kept for the next time unless it is worthless.
     """
     part, patience = _Part(pathlib.Path(part_path), url), patience or Patience()
     part.read_state()

@@ -1,4 +1,4 @@
-"""What a net's tensors are called in a weights file, derived from the walk, and how Keras wants them."""
+"""What a net's tensors are called in a weights file, derived from the walk, and how Keras takes them."""
 
 from __future__ import annotations
 

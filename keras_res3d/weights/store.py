@@ -49,14 +49,14 @@ def converted_path(entry: WeightsEntry) -> pathlib.Path:
 
 
 def state_of(entry: WeightsEntry) -> str:
-    """What the cache has, digests not looked at: "converted", "cached" (the original alone) or ""."""
+    """What the cache has: "converted", "cached" (the original alone) or "". Digests are not compared."""
     if converted_path(entry).exists():
         return "converted"
     return "cached" if original_path(entry).exists() else ""
 
 
 def expected_digest(entry: WeightsEntry) -> str | None:
-    """The digest that the original must have: the published one, else the recorded one, else None."""
+    """The digest that the original must have: the published one, or the recorded one, or None."""
     return _expected(entry)[0]
 
 
@@ -144,7 +144,7 @@ def _download(entry: WeightsEntry, target: pathlib.Path, url: str, private: bool
 
 
 def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) -> pathlib.Path:
-    """The original file of `entry`: from the cache, else from the mirror, else from its address.
+    """The original file of `entry`, from the cache, from the mirror or from its address, in this order.
 
     Args:
         entry: a row of the catalog.
@@ -184,7 +184,7 @@ def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) ->
 
 
 def reject(entry: WeightsEntry, path: pathlib.Path) -> str:
-    """Withdraws a file that turned out not to hold the weights, with the digest recorded for it; says what was done."""
+    """Withdraws a file that does not hold the weights, with the digest recorded for it; says what was done."""
     if entry.sha256:
         return f"{path} has the published digest"
     _record_path(entry).unlink(missing_ok=True)

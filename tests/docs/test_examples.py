@@ -78,7 +78,7 @@ def trimmed_names():
 
 def weights_names():
     """The page on weights is about files that the reader has."""
-    from keras_res3d import build_model, load_pretrained, save_model
+    from keras_res3d import build_model, save_model
 
     pathlib.Path("runs/mine").mkdir(parents=True)
     save_model(build_model("res3d18"), "runs/mine/model.keras")
@@ -88,7 +88,7 @@ def weights_names():
     pathlib.Path("runs/mine").mkdir(parents=True)
     save_model(build_model("res3d18"), "runs/mine/model.keras")
     save_model(build_model("sr18", classes=101), "sr18.keras")
-    return {"load_pretrained": load_pretrained}
+    return {}
 
 
 GIVEN = {"docs/export.md": export_names, "docs/trimmed.md": trimmed_names, "docs/weights.md": weights_names}
@@ -157,3 +157,18 @@ def test_links_between_pages_lead_somewhere():
         text = re.sub(r"^```.*?^```$", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.M | re.S)
         for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text):
             assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"
+
+
+NAMED = re.compile(r"\b(?:keras_res3d|tools|tests|docs)/[\w/]+(?:\.\w+|/)")
+
+
+def test_paths_that_pages_name_exist():
+    """Those that an example of docs/extending.md makes, and their tests, are the only ones that need not."""
+    for page in pages():
+        text = (ROOT / page).read_text(encoding="utf-8")
+        made = set(re.findall(r"<!-- file: (\S+) -->", text))
+        for path in made.copy():
+            folder, _, name = path.removeprefix("keras_res3d/").rpartition("/")
+            made.add(f"tests/{folder}/test_{name}")
+        for named in set(NAMED.findall(text)) - made:
+            assert (ROOT / named).exists(), f"{page}: {named}"

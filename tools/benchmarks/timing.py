@@ -1,4 +1,4 @@
-"""Alternating timing: A B A B, so that a busy machine slows all contestants alike, and ratios by round."""
+"""Alternating timing: A B A B, so that a busy machine slows all contestants equally, and ratios by round."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result:
         values: by contestant, one number a round; the n-th numbers of all were taken side by side.
         reference: the contestant that ratios are against; None, or one that did not run: no ratios.
         unit: of the values; less is better.
-        items: how many things (`item`) one value covers, for a rate; 0: none is shown.
+        items: how many things (`item`) one value covers, for a rate; 0 shows no rate.
     """
 
     title: str

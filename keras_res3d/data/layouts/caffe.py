@@ -12,7 +12,7 @@ from keras_res3d.data.sources.frame_folder import frame_names
 # The released frame lists start a clip every 16 frames (8 frames, every second one; C3D: 16 in a row), so a line is
 # taken for 16 frames of its folder.
 SPAN = 16
-# Labels in a frame list are numbers; a larger one is a slip, not a class.
+# Labels in a frame list are numbers; a larger one is a mistake and not a class.
 MAX_LABEL = 99_999
 
 

@@ -67,7 +67,7 @@ class Reading:
             self.faults.append(f"{where}missing file {path}")
 
     def first_that_exists(self, names: Sequence[str]) -> pathlib.Path:
-        """`lists` itself if it is a file, else the first of these files in it, else where the first would be."""
+        """`lists` if it is a file, or the first of these files in it, or where the first of them would be."""
         if not self.lists.is_dir():
             return self.lists
         paths = [self.lists / name for name in names]

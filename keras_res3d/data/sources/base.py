@@ -118,7 +118,7 @@ class Source:
         raise NotImplementedError
 
     def _report(self, what: str) -> None:
-        """Damage: an error when strict, else a fault, and a warning the first time."""
+        """Reports damage: raises an error when strict, otherwise counts a fault and warns the first time."""
         self.faults += 1
         if self.strict:
             raise VideoError(f"{what}; {self._remedy}, or read it with strict=False")

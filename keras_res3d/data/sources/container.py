@@ -1,4 +1,4 @@
-"""Opening a video file safely, and its table of frames from the packets alone, nothing decoded.
+"""Opens a video file safely, and reads its table of frames from the packets without decoding anything.
 
 The table says which frames a file promises, when each is shown, and where decoding may start. Frames are numbered in
 the order in which they are shown, which is the order in which the decoder returns them.

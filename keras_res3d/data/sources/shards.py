@@ -101,7 +101,7 @@ def check_entry(shard: dict) -> None:
     """Checks that a shard's entry in the manifest has the fields that reading needs.
 
     Raises:
-        KeyError, TypeError: it has not.
+        KeyError, TypeError: a field is missing or of another type.
     """
     for entry, names in ((shard, SHARD_FIELDS), (shard["index"], ("file", "bytes", "sha256"))):
         for name in names:

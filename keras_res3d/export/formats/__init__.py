@@ -43,7 +43,7 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
 
     Args:
         path: a SavedModel folder, or a .tflite, .onnx or OpenVINO .xml file.
-        threads: of the CPU; None means all. A SavedModel uses TensorFlow's own setting.
+        threads: of the CPU; None takes all. A SavedModel uses TensorFlow's own setting.
         options: of the format's own runner: OpenVINO has `precision`, "f32" or "bf16".
 
     Returns:

@@ -25,7 +25,7 @@ def quantized(model, calibration: np.ndarray, format: str, input_name: str | Non
         raise missing_extra(format, error) from error
     clips = [clip[None] for clip in calibration]
     items = clips if input_name is None else [{input_name: clip} for clip in clips]
-    # The whole range seen, as LiteRT's converter takes it: with so few clips the default, a mean of ranges, clips more
-    # than it gains (twice the largest error on a narrow net).
+    # The whole range seen is taken, as LiteRT's converter does. NNCF's default is a mean of ranges, which with so few
+    # clips cuts off more than it gains (the largest error was twice as large on a narrow net).
     options = nncf.AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
     return nncf.quantize(model, nncf.Dataset(items), subset_size=len(items), advanced_parameters=options)

@@ -30,8 +30,8 @@ class OpenVINORunner(Runner):
 
     Args:
         path: the .xml file; its .bin lies beside.
-        threads: of the CPU; None means all.
-        precision: what float32 layers compute in: "f32", or "bf16" where the CPU has it.
+        threads: of the CPU; None takes all.
+        precision: the type in which float32 layers compute: "f32", or "bf16" where the CPU has it.
     """
 
     def __init__(self, path, threads: int | None = None, precision: str = "f32"):
