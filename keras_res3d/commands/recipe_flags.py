@@ -9,21 +9,24 @@ from absl import flags
 from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
 
 FLAGS = flags.FLAGS
-# The sampling has flags of its own, which say more.
-_ELSEWHERE = ("recipe", "frames", "stride", "crop")
+# --frames, --stride and --crop are flags of every verb that takes clips, and defined with those.
+_SAMPLING = ("frames", "stride", "crop")
 
 
 def _fields():
-    return [each for each in dataclasses.fields(TrainingOptions) if each.name not in _ELSEWHERE]
+    return [each for each in dataclasses.fields(TrainingOptions) if each.name != "recipe"]
 
 
 def define_recipe_flags() -> None:
     """--recipe, and each option with no default, so that the recipe's value shows through."""
-    flags.DEFINE_enum("recipe", "modern", list(RECIPES), "Settings to start from; each flag below overrides one.")
+    flags.DEFINE_enum("recipe", "modern", list(RECIPES), "The settings to start from. Each flag replaces one of them.")
     for each in _fields():
-        text = f"{each.metadata['help']} In recipe modern: {each.default}." if each.default is not None else (
-            each.metadata["help"]
-        )
+        if each.name in _SAMPLING:
+            continue
+        text = each.metadata["help"]
+        if each.default is not None:
+            value = {True: "on", False: "off"}[each.default] if each.type == "bool" else each.default
+            text = f"{text} The recipe modern has {value}."
         kind = each.type.removesuffix(" | None")
         if each.metadata["choices"]:
             flags.DEFINE_enum(each.name, None, list(each.metadata["choices"]), text)
@@ -34,6 +37,10 @@ def define_recipe_flags() -> None:
 
 
 def options_from_flags() -> TrainingOptions:
-    """The recipe with what the flags say instead. Raises ValueError on a value out of range."""
+    """The recipe with what the flags say instead, --frames, --stride and --crop included.
+
+    Raises:
+        ValueError: a value is out of its range; names it.
+    """
     changes = {each.name: FLAGS[each.name].value for each in _fields()}
     return recipe(FLAGS.recipe, **{name: value for name, value in changes.items() if value is not None})

@@ -6,9 +6,10 @@
     keras-res3d train --data motion --net mc3 --target_params 5e5 --crop 32 --output runs/motion
     keras-res3d train --data mine.csv --weights runs/sr18 --freeze conv4 --output runs/mine
 
-The output folder gets model.keras (after every epoch), best.keras (by the validation videos), each with a .json that
-holds class names, sampling and all settings, log.csv and curves.png. A run that was interrupted goes on from its last
-checkpoint when you give the same command again.
+The output folder gets model.keras after every epoch and, with --validation, best.keras: the model with the best
+val_video@1. Beside each lies its card, a .json with class names, sampling and all settings. log.csv has the figures of
+every epoch, curves.png draws them. A run that was interrupted goes on from its last checkpoint when you give the same
+command again.
 """
 
 from __future__ import annotations
@@ -32,18 +33,19 @@ def define_flags() -> None:
     flags.DEFINE_string(
         "net", None, "A net of the zoo (keras-res3d models lists them). By default the net of --weights, or sr18."
     )
-    flags.DEFINE_string("output", None, "Folder for the model, its card and the log.")
+    flags.DEFINE_string("output", None, "Folder that the run writes into. It is made where it is missing.")
     flags.DEFINE_string(
         "weights",
         None,
         "Start from these weights: the folder of a run, a file, or the name of published weights. Net, width, sampling "
-        "and preprocessing are theirs unless flags say otherwise. A classifier with another number of classes is new.",
+        "and preprocessing are theirs unless a flag or the recipe says otherwise. The classifier is new where the "
+        "number of classes is another one.",
     )
     flags.DEFINE_integer(
         "width", None, "Channels of the first group. By default those of --weights, or the net's own.", lower_bound=1
     )
     flags.DEFINE_float("target_params", None, "Choose the width whose number of parameters is nearest to this.")
-    define_sampling_flags("those of the recipe, of --weights, or of the net")
+    define_sampling_flags("that of the recipe, else of --weights, else of the net")
     flags.DEFINE_enum(
         "preprocessing",
         None,
@@ -55,7 +57,9 @@ def define_flags() -> None:
         "videos it has. By default every clip counts alike.",
     )  # fmt: skip
     define_recipe_flags()
-    flags.DEFINE_bool("overwrite", False, "Start again in a folder that holds a run already.")
+    flags.DEFINE_bool(
+        "overwrite", False, "Start from the first step even where the folder holds a run, which is then replaced."
+    )
 
 
 def _output_folder() -> tuple[pathlib.Path, bool]:
@@ -65,8 +69,8 @@ def _output_folder() -> tuple[pathlib.Path, bool]:
     folder = fresh_folder(FLAGS.output, overwrite=True)
     state = "nothing" if FLAGS.overwrite else state_of(folder)
     if state in ("finished", "foreign"):
-        what = "a finished run" if state == "finished" else "a model that no run of this program left unfinished"
-        raise ValueError(f"{folder} holds {what}; choose another --output, or say --overwrite")
+        what = "a finished run" if state == "finished" else "a model, and no record of a run that could go on"
+        raise ValueError(f"{folder} holds {what}; choose another --output, or give --overwrite to start again")
     return folder, state == "unfinished"
 
 
@@ -114,6 +118,8 @@ def run(args: list[str]) -> int:
 
     output, unfinished = _output_folder()
     options = options_from_flags()
+    if options.freeze and FLAGS.weights is None:
+        raise ValueError(f"--freeze is {options.freeze} without --weights: these groups would keep random weights")
     data = data_from_flags("train")
     validation = data_from_flags("validation", data.classes)
     check_data(data, validation)

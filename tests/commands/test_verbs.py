@@ -75,6 +75,7 @@ def test_train_refuses_to_overwrite(trained, two_classes, capsys):
         (["--crop", "8"], "at least 4x16x16"),
         (["--width", "4", "--target_params", "1000"], "one of them"),
         (["--weights", "nothing"], "nothing"),
+        (["--freeze", "conv4"], "without --weights"),
         (["--validation", "motion"], "motion"),
     ],
 )

@@ -2,12 +2,17 @@
 
 import json
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import pytest
 
+from keras_res3d.commands import recipe_flags
 from keras_res3d.commands.main import main
+from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.optimizers import make_schedule
 from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
+from keras_res3d.weights.catalog import entries
 
 
 def test_published_figures():
@@ -17,6 +22,7 @@ def test_published_figures():
     }
     assert found["ucf101_search"] == (20, 0.01, 10, 20_000, 90_000)
     assert found["hmdb51_search"] == (20, 0.01, 10, 10_000, 45_000)
+    assert found["ucf101_scratch"] == (20, 0.01, 10, 20_000, 90_000)
     assert found["sports1m"] == (40, 0.01, 2, 250_000, 3_000_000)
     assert found["finetune_ucf101"] == (24, 0.001, 10, 5_000, 20_000)
     assert found["scnn_proposal"][1:] == (0.001, 2, 6_846, 27_384)
@@ -30,6 +36,16 @@ def test_published_figures():
     assert (RECIPES["scnn_proposal"].head_multiplier, RECIPES["scnn_proposal"].head_bias_multiplier) == (10, 20)
     assert (RECIPES["finetune_ucf101"].head_multiplier, RECIPES["finetune_ucf101"].head_bias_multiplier) == (1, 2)
     assert RECIPES["modern"] == TrainingOptions()
+
+
+def test_the_recipe_of_the_net_trained_on_ucf101_alone_has_the_figures_of_its_catalog_row():
+    row = next(entry for entry in entries() if entry.name == "res3d18/ucf101-scratch")
+    options = recipe("ucf101_scratch")
+    assert f"_r{options.stride}_iter_{options.iterations}.caffemodel" in row.published_as
+    assert f"{options.iterations:,} iterations of {options.batch_size} clips" in row.remark
+    assert (options.frames, options.stride, options.crop) == (8, 2, 112)
+    net = ZOO[row.net]
+    assert options.sampling(net.frames, net.crop) == Sampling(**row.sampling_fields())
 
 
 @pytest.mark.parametrize("name, at", [
@@ -76,6 +92,27 @@ def test_every_field_is_a_flag(capsys):
     text = capsys.readouterr().out
     for each in fields(TrainingOptions):
         assert f"--{each.name}\n" in text and each.metadata["help"], each.name
+
+
+@pytest.mark.parametrize("each", fields(TrainingOptions), ids=lambda each: each.name)
+def test_every_field_is_explained_by_whole_sentences(each):
+    for sentence in each.metadata["help"].removesuffix(".").split(". "):
+        assert len(sentence.split()) >= 4, sentence
+    assert each.metadata["help"].endswith(".")
+
+
+def test_options_of_the_command_are_those_that_its_flags_say(monkeypatch):
+    values = {each.name: None for each in fields(TrainingOptions)}
+    given = {"recipe": "ucf101_search", "stride": 2, "frames": 6, "crop": 56, "mirror": False}
+    flags = {name: SimpleNamespace(value=value) for name, value in {**values, **given}.items()}
+
+    class Flags(dict):
+        recipe = "ucf101_search"
+
+    monkeypatch.setattr(recipe_flags, "FLAGS", Flags(flags))
+    options = recipe_flags.options_from_flags()
+    assert options == recipe("ucf101_search", stride=2, frames=6, crop=56, mirror=False)
+    assert options.sampling(4, 112) == for_crop(6, 2, 56)
 
 
 def test_a_recipe_with_flags_over_it_is_written_beside_the_model(tmp_path, capsys):
