@@ -95,6 +95,7 @@ def _plan(net, data, sampling, options) -> str:
 
     classes, shape = len(data.classes), (sampling.frames, *sampling.crop, 3)
     steps = options.total_steps(len(data))
+    epochs = -(-steps // options.steps_per_epoch(len(data)))
     every = "every frame" if sampling.stride == 1 else f"one frame in {sampling.stride}"
     return (
         f"{net.name}, width {net.width}: {count_params(net, classes, shape):,} parameters "
@@ -102,7 +103,7 @@ def _plan(net, data, sampling, options) -> str:
         f"{len(data)} videos of {classes} classes from {FLAGS.data}; {sampling.frames} frames of "
         f"{sampling.crop[0]} x {sampling.crop[1]}, {every}, preprocessing {sampling.preprocessing}\n"
         f"recipe {options.recipe}: {steps:,} steps of {options.batch_size} clips, "
-        f"{-(-steps // options.steps_per_epoch(len(data))):,} epochs; {options.optimizer}, {options.schedule} from "
+        f"{epochs:,} {'epoch' if epochs == 1 else 'epochs'}; {options.optimizer}, {options.schedule} from "
         f"{options.learning_rate:g}, {options.precision}, seed {options.seed}"
     )
 

@@ -52,8 +52,9 @@ class TrainingOptions:
     )
     momentum: float = _option(0.9, "The momentum of --optimizer sgd.", low=0, below=1)
     weight_decay: float = _option(
-        5e-5, "The weight decay. It acts on the kernels of convolutions and of the classifier alone.", low=0, below=1
-    )
+        5e-5, "The weight decay of the kernels of convolutions and of the classifier. Nothing else decays.",
+        low=0, below=1,
+    )  # fmt: skip
     bias_multiplier: float = _option(
         1.0, "The learning rate of biases other than the classifier's is multiplied by this.", low=0, below=math.inf
     )
