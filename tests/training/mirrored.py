@@ -1,5 +1,6 @@
 """Runs on one device and on two logical CPUs in one process; what came out goes to standard output as JSON."""
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -8,11 +9,15 @@ import tempfile
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.batches import training_stream, video_batches
+from keras_res3d.training import checkpoint
+from keras_res3d.training.callbacks import Speed
 from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import average_moving_statistics, make_logical_cpus, strategy_for
 from keras_res3d.training.recipes import TrainingOptions
-from keras_res3d.training.validate import Predictor
-from tests.training.runs import SAMPLING, run, tiny_net
+from keras_res3d.training.validate import Predictor, ValidateVideos
+from tests.training.runs import SAMPLING, Few, run, tiny_net
+from tests.training.test_callbacks import Kill, fit_resumable
 
 MIRRORED = {"strategy": "mirrored", "cpu_replicas": 2}
 
@@ -81,8 +86,44 @@ def apart(folder):
     }
 
 
+def interrupted(folder):
+    """A run with dropout that an error ended in the middle of an epoch, and that went on; and one left alone."""
+    options = {"dropout": 0.5, "validation": 3, "epochs": 2, "checkpoint_steps": 2, **MIRRORED}
+    alone, history = run(folder / "i1", **options)
+    with contextlib.suppress(InterruptedError):
+        run(folder / "i2", callbacks=[Kill(7)], **options)
+    reached = checkpoint.load(folder / "i2")[1]["step"]
+    resumed, again = run(folder / "i2", resume=True, **options)
+    return {"resumed": [reached, distance(alone, resumed), history == again]}
+
+
+def own(folder):
+    """A user's model, built and compiled in a strategy's scope by Keras' own means, with this package's callbacks."""
+    with strategy_for(TrainingOptions(**MIRRORED)).scope():
+        alone, history, _ = fit_resumable(folder / "o1")
+        with contextlib.suppress(InterruptedError):
+            fit_resumable(folder / "o2", 8)
+        resumed, again, resume = fit_resumable(folder / "o2", start=99)
+    apart_by = distance(alone, resumed)
+    held_out = Few("test", 7)
+    validate = ValidateVideos(held_out, SAMPLING, 2, batch_size=3)
+    stream = training_stream(Few("train", 16), SAMPLING, 8)
+    logs = alone.fit(stream, steps_per_epoch=2, callbacks=[validate, Speed()], verbose=0).history
+    losses, right = [], []
+    for clips, labels, _ in video_batches(held_out, SAMPLING, 1, 2):
+        scores = np.asarray(alone(clips, training=False))[0]
+        losses.append(-np.log(scores[labels[0]]))
+        right.append(scores.argmax() == labels[0])
+    return {
+        "own_resumed": [resume.start_step, apart_by, history == again],
+        "own_val": [logs["val_loss"][0] - float(np.mean(losses)), logs["val_clip@1"][0] - float(np.mean(right))],
+        "own_speed": [logs["clips_per_second"][0], logs["data_wait"][0]],
+    }
+
+
 if __name__ == "__main__":
     make_logical_cpus(2)
     with tempfile.TemporaryDirectory() as name:
-        found = {**results(pathlib.Path(name)), **apart(pathlib.Path(name))}
+        folder = pathlib.Path(name)
+        found = {**results(folder), **apart(folder), **interrupted(folder), **own(folder)}
     pathlib.Path(sys.argv[1]).write_text(json.dumps(found))

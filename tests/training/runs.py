@@ -2,10 +2,12 @@
 
 import json
 import os
+import pathlib
 import signal
 import sys
 
 import keras
+import numpy as np
 
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import motion_data_set
@@ -68,5 +70,8 @@ def die_at(step):
 
 if __name__ == "__main__":
     arguments = json.loads(sys.argv[1])
-    die_at(arguments.pop("die_at"))
-    run(**arguments)
+    step = arguments.pop("die_at")
+    if step is not None:
+        die_at(step)
+    net, _ = run(**arguments)
+    np.savez(pathlib.Path(arguments["output"]) / "weights.npz", *net.get_weights())

@@ -22,10 +22,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def kill_in_a_process(step, **arguments):
-    """Starts the run in a new process, which is killed by SIGKILL before it takes the batch of that step."""
+    """Starts the run in a new process, which is killed by SIGKILL before it takes the batch of that step; None: never.
+
+    A run that is left alone writes `weights.npz`.
+    """
     command = [sys.executable, "-m", "tests.training.runs", json.dumps({"die_at": step, **arguments})]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert done.returncode == (0 if step is None else -signal.SIGKILL), done.stderr
 
 
 def log_of(folder, scored=True):
@@ -40,7 +43,8 @@ def same_weights(first, second):
 
 
 @pytest.mark.parametrize("options", [
-    {"dropout": 0.5, "mixup": 0.2, "ema": 0.9, "checkpoint_steps": 1},
+    {"dropout": 0.5, "mixup": 0.2, "ema": 0.9, "label_smoothing": 0.1, "checkpoint_steps": 1},
+    {"dropout": 0.5, "steps_per_execution": 4, "checkpoint_steps": 2, "optimizer": "adamw"},
     pytest.param({"checkpoint_steps": 2, "optimizer": "adamw"}, marks=pytest.mark.slow),
     pytest.param({"dropout": 0.5, "precision": "mixed_bfloat16", "smallest_area": 0.5}, marks=pytest.mark.slow),
     pytest.param({"precision": "mixed_float16", "steps_per_execution": 3, "checkpoint_steps": 2},
@@ -62,6 +66,20 @@ def test_killed_and_resumed_equals_left_alone_bit_for_bit(tmp_path, options):
         models = [keras.models.load_model(tmp_path / folder / name) for folder in ("killed", "alone")]
         assert same_weights(*models), name
     assert not list((tmp_path / "killed").glob("*checkpoint*"))
+
+
+@pytest.mark.slow
+def test_killed_on_two_replicas_and_resumed_equals_left_alone_bit_for_bit(tmp_path):
+    """Each in a process of its own, since TensorFlow divides the processor once."""
+    options = {"strategy": "mirrored", "cpu_replicas": 2, "dropout": 0.5, "checkpoint_steps": 2}
+    step = random.randrange(3, 10)
+    kill_in_a_process(step, output=str(tmp_path / "killed"), **options)
+    assert checkpoint.load(tmp_path / "killed")[1]["step"] in (step, step - 1)
+    kill_in_a_process(None, output=str(tmp_path / "killed"), resume=True, **options)
+    kill_in_a_process(None, output=str(tmp_path / "alone"), **options)
+    killed, alone = (np.load(tmp_path / name / "weights.npz") for name in ("killed", "alone"))
+    assert all(np.array_equal(killed[name], alone[name]) for name in alone.files), step
+    assert log_of(tmp_path / "killed") == log_of(tmp_path / "alone")
 
 
 class Interrupt(keras.callbacks.Callback):

@@ -54,6 +54,17 @@ def test_every_clip_is_scored_once(found):
     assert found["scored"] == [3, 8] and found["scores_of_one_clip"] < 1e-6 and found["losses"] < 1e-5
 
 
+def test_a_run_with_dropout_goes_on_bit_for_bit(found):
+    assert found["resumed"] == [6, 0, True]
+
+
+def test_callbacks_on_a_users_model_in_a_strategy(found):
+    start, distance, same_history = found["own_resumed"]
+    assert (start, distance, same_history) == (8, 0, True)
+    assert max(map(abs, found["own_val"])) < 1e-5
+    assert found["own_speed"][0] > 0 and 0 <= found["own_speed"][1] <= 1
+
+
 def test_mirrored_needs_devices(monkeypatch):
     monkeypatch.setattr("tensorflow.config.list_physical_devices", lambda kind=None: [])
     with pytest.raises(ValueError, match="cpu_replicas"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import keras_res3d
-from keras_res3d.cards import read_card, save_model
+from keras_res3d.cards import read_card
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.nets.zoo import ZOO
@@ -18,9 +18,7 @@ from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.fit import batch_norm_momentum, prepare_net, train
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import scored_weights
-from keras_res3d.training.start import starting_card
 from keras_res3d.training.validate import ValidateVideos
-from keras_res3d.weights.catalog import find
 from tests.training.runs import SAMPLING as SAMPLING_OF_TINY
 from tests.training.runs import Few, run, tiny_net
 
@@ -161,14 +159,3 @@ def test_tensorboard_names_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"keras-res3d\[tensorboard\]"):
         run(tmp_path, tensorboard=True)
-
-
-def test_cards_carry_on_where_weights_come_from(tmp_path):
-    data, entry = Few("train", 8), find("res3d18", "sports1m")
-    card = starting_card(ZOO["res3d18"], "sports1m", data, SAMPLING)
-    assert card.licence == entry.licence and card.trained_on == f"{entry.trained_on}, motion/train"
-    assert starting_card(NARROW, None, data, SAMPLING).trained_on == "motion/train"
-    save_model(tiny_net(TrainingOptions()), tmp_path / "own.keras",
-               replace(card, trained_on="here", sampling=SAMPLING_OF_TINY))  # fmt: skip
-    again = starting_card(NARROW, str(tmp_path / "own.keras"), data, SAMPLING)
-    assert (again.licence, again.trained_on) == (entry.licence, "here, motion/train")
