@@ -167,7 +167,7 @@ class TwoDNet(tf.Module):
     def _conv(self, layer: Layer, x, shape: Shape):
         if layer.kernel != (1, 1, 1) or layer.strides[0] == 1:
             return self._conv_frames(layer, self._stacked(layer, x, shape))
-        # A strided shortcut is cheap, so all frames are computed and then some are kept. A convolution that reads chosen
+        # A strided shortcut is cheap, so all frames are computed and some kept. A convolution that reads chosen
         # frames would be left in float32 by LiteRT's quantiser.
         x = self._conv_frames(layer, x)
         positions, height, width, m = self._shapes[layer.name]
