@@ -167,8 +167,8 @@ class TwoDNet(tf.Module):
     def _conv(self, layer: Layer, x, shape: Shape):
         if layer.kernel != (1, 1, 1) or layer.strides[0] == 1:
             return self._conv_frames(layer, self._stacked(layer, x, shape))
-        # A strided shortcut is cheap: it computes all frames and keeps some. LiteRT's quantiser leaves a convolution
-        # that reads chosen frames in float32.
+        # A strided shortcut is cheap, so all frames are computed and some kept. A convolution that reads chosen
+        # frames would be left in float32 by LiteRT's quantiser.
         x = self._conv_frames(layer, x)
         positions, height, width, m = self._shapes[layer.name]
         x = tf.reshape(x, (-1, shape[0], height * width, m))

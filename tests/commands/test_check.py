@@ -36,7 +36,7 @@ def test_every_fault_in_one_pass(lists, capsys):
     assert main(["check", "--data", train, "--validation", bad, "--decode"]) == 1
     text = capsys.readouterr().out
     for expected in ("is in both lists: line 2 of", "group 'dark1' leaks: 1 videos", "line 4: missing file",
-                     "label 'grey' is no class", "line 6: malformed", "clip ü 2.mp4: cannot be opened", "6 faults",
+                     "label 'grey' is not a class", "line 6: malformed", "clip ü 2.mp4: cannot be opened", "6 faults",
                      "note: "):
         assert expected in text, expected
 
