@@ -8,6 +8,7 @@ import json
 import pathlib
 import zipfile
 
+import keras
 import numpy as np
 
 from keras_res3d.data.clips import Sampling
@@ -126,7 +127,7 @@ def restore(variables, values: list[np.ndarray]) -> None:
     Raises:
         ValueError: numbers, shapes or types do not fit.
     """
-    shapes = [(tuple(variable.shape), np.dtype(variable.dtype)) for variable in variables]
+    shapes = [(tuple(each.shape), np.dtype(keras.backend.standardize_dtype(each.dtype))) for each in variables]
     found = [(value.shape, value.dtype) for value in values]
     if shapes != found:
         odd = [pair for pair in zip(shapes, found, strict=False) if pair[0] != pair[1]][:3]

@@ -62,6 +62,12 @@ def restore_findings(callback: keras.callbacks.Callback, values: dict, weights: 
         callback.best_weights = weights
 
 
+def _sums(model: keras.Model) -> list[tf.Variable]:
+    """The metrics' sums as each replica has its own: shared out anew, their total would be rounded another way."""
+    parts = model.distribute_strategy.experimental_local_results
+    return [part for variable in model.metrics_variables for part in parts(variable.value)]
+
+
 class ResumeExactly(keras.callbacks.Callback):
     """Writes checkpoints, and lets `fit` go on from the last one in the middle of an epoch.
 
@@ -173,7 +179,7 @@ class ResumeExactly(keras.callbacks.Callback):
         check_finite(self.model, self._watch.step)
         average_moving_statistics(self.model, self.model.distribute_strategy)
         values = [variable.numpy() for variable in self._variables()]
-        metrics = [variable.numpy() for variable in self.model.metrics_variables]
+        metrics = [part.numpy() for part in _sums(self.model)]
         findings, kept = [], []
         for callback in self.callbacks:
             found, weights = findings_of(callback)
@@ -209,8 +215,8 @@ class ResumeExactly(keras.callbacks.Callback):
     def _restore_metrics(self, values: list[np.ndarray]) -> None:
         """The sums of the epoch so far. Compiled metrics have variables only once the model has met its first batch."""
         model = self.model
-        if len(model.metrics_variables) == len(values):
-            checkpoint.restore(model.metrics_variables, values)
+        if len(_sums(model)) == len(values):
+            checkpoint.restore(_sums(model), values)
             return
         compute = model.compute_metrics
 
@@ -218,11 +224,11 @@ class ResumeExactly(keras.callbacks.Callback):
             if not tf.executing_eagerly():  # traced: what follows happens before the step runs for the first time
                 results = compute(*arguments, **named)
                 with tf.init_scope():
-                    checkpoint.restore(model.metrics_variables, values)
+                    checkpoint.restore(_sums(model), values)
                 del model.compute_metrics
                 return results
             compute(*arguments, **named)
-            checkpoint.restore(model.metrics_variables, values)
+            checkpoint.restore(_sums(model), values)
             del model.compute_metrics
             return compute(*arguments, **named)
 
