@@ -80,9 +80,6 @@ def weights_names():
     """The page on weights is about files that the reader has."""
     from keras_res3d import build_model, save_model
 
-    pathlib.Path("runs/mine").mkdir(parents=True)
-    save_model(build_model("res3d18"), "runs/mine/model.keras")
-    save_model(build_model("sr18"), "sr18.keras")
     caffemodel = next(pathlib.Path(".mirror").glob("c3d_resnet18_sports1m*"))
     shutil.copy(caffemodel, "my_net.caffemodel")
     pathlib.Path("runs/mine").mkdir(parents=True)

@@ -122,7 +122,7 @@ def test_a_saved_model_is_replaced(model, clips, tmp_path, monkeypatch):
         ("net.tflite", {"format": "litert", "form": "3d", "quantize": "dynamic"}, "CONV_3D has float kernels only"),
         ("net.tflite", {"format": "litert", "integer_io": True}, "'int8'"),
         ("net.bin", {"format": "litert"}, r"ends in \.tflite"),
-        (".", {}, "no SavedModel"),
+        (".", {}, "not a SavedModel"),
         ("file", {}, "is a folder"),
     ],
 )
