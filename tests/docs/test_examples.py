@@ -19,6 +19,8 @@ import pytest
 from keras_res3d.commands.main import main
 from keras_res3d.export import report
 from keras_res3d.nets.counts import count_macs, count_params, solve_width
+from keras_res3d.nets.zoo import ZOO
+from keras_res3d.training.recipes import RECIPES
 from keras_res3d.weights import catalog, store
 from tests.docs.markdown import ROOT, SHELLS, blocks, commands, pages
 from tests.docs.world import narrow, runs_needed, write_mirror, write_run, write_videos
@@ -46,13 +48,18 @@ def here(world, tmp_path, monkeypatch):
     """The current folder of a page."""
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     narrow(monkeypatch)
+    # Rows that a page adds go with it.
+    known = [(registry, set(registry)) for registry in (ZOO, RECIPES)]
     # The nets are hardly trained, and a hardly trained net changes its best class at the smallest rounding.
     monkeypatch.setattr(report, "AGREEMENT_BOUND", 0)
     monkeypatch.setattr(catalog, "_ROWS", tuple(dataclasses.replace(row, sha256=None) for row in catalog._ROWS))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv(store.MIRROR_VARIABLE, str(tmp_path / ".mirror"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for registry, names in known:
+        for name in set(registry) - names:
+            del registry[name]
 
 
 def export_names():
