@@ -17,6 +17,7 @@ import shutil
 import pytest
 
 from keras_res3d.commands.main import main
+from keras_res3d.data.sources import motion
 from keras_res3d.export import report
 from keras_res3d.nets.counts import count_macs, count_params, solve_width
 from keras_res3d.nets.zoo import ZOO
@@ -48,6 +49,9 @@ def here(world, tmp_path, monkeypatch):
     """The current folder of a page."""
     shutil.copytree(world, tmp_path, dirs_exist_ok=True)
     narrow(monkeypatch)
+    # The embedded data set is drawn small.
+    monkeypatch.setattr(motion, "SPLIT_SIZES", {"train": 96, "test": 48})
+    motion._drawn.cache_clear()
     # Rows that a page adds go with it.
     known = [(registry, set(registry)) for registry in (ZOO, RECIPES)]
     # The nets are hardly trained, and a hardly trained net changes its best class at the smallest rounding.
@@ -57,6 +61,7 @@ def here(world, tmp_path, monkeypatch):
     monkeypatch.setenv(store.MIRROR_VARIABLE, str(tmp_path / ".mirror"))
     monkeypatch.chdir(tmp_path)
     yield tmp_path
+    motion._drawn.cache_clear()
     for registry, names in known:
         for name in set(registry) - names:
             del registry[name]
