@@ -53,8 +53,8 @@ def define_flags() -> None:
         "How pixels become the net's input. By default that of --weights, or res3d.",
     )
     flags.DEFINE_enum(
-        "class_weight", None, ["balanced"], "balanced weighs the loss so that every class counts alike, however few "
-        "videos it has. By default every clip counts alike.",
+        "class_weight", None, ["balanced"], "balanced weighs the loss so that every class has the same weight, "
+        "however few videos it has. By default every clip has the same weight.",
     )  # fmt: skip
     define_recipe_flags()
     flags.DEFINE_bool(

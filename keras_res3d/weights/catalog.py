@@ -128,7 +128,7 @@ _R3D = WeightsEntry(
     metrics={"video@1": 63.2, "video@5": 83.479},
     metrics_source="torchvision (validation videos, 5 clips of 16 frames each, 15 frames/s)",
 )
-_ROWS = (
+ROWS = (
     _RES3D,
     replace(
         _RES3D,
@@ -196,7 +196,7 @@ _ROWS = (
 
 def entries() -> tuple[WeightsEntry, ...]:
     """Every row, in the order of the tables."""
-    return _ROWS
+    return ROWS
 
 
 def find(net: str, tag: str) -> WeightsEntry:

@@ -143,8 +143,8 @@ def _with_channels(source: Source, wanted: list[Wanted], result: Converted) -> S
     if kernel is None or kernel.ndim != 5 or kernel.shape[axis] == channels:
         return source
     result.notices.append(
-        f"the input of {first.layer} has {channels} channels here and {kernel.shape[axis]} in {source.path.name}: each "
-        f"is given the mean of the file's kernels times {kernel.shape[axis]} / {channels}"
+        f"input channels of {first.layer}: {channels} here, {kernel.shape[axis]} in {source.path.name}; each is given "
+        f"the mean of the file's kernels times {kernel.shape[axis]} / {channels}"
     )
     adapted = adapt_channels(kernel, axis, channels)
     return replace(source, tensors={**source.tensors, first.keys[0]: adapted})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_res3d.nets.architecture import Architecture
+from keras_res3d.tables import as_text
 from keras_res3d.weights.reference import activations, source_input
 from keras_res3d.weights.source import Source
 
@@ -82,14 +83,14 @@ def parity_report(
 
 def parity_table(report: dict) -> str:
     """A report of `parity_report` as a short text table."""
-    lines = [f"{'layer':28} {'difference':>11} {'of largest':>11} {'relative':>9}"]
     rows = report["layers"] if report["preprocessing"] is None else [
         {"layer": "(preprocessing)", **report["preprocessing"]}, *report["layers"]
     ]  # fmt: skip
-    for row in rows:
-        lines.append(
-            f"{row['layer']:28} {row['largest_difference']:11.2e} {row['largest_value']:11.4g} {row['relative']:9.1e}"
-        )
+    cells = [
+        [row["layer"], f"{row['largest_difference']:.2e}", f"{row['largest_value']:.4g}", f"{row['relative']:.1e}"]
+        for row in rows
+    ]
+    lines = [as_text(["layer", "difference", "of largest", "relative"], cells)]
     if report["not_compared"]:
         lines.append(f"not compared: {', '.join(report['not_compared'])}")
     verdict = "agrees" if report["agrees"] else "DIFFERS"

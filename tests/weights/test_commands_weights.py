@@ -42,7 +42,7 @@ def test_get(tmp_path, monkeypatch, capfd):
         server.files["tiny.keras"] = (tmp_path / "tiny.keras").read_bytes()
         row = WeightsEntry("tiny", "x", server.url("tiny.keras"), "keras", 3, "ucf101", "CC0", "nothing", frames=4,
                            crop=(32, 32))  # fmt: skip
-        monkeypatch.setattr(catalog, "_ROWS", (row,))
+        monkeypatch.setattr(catalog, "ROWS", (row,))
         assert main(["weights", "get", "tiny/x"]) == 0
         server.files.clear()
         assert main(["weights", "get", "tiny/x"]) == 0

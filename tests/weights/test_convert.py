@@ -196,8 +196,8 @@ def test_the_first_kernel_is_adapted_to_other_input_channels(channels, family):
     np.testing.assert_allclose(after, np.repeat(before.mean(3, keepdims=True) * 3 / channels, channels, 3), rtol=1e-5)
     np.testing.assert_allclose(after.sum(3), before.sum(3), atol=1e-6)
     assert adapted.notices == [
-        f"the input of conv1 has {channels} channels here and 3 in {source.path.name}: each is given the mean of the "
-        f"file's kernels times 3 / {channels}"
+        f"input channels of conv1: {channels} here, 3 in {source.path.name}; each is given the mean of the file's "
+        f"kernels times 3 / {channels}"
     ]
     np.testing.assert_array_equal(adapted.layers["fc8"][0], rgb.layers["fc8"][0])
 

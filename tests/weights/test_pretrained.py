@@ -109,7 +109,7 @@ def rows(server, files, tmp_path, monkeypatch):
         tag, _, kind = name.partition(".")
         made[tag] = WeightsEntry("tiny", tag, server.url(name), kind, 3, "ucf101", "CC BY-NC 3.0", "ucf101 split 1",
                                  frames=4, stride=2, crop=(32, 32), contaminated_for=("ucf101 split 2",))  # fmt: skip
-    monkeypatch.setattr(catalog, "_ROWS", tuple(made.values()))
+    monkeypatch.setattr(catalog, "ROWS", tuple(made.values()))
     monkeypatch.setitem(ZOO, "tiny", TINY)
     return made
 
