@@ -145,7 +145,7 @@ def test_a_grey_clip_is_answered_as_the_rgb_net_answers_it(tmp_path, trained, su
     with pytest.raises(ValueError, match="channels is 'mean'; expected None or 'adapt'"):
         load_weights(grey, path, channels="mean")
     assert same(before, grey)
-    with pytest.warns(UserWarning, match="the input of conv1 has 1 channels here and 3 in"):
+    with pytest.warns(UserWarning, match="input channels of conv1: 1 here, 3 in"):
         load_weights(grey, path, channels="adapt")
     pixels = CLIP[..., :1]
     np.testing.assert_allclose(grey(pixels), trained(np.repeat(pixels, 3, -1)), rtol=1e-3, atol=1e-3)

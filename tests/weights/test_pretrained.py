@@ -280,7 +280,7 @@ def test_builders_adapt_published_and_own_weights_to_other_channels(rows, tmp_pa
     for weights in ("tiny", tmp_path / "own.keras"):
         with pytest.raises(ValueError, match=r'channels="adapt"'):
             build_model("tiny", weights=weights, input_shape=shape)
-        with pytest.warns(UserWarning, match=f"the input of conv1 has {channels} channels here and 3 in"):
+        with pytest.warns(UserWarning, match=f"input channels of conv1: {channels} here, 3 in"):
             model = build_model("tiny", weights=weights, input_shape=shape, channels="adapt")
         expected = original(np.repeat(grey, 3, -1))
         np.testing.assert_allclose(model(np.repeat(grey, channels, -1)), expected, rtol=1e-3, atol=1e-4)
