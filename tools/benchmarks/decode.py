@@ -1,4 +1,4 @@
-"""Decoding and resizing to 171 x 128, this package's reader against OpenCV's."""
+"""Decoding and resizing to 171 x 128, this package's reader against OpenCV's and torchcodec's; random clips too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from benchmarks.timing import Result, alternate
 SIZE = (128, 171)  # height, width
 GENERATED_FRAMES, HEIGHT, WIDTH, FPS, BITS_PER_SECOND = 300, 240, 320, 25, 600_000
 CODECS = {"MPEG-4": "mpeg4", "H.264": "libx264"}  # encoders
-OURS, OPENCV = "keras_res3d", "OpenCV"
+OURS, OPENCV, TORCHCODEC = "keras_res3d", "OpenCV", "torchcodec"
+FRAMES, STRIDE = 8, 2  # of a random clip
 
 
 def moving_texture(frames: int, height: int, width: int) -> Iterator[np.ndarray]:
@@ -65,8 +66,68 @@ def read_opencv(path) -> int:
         count += 1
 
 
+def _torchcodec(path):
+    from torchcodec.decoders import VideoDecoder
+    from torchcodec.transforms import Resize
+
+    return VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC", transforms=[Resize(SIZE)])
+
+
+def read_torchcodec(path) -> int:
+    """Does the same by torchcodec, one thread a file."""
+    count = 0
+    try:
+        for _ in _torchcodec(path):
+            count += 1
+    except RuntimeError:  # it promises a last frame that files such as some of HMDB51 do not have
+        pass
+    return count
+
+
+def clip_ours(path, uniform: float) -> None:
+    """Opens a file and reads one clip, as `training_batches` does."""
+    from keras_res3d import Video
+    from keras_res3d.data.clips import random_clip
+
+    with Video(path, size=SIZE) as video:
+        next(video.clips([random_clip(video.num_frames, FRAMES, STRIDE, uniform)]))
+
+
+def clip_torchcodec(path, uniform: float) -> None:
+    """Reads the same clip by torchcodec."""
+    from keras_res3d.data.clips import random_clip
+
+    decoder = _torchcodec(path)
+    # The frames that it promises may end before their count; the clip stays clear of the end.
+    indices = random_clip(decoder.metadata.num_frames - 2, FRAMES, STRIDE, uniform)
+    decoder.get_frames_at(indices.tolist())
+
+
+def _torchcodec_works() -> bool:
+    """Whether it is installed together with the FFmpeg libraries that it needs."""
+    try:
+        importlib.import_module("torchcodec.decoders")
+    except (ImportError, RuntimeError, OSError):
+        return False
+    return True
+
+
 def _readers() -> dict[str, Callable]:
-    return {OURS: read_ours, **({OPENCV: read_opencv} if importlib.util.find_spec("cv2") else {})}
+    readers = {OURS: read_ours}
+    if importlib.util.find_spec("cv2"):
+        readers[OPENCV] = read_opencv
+    if _torchcodec_works():
+        readers[TORCHCODEC] = read_torchcodec
+    return readers
+
+
+def _against(title: str, times: dict, **more) -> Iterator[Result]:
+    """Yields one result for each contestant that this package is held against."""
+    for name in times:
+        if name != OURS:
+            yield Result(f"{title}, against {name}", {OURS: times[OURS], name: times[name]}, name, **more)
+    if len(times) == 1:
+        yield Result(title, times, **more)
 
 
 def _compare(title: str, paths, options) -> Iterator[Result]:
@@ -78,15 +139,25 @@ def _compare(title: str, paths, options) -> Iterator[Result]:
     frames = counts[OURS]
     serial = {name: lambda reader=reader: list(map(reader, paths)) for name, reader in readers.items()}
     times = alternate(serial, options.rounds, clock=options.clock)
-    yield Result(f"{title}, one file at a time", times, OPENCV, items=frames, item="frames")
-    if options.threads == 1:
-        return
-    many = [*paths] * max(1, 2 * options.threads // len(paths))
-    with ThreadPoolExecutor(options.threads) as pool:
-        side = {name: lambda reader=reader: list(pool.map(reader, many)) for name, reader in readers.items()}
-        times = alternate(side, options.rounds, clock=options.clock)
-    total = frames * len(many) // len(paths)
-    yield Result(f"{title}, {options.threads} files at a time", times, OPENCV, items=total, item="frames")
+    yield from _against(f"{title}, one file at a time", times, items=frames, item="frames")
+    if options.threads > 1:
+        many = [*paths] * max(1, 2 * options.threads // len(paths))
+        with ThreadPoolExecutor(options.threads) as pool:
+            side = {name: lambda reader=reader: list(pool.map(reader, many)) for name, reader in readers.items()}
+            times = alternate(side, options.rounds, clock=options.clock)
+        total = frames * len(many) // len(paths)
+        yield from _against(f"{title}, {options.threads} files at a time", times, items=total, item="frames")
+    yield from _compare_clips(title, paths, options)
+
+
+def _compare_clips(title: str, paths, options) -> Iterator[Result]:
+    """Yields the result of one random clip of each file, the file opened for it; OpenCV cannot seek exactly."""
+    readers = {OURS: clip_ours, **({TORCHCODEC: clip_torchcodec} if TORCHCODEC in _readers() else {})}
+    places = np.random.default_rng(0).random(len(paths)).tolist()
+    contestants = {name: lambda reader=reader: list(map(reader, paths, places)) for name, reader in readers.items()}
+    times = alternate(contestants, options.rounds, clock=options.clock)
+    clip = f"a random clip of {FRAMES} frames, every {STRIDE}nd"
+    yield from _against(f"{title}, {clip}", times, items=len(paths), item="clips")
 
 
 def run(options) -> Iterator[Result]:
