@@ -178,7 +178,7 @@ def _graph(
     """The function to write, in the form asked for or the format's own, or in 3-D if there is no 2-D form."""
     mode = card.sampling.preprocessing if preprocessing else None
     try:
-        return ServingGraph(model, input_shape, form or row.form, mode, card.architecture)
+        return ServingGraph(model, input_shape, form or row.form, mode)
     except NoTwoDFormError as error:
         if form is not None:
             raise ValueError(f"form is '2d', and {model.name} has no 2-D form: {error}") from error
@@ -221,7 +221,7 @@ def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Reque
     except Exception as error:  # converters raise whatever they like
         lines = str(error).strip().splitlines() or [""]
         reason = next((line for line in lines if "Flex" in line), lines[0])
-        other = graph.form == "3d" and has_two_d_form(model, request.card.architecture)
+        other = graph.form == "3d" and has_two_d_form(model, graph.input_shape)
         hint = "; form='2d' has no such operation" if other else ""
         raise ExportError(f"the conversion failed ({type(error).__name__}: {reason[:300]}){hint}") from error
 

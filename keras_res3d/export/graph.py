@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.transform import preprocess_input, preprocessing_row
-from keras_res3d.export.two_d import TwoDNet
-from keras_res3d.nets.architecture import Architecture
+from keras_res3d.export.two_d import to_2d
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
 _FLOATS = ("bfloat16", "float16", "float64")
@@ -71,11 +70,10 @@ class ServingGraph(tf.Module):
     """One exported function of a batch of clips.
 
     Args:
-        model: a Keras model of one clip, in float32; in the 2-D form one from this package's builders.
+        model: a Keras model of one clip, in float32.
         input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
         mode: a name in `PREPROCESSING` takes uint8 RGB pixels; None takes preprocessed float32 clips.
-        architecture: of the model, where its card has it.
 
     Attributes:
         function: a `tf.function` of `(batch, frames, height, width, channels)`, uint8 or float32, any batch size; gives
@@ -85,38 +83,32 @@ class ServingGraph(tf.Module):
         NoTwoDFormError: the model has no 2-D form.
     """
 
-    def __init__(
-        self,
-        model,
-        input_shape,
-        form: str = "2d",
-        mode: str | None = "res3d",
-        architecture: Architecture | None = None,
-    ):
+    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d"):
         super().__init__()
         self.form, self.input_shape = form, tuple(input_shape)
         self.dtype = np.dtype("float32" if mode is None else "uint8")
         if form == "2d":
-            self._net, prepare = _two_d(model, self.input_shape, mode, architecture)
+            model, prepare = _two_d(model, self.input_shape, mode)
         else:
-            # The variables alone are kept: an export needs no Keras objects.
-            self._variables = [variable.value for variable in model.variables]
 
             def prepare(clips):
                 return clips if mode is None else preprocess_input(clips, mode)
 
+        # The variables alone are kept: an export needs no Keras objects.
+        self._variables = [variable.value for variable in model.variables]
+
         def serve(clip):
-            x = prepare(clip)
-            return {OUTPUT_NAME: self._net(x) if form == "2d" else output_of(model, x)}
+            return {OUTPUT_NAME: output_of(model, prepare(clip))}
 
         spec = tf.TensorSpec((None, *self.input_shape), self.dtype, name=INPUT_NAME)
         self.function = tf.function(serve, input_signature=[spec])
 
 
-def _two_d(model, input_shape, mode: str | None, architecture: Architecture | None):
-    """The 2-D net and what is left of preprocessing: a shift; order and scale go into the first kernel."""
+def _two_d(model, input_shape, mode: str | None):
+    """The model in the 2-D form and what is left of preprocessing: a shift; order and scale go into the first kernel.
+    """
     if mode is None:
-        return TwoDNet(model, input_shape, architecture=architecture), lambda clips: clips
+        return to_2d(model, input_shape), lambda clips: clips
     row = preprocessing_row(mode)
     # Input = (pixels * scale - mean) / std = (pixels - mean / scale) * scale / std, so that zero padding stays zero.
     reverse = row.order == "bgr"
@@ -125,5 +117,5 @@ def _two_d(model, input_shape, mode: str | None, architecture: Architecture | No
         mean, std = mean[::-1], std[::-1]
     # A NumPy array: tf2onnx makes an input of a captured tensor.
     shift = (-mean / row.scale).astype(np.float32)
-    net = TwoDNet(model, input_shape, row.scale / std, reverse, architecture)
+    net = to_2d(model, input_shape, pixel_scale=row.scale / std, reverse_channels=reverse)
     return net, lambda clips: tf.cast(clips, tf.float32) + shift

@@ -1,264 +1,192 @@
-"""The exact 2-D form of a net: 3-D convolutions written as 2-D ones, for runtimes that are only fast in two dimensions.
+"""The exact 2-D form of any 3-D Keras model: a Keras model whose convolutions and pools are all two-dimensional.
 
 A t x d x d convolution over a clip is one d x d convolution over its frames, where the input channels of a frame are
-those of the t frames that its taps read, side by side. Batch norm is folded into the kernels, and taps that meet
-nothing but zero padding at this number of frames are left out. The walk of the architecture is all this module reads.
+those of the t frames that its taps read, side by side. Batch norm that follows a convolution is folded into its kernel,
+and taps that meet nothing but zero padding at this number of frames are left out. Runtimes that are only fast, or only
+able, in two dimensions can then run and quantise the net.
+
+What becomes of each kind of layer is in `two_d_layers`; this module follows the model's graph.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 
+import keras
 import numpy as np
-import tensorflow as tf
 
-from keras_res3d.nets.architecture import Architecture, Layer, check_input_shape, layer_shapes, walk
-from keras_res3d.nets.recognise import architecture_of
-from keras_res3d.nets.taps import live_indices
+from keras_res3d.export.maps import Maps, as_maps
+from keras_res3d.export.two_d_layers import RULES, Writer, folds_into
 
 Shape = tuple[int, ...]
+# Operations of TensorFlow that a model in the 2-D form must not have.
+THREE_D_OPERATIONS = frozenset({"AvgPool3D", "Conv3D", "Conv3DBackpropInputV2", "MaxPool3D", "DepthwiseConv3dNative"})
 
 
 class NoTwoDFormError(ValueError):
-    """The model is not one that this module can write in 2-D; the message says why."""
+    """The model cannot be written in 2-D; the message names every layer that is in the way."""
 
 
-def temporal_taps(frames: int, layer: Layer) -> list[int]:
-    """The temporal taps of a convolution that read at least one real frame of a clip of `frames`."""
-    return live_indices(frames, layer.kernel[0], layer.strides[0])
+def to_2d(
+    model: keras.Model,
+    input_shape: Shape | Sequence[Shape] | None = None,
+    *,
+    pixel_scale=None,
+    reverse_channels: bool = False,
+) -> keras.Model:
+    """A Keras model that computes the same from the same clips, without a 3-D convolution or pool.
 
-
-def _as_numpy(variable) -> np.ndarray:
-    return np.asarray(variable, np.float64)
-
-
-def _folded(conv, norm) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (t, d, d, n, m) and bias (m,) of a convolution with its batch norm, if any, folded in; float64."""
-    kernel = _as_numpy(conv.kernel)
-    bias = _as_numpy(conv.bias) if conv.use_bias else np.zeros(kernel.shape[-1])
-    if norm is None:
-        return kernel, bias
-    norm = getattr(norm, "layer", norm)  # of a fused twin, the stock layer inside
-    gain = _as_numpy(norm.gamma) / np.sqrt(_as_numpy(norm.moving_variance) + norm.epsilon)
-    return kernel * gain, (bias - _as_numpy(norm.moving_mean)) * gain + _as_numpy(norm.beta)
-
-
-def _side_by_side(kernel: np.ndarray, taps: list[int]) -> np.ndarray:
-    """(t, d, d, n, m) to (d, d, taps * n, m): the kernel that reads the taps' frames as channels."""
-    extent, height, width, n, m = kernel.shape
-    # A trimmed net's kernel holds the live taps alone.
-    kernel = kernel if extent == len(taps) else kernel[taps]
-    return kernel.transpose(1, 2, 0, 3, 4).reshape(height, width, len(taps) * n, m)
-
-
-def gather_frames(x, frames: int, positions: int, taps: list[int], kernel: int, stride: int) -> tf.Tensor:
-    """The frames that each output position reads, as channels.
+    The result is a functional model of stock Keras layers: it is saved, exported and quantised as any other, and needs
+    no line of this package. It is for inference, and for clips of one size. Weights are copies.
 
     Args:
-        x: `(batch, frames, pixels, n)`.
-        frames: of the clip.
-        positions: outputs in time.
-        taps: which of the kernel's taps to take.
-        kernel, stride: temporal extent and step of the convolution, padded symmetrically.
+        model: a functional or sequential Keras model, whatever its layers are called and wherever they come from;
+            models inside it are followed. A layer that is not known is taken over as it is, which is right wherever it
+            has no 3-D operation inside.
+        input_shape: `(frames, height, width, channels)` of a clip, without the batch, or a list of such shapes for a
+            model with several inputs; None takes the model's own. Every size must be known.
+        pixel_scale: a factor, or one for each channel, that the input is multiplied by before anything else. It is
+            folded into the first kernel.
+        reverse_channels: whether the input's channels come in the reverse of the order that the model takes (RGB for a
+            BGR net). It is folded into the first kernel too.
 
     Returns:
-        `(batch, positions, pixels, len(taps) * n)`.
-    """
-    first = [tap - kernel // 2 for tap in taps]
-    before = max(0, -min(first))
-    after = max(0, max(first) + (positions - 1) * stride + 1 - frames)
-    if before or after:
-        x = tf.pad(x, [[0, 0], [before, after], [0, 0], [0, 0]])
-    length = (positions - 1) * stride + 1
-    shifted = [x[:, before + start : before + start + length : stride] for start in first]
-    return tf.concat(shifted, -1) if len(shifted) > 1 else shifted[0]
-
-
-def _max_over_time(x, frames: int, size: int):
-    """Max-pooling of `(batch, frames, pixels, n)` in time, stride = `size`, rounding up as Keras' "same"."""
-    missing = -frames % size
-    before = missing // 2
-    # Repeating a window's edge frame leaves its maximum as it is, and unlike a padding value it can be quantised.
-    x = tf.concat([x[:, :1]] * before + [x] + [x[:, -1:]] * (missing - before), 1)
-    return tf.reduce_max(tf.stack([x[:, offset::size] for offset in range(size)]), 0) if size > 1 else x
-
-
-class TwoDNet(tf.Module):
-    """A net of this family in its 2-D form, for clips of one size; a function of a batch.
-
-    Args:
-        model: a Keras model from this package's builders, with or without its top.
-        input_shape: `(frames, height, width, channels)`; None means the model's own.
-        pixel_scale: factor of each input channel, folded into the first kernel.
-        reverse_channels: whether the input's channels come in the reverse of the order the net was trained on (RGB for
-            a BGR net); folded into the first kernel too.
-        architecture: of the model, where its card has it; None recognises it by its layers.
+        The model, called `NAME_2d`. Convolutions keep their names.
 
     Raises:
-        NoTwoDFormError: not a net of this family, or one with layers of the user's own.
-        ValueError: a clip size that is unknown, too small or not the model's.
+        NoTwoDFormError: the model is neither functional nor sequential, or has layers with 3-D operations that this
+            module does not know; all of them are named.
+        ValueError: the size of a clip is unknown or not the model's.
     """
-
-    def __init__(
-        self,
-        model,
-        input_shape: Shape | None = None,
-        pixel_scale=1.0,
-        reverse_channels: bool = False,
-        architecture: Architecture | None = None,
-    ):
-        super().__init__()
-        architecture, self._layers, self._tail = _read(model, architecture)
-        own = tuple(model.input_shape[1:])
-        shape = check_input_shape(architecture, own if input_shape is None else input_shape)
-        if None in shape or any(a not in (None, b) for a, b in zip(own, shape, strict=True)):
-            raise ValueError(f"input_shape is {shape}, the model's is {own}; the 2-D form is for one known clip size")
-        names = {layer.name: layer for layer in model.layers}
-        self._shapes = layer_shapes(self._layers, shape)
-        self._scale, self._reverse = np.asarray(pixel_scale, np.float64), reverse_channels
-        self._weights: dict[str, list] = {}
-        norms = {layer.inputs[0]: names[layer.name] for layer in self._layers if layer.op == "norm"}
-        for layer in self._layers:
-            if layer.op == "conv":
-                self._add(layer.name, *self._conv_weights(layer, names[layer.name], norms.get(layer.name)))
-            elif layer.op == "dense":
-                self._add(layer.name, _as_numpy(names[layer.name].kernel), _as_numpy(names[layer.name].bias))
-
-    def _add(self, name: str, kernel: np.ndarray, bias: np.ndarray) -> None:
-        self._weights[name] = [tf.Variable(w.astype(np.float32), trainable=False) for w in (kernel, bias)]
-
-    def _conv_weights(self, layer: Layer, conv, norm) -> tuple[np.ndarray, np.ndarray]:
-        kernel, bias = _folded(conv, norm)
-        if layer.inputs == ("input",):
-            kernel = (kernel[..., ::-1, :] if self._reverse else kernel) * np.reshape(self._scale, (-1, 1))
-        return _side_by_side(kernel, temporal_taps(self._shapes[layer.inputs[0]][0], layer)), bias
-
-    def __call__(self, clips):
-        """Outputs of a float32 batch `(batch, frames, height, width, 3)`; scaled and ordered as the arguments said."""
-        # Between layers a batch is (batch * frames, height, width, channels), so that ReLU fuses with convolutions.
-        tensors = {"input": _as_frames(clips, self._shapes["input"])}
-        for layer in self._layers:
-            x = tensors[layer.name] = self._apply(layer, [tensors[source] for source in layer.inputs])
-        for tail in self._tail:
-            x = _TAILS[type(tail).__name__](tail, x, self._shapes[self._layers[-1].name])
-        last = self._shapes[self._layers[-1].name]
-        return tf.reshape(x, (-1, *last)) if len(x.shape) == 4 else x
-
-    def _apply(self, layer: Layer, sources: list):
-        x, shape = sources[0], self._shapes[layer.inputs[0]]
-        if layer.op == "conv":
-            return self._conv(layer, x, shape)
-        if layer.op == "dense":
-            kernel, bias = self._weights[layer.name]
-            return tf.matmul(x, kernel) + bias
-        if layer.op == "pool":
-            return _pool(layer, x, shape)
-        simple: dict[str, Callable] = {
-            "norm": lambda: x,
-            "dropout": lambda: x,
-            "relu": lambda: tf.nn.relu(x),
-            "add": lambda: sources[0] + sources[1],
-            "average": lambda: tf.reduce_mean(_rows(x, shape), (1, 2)),
-            "flatten": lambda: tf.reshape(x, (-1, math.prod(shape))),
-        }
-        return simple[layer.op]()
-
-    def _conv(self, layer: Layer, x, shape: Shape):
-        if layer.kernel != (1, 1, 1) or layer.strides[0] == 1:
-            return self._conv_frames(layer, self._stacked(layer, x, shape))
-        # A strided shortcut is cheap, so all frames are computed and some kept. A convolution that reads chosen
-        # frames would be left in float32 by LiteRT's quantiser.
-        x = self._conv_frames(layer, x)
-        positions, height, width, m = self._shapes[layer.name]
-        x = tf.reshape(x, (-1, shape[0], height * width, m))
-        x = gather_frames(x, shape[0], positions, [0], 1, layer.strides[0])
-        return tf.reshape(x, (-1, height, width, m))
-
-    def _stacked(self, layer: Layer, x, shape: Shape):
-        """The frames that each output position of a convolution reads, as channels of a 2-D map."""
-        if layer.kernel[0] == layer.strides[0] == 1:
-            return x
-        frames, height, width, n = shape
-        taps = temporal_taps(frames, layer)
-        x = tf.reshape(x, (-1, frames, height * width, n))
-        x = gather_frames(x, frames, self._shapes[layer.name][0], taps, layer.kernel[0], layer.strides[0])
-        return tf.reshape(x, (-1, height, width, len(taps) * n))
-
-    def _conv_frames(self, layer: Layer, x):
-        """The 2-D convolution itself, bias included."""
-        pads = [size // 2 for size in layer.kernel[1:]]
-        padding = "SAME"
-        if layer.strides[1:] != (1, 1) and any(pads):
-            # The padding is symmetric; "SAME" is not for these strides.
-            x, padding = tf.pad(x, [[0, 0], [pads[0]] * 2, [pads[1]] * 2, [0, 0]]), "VALID"
-        kernel, bias = self._weights[layer.name]
-        return tf.nn.bias_add(tf.nn.conv2d(x, kernel, layer.strides[1:], padding), bias)
+    graph = _graph_of(model)
+    if graph is None:
+        raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, so its layers and how "
+                              "they hang together are not known")  # fmt: skip
+    inputs = _inputs(model, graph, input_shape)
+    writer = Writer()
+    values = [as_maps(x) if len(x.shape) == 5 else x for x in inputs]
+    values = [_scaled(value, pixel_scale, reverse_channels) for value in values]
+    outputs = keras.tree.map_structure(writer.plain, _run(graph, values, writer))
+    written = keras.Model(keras.tree.pack_sequence_as(graph._inputs_struct, inputs), outputs, name=f"{model.name}_2d")
+    _check(written, writer)
+    return written
 
 
-def _as_frames(x, shape: Shape):
-    return tf.reshape(x, (-1, *shape[1:]))
-
-
-def _rows(x, shape: Shape):
-    """All frames of a clip above one another, `(batch, frames * height, width, channels)`: a 2-D map to pool."""
-    return tf.reshape(x, (-1, shape[0] * shape[1], *shape[2:]))
-
-
-def _pool(layer: Layer, x, shape: Shape):
-    frames, height, width, n = shape
-    if layer.kernel[0] > 1:
-        x = _max_over_time(tf.reshape(x, (-1, frames, height * width, n)), frames, layer.kernel[0])
-        x = _as_frames(x, shape)
-    return tf.nn.max_pool2d(x, layer.kernel[1:], layer.strides[1:], "SAME")
-
-
-_TAILS = {
-    "Activation": lambda layer, x, shape: layer.activation(x),
-    "GlobalAveragePooling3D": lambda layer, x, shape: tf.reduce_mean(_rows(x, shape), (1, 2)),
-    "GlobalMaxPooling3D": lambda layer, x, shape: tf.reduce_max(_rows(x, shape), (1, 2)),
-}
-
-
-def _read(model, architecture: Architecture | None) -> tuple[Architecture, list[Layer], list]:
-    """The model's architecture, its walk with or without the top, and the Keras layers that come after the walk."""
-    if architecture is None or not _is_of(model, architecture):
-        try:
-            architecture = architecture_of(model)
-        except ValueError as error:
-            raise NoTwoDFormError(str(error)) from error
-    names = [layer.name for layer in model.layers]
-    top = walk(architecture)
-    walked = top if top[-1].name in names else walk(architecture, include_top=False)
-    known = {layer.name for layer in walked}
-    others = [layer for layer in model.layers if layer.name not in known and not _is_wiring(layer, known)]
-    # The output's activation, or the pooling of a net without its top.
-    tail = [layer for layer in others if type(layer).__name__ in _TAILS]
-    strange = [f"{layer.name} ({type(layer).__name__})" for layer in others if layer not in tail]
-    if strange:
-        raise NoTwoDFormError(f"it has layers besides those of {architecture.name}: {', '.join(strange)}")
-    if tail and model.layers[-len(tail) :] != tail:
-        raise NoTwoDFormError(f"{tail[0].name} ({type(tail[0]).__name__}) is not among its last layers")
-    return architecture, walked, tail
-
-
-def _is_of(model, architecture: Architecture) -> bool:
-    """Whether the model's layers include the convolutions of an architecture, by name and by filters."""
-    filters = {layer.name: getattr(layer, "filters", None) for layer in model.layers}
-    convs = [layer for layer in walk(architecture, include_top=False) if layer.op == "conv"]
-    return all(filters.get(layer.name) == layer.channels_out for layer in convs)
-
-
-def _is_wiring(layer, known: set[str]) -> bool:
-    """Whether a Keras layer is the input, or the explicit padding before a convolution of the walk."""
-    kind = type(layer).__name__
-    return kind == "InputLayer" or (kind == "ZeroPadding3D" and layer.name.removesuffix("_pad") in known)
-
-
-def has_two_d_form(model, architecture: Architecture | None = None) -> bool:
-    """Whether `TwoDNet` can write a Keras model."""
+def has_two_d_form(model: keras.Model, input_shape: Shape | None = None) -> bool:
+    """Whether `to_2d` can write a model."""
     try:
-        _read(model, architecture)
-    except NoTwoDFormError:
+        to_2d(model, input_shape)
+    except ValueError:
         return False
     return True
+
+
+def _graph_of(model):
+    """The functional model that a Keras model is or holds; None for subclassed models."""
+    if isinstance(model, keras.Sequential):
+        return model._functional if model.built else None
+    return model if hasattr(model, "_nodes_by_depth") else None
+
+
+def _inputs(model, graph, input_shape) -> list:
+    """Symbolic inputs of the sizes asked for."""
+    own = [tuple(x.shape[1:]) for x in graph.inputs]
+    if input_shape is None:
+        shapes = own
+    else:
+        one = not input_shape or not isinstance(input_shape[0], (tuple, list))
+        shapes = [tuple(shape) for shape in ([input_shape] if one else input_shape)]
+    for shape, mine in zip(shapes, own, strict=False):
+        fits = len(shape) == len(mine) and all(a in (None, b) for a, b in zip(mine, shape, strict=True))
+        if None in shape or not fits:
+            raise ValueError(f"input_shape is {shape}, the model's is {mine}; the 2-D form is for one known clip size")
+    if len(shapes) != len(own):
+        raise ValueError(f"input_shape has {len(shapes)} shapes, and {model.name} has {len(own)} inputs: {own}")
+    dtypes = [keras.backend.standardize_dtype(x.dtype) for x in graph.inputs]
+    names = [x.name for x in graph.inputs]
+    return [keras.Input(shape, dtype="float32" if dtype in ("bfloat16", "float16") else dtype, name=name)
+            for shape, dtype, name in zip(shapes, dtypes, names, strict=True)]  # fmt: skip
+
+
+def _scaled(value, scale, reverse: bool):
+    """The input with what is to be done to its channels noted."""
+    if not isinstance(value, Maps) or (scale is None and not reverse):
+        return value
+    channels = value.stored[-1]
+    return replace(
+        value,
+        scale=None if scale is None else np.broadcast_to(np.asarray(scale, np.float64), (channels,)),
+        order=tuple(range(channels))[::-1] if reverse else None,
+    )
+
+
+def _run(graph, values: list, writer: Writer):
+    """The outputs of a functional model in the 2-D form, structured as its own."""
+    known = {id(tensor): value for tensor, value in zip(graph.inputs, values, strict=True)}
+    nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]
+             if node.operation and not node.is_input]  # fmt: skip
+    norms = _foldable(graph, nodes)
+    folded = {id(norm) for norm in norms.values()}
+    for node in nodes:
+        if any(id(tensor) not in known for tensor in node.input_tensors):
+            continue
+        args, kwargs = node.arguments.fill_in(known)
+        if id(node) in folded:
+            results = args[0]
+        else:
+            norm = norms.get(id(node))
+            results = _apply(node.operation, writer, args, kwargs, None if norm is None else norm.operation)
+        for tensor, value in zip(node.outputs, keras.tree.flatten(results), strict=True):
+            known[id(tensor)] = value
+    return keras.tree.pack_sequence_as(graph._outputs_struct, [known[id(tensor)] for tensor in graph.outputs])
+
+
+def _apply(operation, writer: Writer, args, kwargs, norm):
+    """One node's results."""
+    inner = _graph_of(operation) if isinstance(operation, keras.Model) else None
+    kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "mask")}
+    if inner is not None:
+        return _run(inner, keras.tree.flatten((args, kwargs)), writer)
+    rule = writer.rule_for(operation)
+    maps = any(isinstance(value, Maps) for value in keras.tree.flatten((args, kwargs)))
+    if rule is None or not maps:
+        return writer.as_it_is(operation, args, kwargs)
+    if norm is not None:
+        return rule(writer, operation, *args, norm=norm, **kwargs)
+    return rule(writer, operation, *args, **kwargs)
+
+
+def _foldable(graph, nodes: list) -> dict:
+    """For the nodes of convolutions whose output goes to one batch norm and nowhere else: the node of that norm."""
+    readers, calls = {}, {}
+    for node in nodes:
+        calls[id(node.operation)] = calls.get(id(node.operation), 0) + 1
+        for tensor in node.input_tensors:
+            readers.setdefault(id(tensor), []).append(node)
+    outputs = {id(tensor) for tensor in graph.outputs}
+    found = {}
+    for node in nodes:
+        after = readers.get(id(node.outputs[0]), []) if len(node.outputs) == 1 else []
+        if len(after) == 1 and id(node.outputs[0]) not in outputs and folds_into(node.operation, after[0].operation):
+            if calls[id(node.operation)] == calls[id(after[0].operation)] == 1:
+                found[id(node)] = after[0]
+    return found
+
+
+def _check(written: keras.Model, writer: Writer) -> None:
+    """Raises an error that names the layers taken over as they are which hold 3-D operations."""
+    faults = [name for name, run, specs in writer.taken_over if _operations(run, specs) & THREE_D_OPERATIONS]
+    if faults:
+        known = ", ".join(sorted({kind.__name__ for kind in RULES if isinstance(kind, type)}))
+        raise NoTwoDFormError(f"no 2-D form is known of {', '.join(faults)}; known are models of {known} and of layers "
+                              "without 3-D operations")  # fmt: skip
+
+
+def _operations(run, specs) -> set[str]:
+    """The kinds of operations that a layer runs, those of the functions inside it too."""
+    import tensorflow as tf
+
+    graph = tf.function(run).get_concrete_function(*specs).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    return {node.op for node in nodes}

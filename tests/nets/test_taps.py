@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_res3d import build_model, count_params
-from keras_res3d.export.two_d import TwoDNet
+from keras_res3d.export.two_d import to_2d
 from keras_res3d.nets.architecture import convolutions
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed, kernel_taps, live_indices, live_taps, newly_live_taps
@@ -246,7 +246,7 @@ def test_the_2d_form_of_a_trimmed_net():
     whole, trimmed = whole_and_trimmed(NARROW)
     clips = clips_for(NARROW)
     for model in (whole, trimmed):
-        np.testing.assert_allclose(TwoDNet(model)(clips), trimmed(clips), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(to_2d(model)(clips), trimmed(clips), rtol=1e-4, atol=1e-6)
 
 
 def test_refusals():
