@@ -80,7 +80,7 @@ class Writer:
         """Maps with nothing left to be done to their pixels, and no zeros to be put around."""
         if maps.order is not None or maps.scale is not None:
             channels = maps.stored[-1]
-            kernel = np.eye(channels)[list(maps.order or range(channels))].T * _scale_of(maps)
+            kernel = np.eye(channels)[list(maps.order or range(channels))].T * _scale_of(maps)[:, None]
             layer = self.make(_CHANNELS, layers.Conv2D, lambda: [kernel[None, None]], (id(maps),), filters=channels,
                               kernel_size=1, use_bias=False)  # fmt: skip
             maps = replace(maps, x=layer(maps.x), order=None, scale=None)
@@ -233,7 +233,9 @@ def _convolved(writer: Writer, layer, norm, x: Maps, sides, positions: int, live
     stride, spatial = layer.strides[0], layer.strides[1:]
     key = (tuple(live), tuple(offsets), x.order, None if x.scale is None else tuple(x.scale), sides)
     pointwise = layer.kernel_size == (1, 1, 1) and stride > 1 and not any(map(any, sides)) and offsets == [0]
-    frames = [x.by_time()] if pointwise else read_frames(x, positions, offsets, stride)
+    # One tap that reads every frame needs no rearranging; nor does LiteRT's quantiser see through two reshapes.
+    as_they_are = pointwise or (offsets == [0] and stride == 1 and positions == x.frames)
+    frames = [x.by_time()] if as_they_are else read_frames(x, positions, offsets, stride)
     _, height, width, channels = x.stored
     grouped = layer.groups > 1
     parts = [[part] for part in frames] if grouped else [frames]
@@ -241,7 +243,7 @@ def _convolved(writer: Writer, layer, norm, x: Maps, sides, positions: int, live
     for number, part in enumerate(parts):
         taps = live[number : number + 1] if grouped else live
         maps = part[0] if len(part) == 1 else ops.concatenate(part, -1)
-        maps = ops.reshape(maps, (-1, height, width, channels * len(part)))
+        maps = x.x if as_they_are else ops.reshape(maps, (-1, height, width, channels * len(part)))
         maps = _conv_2d(writer, layer, norm, maps, sides, spatial, taps, x, (*key, number))
         total = maps if total is None else layers.Add()([total, maps])
     result = Maps(total, positions if not pointwise else x.frames)
@@ -266,9 +268,10 @@ def _conv_2d(writer: Writer, layer, norm, maps, sides, strides, taps, x: Maps, k
 
     def weights() -> list[np.ndarray]:
         kernel, bias = _folded(layer, norm)
-        kernel = kernel[taps] * _scale_of(x)[:, None] if layer.groups == 1 else kernel[taps]
+        kernel = kernel[taps]
         if x.order is not None:
             kernel = kernel[..., list(np.argsort(x.order)), :]
+        kernel = kernel if x.scale is None else kernel * x.scale[:, None]
         t, h, w, n, m = kernel.shape
         kernel = kernel.transpose(1, 2, 0, 3, 4).reshape(h, w, t * n, m)
         if depthwise:
