@@ -25,8 +25,9 @@ def kind_of(path: PathLike) -> str:
 
     Returns:
         "motion": the embedded data set. "packed": a folder of packed shards (it has a manifest, and no folders as a
-        folder of classes has). "frames": a folder of JPEG frames, one video. "folders": any other folder, which must
-        be one of class folders. "video": a file whose name ends as a video's. "csv": any other file. "nothing".
+        folder of classes has). "frames": a folder of JPEG or PNG frames, one video. "folders": any other folder,
+        which must be one of class folders. "video": a file whose name ends as a video's. "csv": any other file.
+        "nothing".
     """
     place = pathlib.Path(path)
     if place.is_dir():
@@ -111,7 +112,7 @@ def read_data_set(path: PathLike, classes: Sequence[str] | None = None) -> DataS
         path: a folder of class folders (classes are the sorted folder names); a CSV file with the header path,label or
             path,label,group (paths absolute or relative to its folder, labels by name); a folder of packed shards, such
             as `keras-res3d pack` writes; or "motion" (its training split), "motion/train", "motion/test": the embedded
-            data set. A video is a file, or a folder of JPEG frames.
+            data set. A video is a file, or a folder of JPEG or PNG frames.
         classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
             None takes the sorted names that occur.
 
@@ -205,7 +206,7 @@ def read_layout(
         layout: a name in `layouts.registry.LAYOUTS`. "ucf101": classInd.txt, trainlist01.txt, testlist01.txt.
             "hmdb51": CLASS_test_split1.txt. "kinetics": label,youtube_id,time_start,time_end,split. "sports1m": ADDRESS
             LABEL[,LABEL...]; of several labels the first counts, with a warning. "caffe": FOLDER FIRST_FRAME LABEL,
-            folders of JPEG frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
+            folders of frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
             folders. "csv": train.csv and test.csv with the header path,label or path,label,group.
         lists: the folder of the lists, or for "kinetics", "sports1m", "caffe" and "csv" the list itself.
         root: the folder that paths are relative to; Kinetics and Sports-1M files are found anywhere in it by their id.

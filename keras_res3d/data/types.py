@@ -12,7 +12,7 @@ PathLike = str | os.PathLike
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp"})
 # A folder that holds such files is a video, one frame each.
-FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg"})
+FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 
 
 class VideoError(ValueError):
