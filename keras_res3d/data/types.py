@@ -85,6 +85,24 @@ class VideoSource(Protocol):
         """
         ...
 
+    def frames_at(self, seconds: Iterable[float], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yields the frame that is shown at each time: the last one whose time is at or before it.
+
+        Args:
+            seconds: times in the video's own clock, that of the attribute `seconds`, in ascending order; a time may
+                repeat. They reach from the first frame's time to the end of the last one, which is shown for the
+                median distance of frames. A frame counts as shown a millisecond early, since containers round times.
+            size: as in `frames`.
+
+        Yields:
+            uint8 RGB `(height, width, 3)`.
+
+        Raises:
+            ValueError: times out of range, which the message names, or out of order.
+            VideoError: as in `frames`.
+        """
+        ...
+
     def clips(self, clips: Iterable[Sequence[int]], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
         """Yields each clip in the order given, as soon as its last frame is read.
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d import predict_video
+from keras_res3d import open_video, predict_video
+from keras_res3d.data.types import VideoError
 from keras_res3d.inference.videos import VideoPrediction
 
 from ..users_models import SAMPLING, foreign
@@ -30,3 +31,20 @@ def test_without_names_classes_have_numbers(tmp_path, make_video):
     with pytest.warns(UserWarning, match=r"foreign3 has no card; assumed numbered labels and Sampling"):
         found = predict_video(foreign(), tmp_path / "x.mp4", clips=1)
     assert {name for name, _ in found.top()} == {"class 0", "class 1", "class 2"}
+
+
+def test_an_array_scores_as_the_file_that_it_was_read_from(tmp_path, make_video):
+    rng = np.random.default_rng(0)
+    frames = np.kron(rng.integers(0, 256, (20, 6, 8, 3), np.uint8), np.ones((1, 6, 6, 1), np.uint8))
+    path = make_video(tmp_path / "x.mp4", frames)
+    with open_video(path) as video:
+        array = np.stack([pixels for _, pixels in video.frames(range(20))])
+    options = {"clips": 3, "labels": "abc", "sampling": SAMPLING}
+    model = foreign()
+    file, memory = predict_video(model, path, **options), predict_video(model, array, **options)
+    assert np.array_equal(file.probabilities, memory.probabilities)
+    assert file.path == str(path) and memory.path == "the array of 20 frames"
+    slow = predict_video(model, array, frame_rate=5, **options)
+    assert slow.seconds == pytest.approx(file.seconds * 5)
+    with pytest.raises(VideoError, match=r"np\.moveaxis"):
+        predict_video(model, np.moveaxis(array, -1, 1), **options)
