@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from keras_res3d.tables import printable
+
 PathLike = str | os.PathLike
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp"})
@@ -16,7 +18,13 @@ FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 
 
 class VideoError(ValueError):
-    """A video that cannot be read; the message names the file and says what to do."""
+    """A video that cannot be read; the message names the file and says what to do.
+
+    What a file's name holds that is not printable is written as an escape; else TensorFlow would lose the message.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
 
 
 class DataError(ValueError):
@@ -30,7 +38,7 @@ class DataError(ValueError):
     def __init__(self, name: str, faults: Iterable[str]):
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n  ".join([f"{name}: {count}", *self.faults]))
+        super().__init__("\n  ".join([f"{printable(name)}: {count}", *map(printable, self.faults)]))
 
 
 class Example(NamedTuple):

@@ -7,7 +7,6 @@ which the file's name is added.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import random
@@ -21,6 +20,7 @@ from keras_res3d import __version__
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.tables import as_json
 from keras_res3d.weights.about import CONVERTED, read_sidecar, sidecar_path
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.convert import CONVERTER_VERSION
@@ -226,7 +226,7 @@ def _write(model, target: pathlib.Path, fields: dict) -> None:
     with atomic_path(target) as aside:
         model.save_weights(aside)
         fields = {**fields, "sha256": digest(aside)}
-    write_atomically(sidecar_path(target), json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(sidecar_path(target), as_json(fields))
 
 
 def _describe(entry: WeightsEntry, original: pathlib.Path) -> dict:

@@ -65,7 +65,7 @@ def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsy
         (["--mirror=false", "--fused-batch-norm"], ["--mirror=false", "--fused_batch_norm"]),
         (["--no-fused-batch-norm"], ["--nofused_batch_norm"]),
         (["--output", "--my-run", "--data=a-b"], ["--output", "--my-run", "--data=a-b"]),
-        (["a-b", "-", "--", "--c-d"], ["a-b", "-", "--", "--c-d"]),
+        (["--output", "-r", "a-b", "-", "--data", "x", "--", "--c-d", "--net"], ["--output", "-r", "--data", "x"]),
     ],
 )
 def test_dashes_in_flags(typed, spelled):

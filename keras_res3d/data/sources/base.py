@@ -11,6 +11,7 @@ import numpy as np
 from keras_res3d.data.clips import TICK_TOLERANCE_SECONDS, at_frame_rate
 from keras_res3d.data.images import resize
 from keras_res3d.data.types import PathLike, VideoError
+from keras_res3d.tables import printable
 
 # Where neither times nor a rate are stored; the public data sets' frames were extracted at about this rate.
 FRAME_RATE = 25.0
@@ -135,4 +136,4 @@ class Source:
             raise VideoError(f"{what}; {self._remedy}, or read it with strict=False")
         if not self._warned:
             self._warned = True
-            warnings.warn(what, stacklevel=2)
+            warnings.warn(printable(what), stacklevel=2)

@@ -25,6 +25,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from keras_res3d.data.types import PathLike, VideoError
+from keras_res3d.tables import printable
 
 # What FFmpeg's scaler converts by tables where the height is even.
 _BY_TABLES = frozenset({"yuv420p", "yuvj420p", "yuva420p", "yuv422p", "yuvj422p"})
@@ -136,7 +137,7 @@ class Colours:
     def _warn(self, what: str) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            warnings.warn(f"{self._path}: {what}", stacklevel=2)
+            warnings.warn(printable(f"{self._path}: {what}"), stacklevel=2)
 
 
 def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
