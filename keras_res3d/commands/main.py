@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -135,12 +136,18 @@ def _guarded(verb: str, arguments: list[str]) -> int:
             raise
         if os.environ.get("KERAS_RES3D_TRACEBACK"):
             traceback.print_exc()
-        print(f"keras-res3d {verb}: {printable(str(error) or type(error).__name__, lines=True)}", file=sys.stderr)
+        print(f"keras-res3d {verb}: {_message(str(error) or type(error).__name__)}", file=sys.stderr)
         return 1
 
 
+def _message(text: object) -> str:
+    """A message as it is printed; its further lines stay off the margin, so that none passes for a message of its own.
+    """
+    return re.sub(r"\n(?=\S)", "\n  ", printable(text, lines=True))
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"warning: {printable(message, lines=True)}", file=sys.stderr)
+    print(f"warning: {_message(message)}", file=sys.stderr)
 
 
 def _never_fail_to_print() -> None:

@@ -108,7 +108,8 @@ class _ShardWriter:
         import tensorflow as tf
 
         self.path, self.name = path, name
-        self.writer, self.position = tf.io.TFRecordWriter(str(path)), 0
+        # As bytes: TensorFlow takes no text for a name that is not UTF-8.
+        self.writer, self.position = tf.io.TFRecordWriter(os.fsencode(path)), 0
         self.counts, self.offsets, self.sizes, self.seconds, self.videos = [0], [], [], [], []
 
     def __enter__(self) -> _ShardWriter:

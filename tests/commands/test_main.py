@@ -124,6 +124,13 @@ def test_what_a_user_can_mend_is_one_line(error, message, monkeypatch, capsys):
     assert text.strip().startswith("keras-res3d models: ") and message in text and text.strip().count("\n") == 0
 
 
+def test_a_message_shows_nothing_raw_and_stays_off_the_margin(monkeypatch, capsys):
+    monkeypatch.setattr(models, "run", raising(ValueError("a\x1b[31m.mp4\nkeras-res3d models: all is well\n  more")))
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        r"keras-res3d models: a\x1b[31m.mp4", "  keras-res3d models: all is well", "  more"]
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RecursionError("x"), NotImplementedError("x")])
 def test_faults_of_this_package_stay_visible(error, monkeypatch):
     monkeypatch.setattr(models, "run", raising(error))
