@@ -90,6 +90,9 @@ def open_video(
     if stream is not None and not in_file:
         what = source if named else "an array"
         raise VideoError(f"{what}: has no streams to choose from; stream {stream} was asked for")
+    if not folder and (first_frame, frames) != (None, None):
+        what = source if named else type(source).__name__
+        raise VideoError(f"{what}: is no folder of frames; first_frame and frames are for one alone")
     rate = FRAME_RATE if frame_rate is None else frame_rate
     if folder:
         return FrameFolder(source, size, fps=fps, strict=strict, first_frame=first_frame or 1, frames=frames,

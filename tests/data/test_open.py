@@ -183,6 +183,9 @@ def test_what_is_no_video_at_all(tmp_path):
     for source in (tmp_path, np.zeros((2, 8, 8, 3), np.uint8)):
         with pytest.raises(VideoError, match=r"no streams to choose from; stream 1"):
             open_video(source, stream=1)
+    for source in (b"RIFF", np.zeros((2, 8, 8, 3), np.uint8)):
+        with pytest.raises(VideoError, match="is no folder of frames; first_frame and frames are for one alone"):
+            open_video(source, frames=1)
 
 
 def test_a_folder_of_frames_at_its_own_rate(tmp_path):

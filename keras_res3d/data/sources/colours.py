@@ -142,7 +142,9 @@ class Colours:
 
 def _upright(pixels: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """The pixels turned and mirrored as the frame's display matrix says, to the nearest of the eight orientations."""
-    across_x, down_x, across_y, down_y = _display_matrix(frame)
+    across_x, down_x, across_y, down_y = matrix = _display_matrix(frame)
+    if matrix == _QUARTER_TURNS[0]:
+        return pixels
     if abs(across_x) + abs(down_y) < abs(down_x) + abs(across_y):
         # The picture's rows become columns.
         pixels, across_x, down_y = pixels.swapaxes(0, 1), across_y, down_x
