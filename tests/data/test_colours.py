@@ -128,6 +128,14 @@ def test_rgb_and_deep_rgb_are_kept():
             assert np.array_equal(Colours("a").rgb(other), pixels), (pix_fmt, matrix)
 
 
+def test_grey_is_kept():
+    levels = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
+    for pix_fmt, planes in (("gray", [levels]), ("gray16le", [levels.astype(np.uint16) * 257])):
+        for matrix in (0, 2, 3, 8, 14):
+            frame = frame_of(planes, pix_fmt, matrix, FULL)
+            assert np.abs(difference(frame, np.repeat(levels[..., None], 3, axis=2).astype(float))).max() <= 1
+
+
 @pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv444p10le"])
 @pytest.mark.parametrize("range_", [LIMITED, FULL])
 def test_ycgco_and_identity_by_formula(pix_fmt, range_):

@@ -1,10 +1,12 @@
 """One video's scores: times, names, a folder of frames."""
 
+import inspect
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d import open_video, predict_video
+from keras_res3d import Video, open_video, predict_video
 from keras_res3d.data.types import VideoError
 from keras_res3d.inference.videos import VideoPrediction
 
@@ -24,6 +26,19 @@ def test_a_folder_of_frames(tmp_path):
         frame.save(tmp_path / f"{number:06d}.jpg", quality=95)
     found = predict_video(foreign(), tmp_path, clips=2, labels="abc", sampling=SAMPLING)
     assert found.probabilities.shape == (2, 3) and found.labels == ("a", "b", "c") and len(found.seconds) == 2
+
+
+@pytest.mark.skipif("stream" not in inspect.signature(Video).parameters, reason="Video reads from disk alone")
+def test_bytes_and_file_objects_score_as_their_file(tmp_path, make_video):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 36, 48, 3), np.uint8)
+    path = make_video(tmp_path / "x.mp4", frames)
+    model, options = foreign(), {"clips": 2, "labels": "abc", "sampling": SAMPLING}
+    expected = predict_video(model, path, **options)
+    data = path.read_bytes()
+    with open(path, "rb") as file:
+        found = [predict_video(model, source, **options) for source in (data, bytearray(data), file)]
+    assert all(np.allclose(each.probabilities, expected.probabilities) for each in found)
+    assert found[0].path == f"the video of {len(data)} bytes" and found[2].path == str(path)
 
 
 def test_without_names_classes_have_numbers(tmp_path, make_video):

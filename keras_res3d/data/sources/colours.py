@@ -106,7 +106,8 @@ class Colours:
 
     def _converted(self, frame: av.VideoFrame) -> np.ndarray:
         matrix, kind = frame.colorspace, frame.format
-        if matrix in _SCALERS or kind.is_rgb:
+        # A matrix says nothing of RGB, of grey and of palettes.
+        if matrix in _SCALERS or kind.is_rgb or len(kind.components) < 3:
             return self._scaled(frame, {})
         subsampled = kind.chroma_width(2) == 1 or kind.chroma_height(2) == 1
         if matrix in _FORMULAS and not (matrix == _IDENTITY and subsampled):
