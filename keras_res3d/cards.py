@@ -13,6 +13,7 @@ from keras_res3d.io import atomic_path, write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
+from keras_res3d.tables import as_json
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ModelCard:
             "architecture": None if self.architecture is None else self.architecture.to_dict(),
             "format": 2,
         }
-        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        return as_json(fields)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:

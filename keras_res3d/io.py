@@ -109,9 +109,9 @@ def _naming(error: OSError, path: pathlib.Path, folder: pathlib.Path) -> OSError
 
 
 def write_atomically(path, data: str | bytes) -> None:
-    """Writes bytes, or text as UTF-8, through `atomic_path`."""
+    """Writes bytes, or text as UTF-8, through `atomic_path`; a file name in it that is not UTF-8 keeps its bytes."""
     with atomic_path(path) as aside:
-        aside.write_bytes(data.encode() if isinstance(data, str) else data)
+        aside.write_bytes(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
 
 
 def sweep(path) -> None:

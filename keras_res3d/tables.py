@@ -1,9 +1,49 @@
-"""Tables as text: aligned for a terminal, or Markdown."""
+"""Text as it is shown: tables, aligned for a terminal or in Markdown; names that hold odd characters; JSON."""
 
 from __future__ import annotations
 
+import json
+import re
 import unicodedata
 from collections.abc import Sequence
+
+# What a terminal would obey, what changes how the text around it is shown, and what no encoding can write: control
+# characters, separators of lines, marks of direction, invisible characters but for the two joiners, and surrogates,
+# which in Python stand for the bytes of a file name that is not UTF-8.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def printable(text: object, lines: bool = False) -> str:
+    """A name, or another text from outside, as it may be printed or drawn.
+
+    Args:
+        text: what `str` makes a text of.
+        lines: whether ends of lines stay, in a message of several lines.
+
+    Returns:
+        The text, with escapes such as `\\x1b`, `\\n` and `\\u202e` for the rest; a byte that is not UTF-8 is `\\xff`.
+    """
+    return _UNPRINTABLE.sub(lambda found: found[0] if lines and found[0] == "\n" else _escaped(found[0]), str(text))
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # the byte that Python stands it in for
+        code -= 0xDC00
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+def as_json(value: object, indent: int = 2) -> str:
+    """The value as JSON with a line's end, text as it is but for what is not printable, which is escaped.
+
+    A file name that is not UTF-8 comes back from `json.loads` as Python's own `os.fsdecode` gave it.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    # Outside of strings JSON has no such character but the ends of lines.
+    return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
 def _width(text: str) -> int:
@@ -18,6 +58,7 @@ def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         header: name of each column.
         rows: the cells, one for each column; there may be no row at all.
     """
+    header, *rows = [[printable(cell) for cell in row] for row in (header, *rows)]
     widths = [max(_width(row[i]) for row in [header, *rows]) for i in range(len(header))]
     numeric = [any(row[i][:1].isdigit() for row in rows) and " " not in rows[0][i].strip() for i in range(len(header))]
 
@@ -34,4 +75,5 @@ def as_text(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def as_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The same as a Markdown table; a bar in a cell is escaped."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines)
+    shown = ([printable(cell).replace("|", "\\|") for cell in cells] for cells in lines)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in shown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from collections.abc import Iterable
 
@@ -70,29 +71,28 @@ def known_name(name: str) -> str | None:
 
 
 def spelled_for_absl(arguments: list[str]) -> tuple[list[str], list[str], set[str], list[str]]:
-    """The arguments with every flag as absl spells it.
+    """The flags as absl spells them, told apart from the words.
+
+    A word that begins with a dash is no flag where it follows `--`, or where no flag has its name and a file has it.
 
     Args:
         arguments: what follows the verb, as typed.
 
     Returns:
-        (arguments, positional words, names of the flags that are given, unknown flags as typed). Values of flags, and
-        what follows `--`, stay as typed.
+        (flags and their values, positional words, names of the flags that are given, unknown flags as typed). Values of
+        flags, and words, stay as typed.
     """
     spelled, words, given, unknown, left = [], [], set(), [], iter(arguments)
     for argument in left:
         if argument == "--":
-            rest = list(left)
-            spelled += [argument, *rest]
-            words += rest
+            words += left
         elif not argument.startswith("-") or not argument.strip("-"):
-            spelled.append(argument)
             words.append(argument)
         else:
             typed, equals, value = argument.lstrip("-").partition("=")
             name = known_name(typed)
             if name is None:
-                unknown.append(typed)
+                (words if os.path.exists(argument) else unknown).append(argument)
                 continue
             spelled.append(f"--{name}{equals}{value}")
             given.add(name)
@@ -114,8 +114,8 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         (positional words, faults); with a fault, FLAGS are not parsed.
     """
     spelled, words, given, unknown = spelled_for_absl(arguments)
-    meant = {typed: _close_flags(typed, names) for typed in unknown}
-    faults = [f"there is no flag --{typed}{suggestion(close)}" for typed, close in meant.items()]
+    meant = {typed: _close_flags(typed.lstrip("-").partition("=")[0], names) for typed in unknown}
+    faults = [_no_such_flag(typed, close) for typed, close in meant.items()]
     # The value of an unknown flag would be counted as a word.
     faults = faults or positional_faults(usage, words)
     # A required flag that was mistyped is not missing as well.
@@ -125,9 +125,16 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
     if faults:
         return words, faults
     try:
-        return FLAGS([verb, *spelled])[1:], []
+        FLAGS([verb, *spelled])
+        return words, []
     except (flags.Error, ValueError) as error:
         return words, [str(error)]
+
+
+def _no_such_flag(typed: str, close: list[str]) -> str:
+    """A sentence about a word that begins with a dash, and is neither a flag nor a file."""
+    name = typed.lstrip("-").partition("=")[0]
+    return f"there is no flag --{name}{suggestion(close) or f', and no file {typed}'}"
 
 
 def _first_words(text: str) -> str:

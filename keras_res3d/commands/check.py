@@ -66,9 +66,9 @@ def _decode(listings: list) -> list[str]:
 
 def run(args: list[str]) -> int:
     from keras_res3d.data.check import preflight
-    from keras_res3d.tables import as_text
+    from keras_res3d.tables import as_text, printable
 
-    print(f"checking {FLAGS.data}" + (f" against {FLAGS.validation}" if FLAGS.validation else ""))
+    print(printable(f"checking {FLAGS.data}" + (f" against {FLAGS.validation}" if FLAGS.validation else "")))
     train, further = _listing("train", FLAGS.data)
     # A layout's held-out list lies beside its training list.
     held_out = FLAGS.validation or (FLAGS.data if FLAGS.layout else None)
@@ -81,9 +81,9 @@ def run(args: list[str]) -> int:
     listings = [train] if test is None else [train, test]
     faults = [*report.faults, *further, *(_decode(listings) if FLAGS.decode else [])]
     for note in report.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     for fault in faults:
-        print(f"fault: {fault}")
+        print(f"fault: {printable(fault)}")
     header = ["class", "videos"] if test is None else ["class", "training", "test"]
     rows = [[name, *map(str, counts)] for name, *counts in report.counts]
     if len(rows) > CLASSES_SHOWN:

@@ -20,6 +20,7 @@ from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, percent, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH"
@@ -103,5 +104,5 @@ def run(args: list[str]) -> int:
     model = pathlib.Path(args[0])
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else (model if model.is_dir() else model.parent) / "scores"
     _write(scores, folder, {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()})
-    print(f"wrote {folder}/scores.json, classes.csv, confusion.png")
+    print(f"wrote {printable(folder)}/scores.json, classes.csv, confusion.png")
     return 0

@@ -15,6 +15,7 @@ from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.export.formats import FORMATS, FORMS
+from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL --output PATH"
@@ -61,7 +62,7 @@ def run(args: list[str]) -> int:
     from keras_res3d.export.export import export_model
 
     quantized = "" if FLAGS.quantize == "none" else f", {FLAGS.quantize}"
-    print(f"exporting {args[0]} as {FLAGS.format}{quantized}, then checking it against Keras")
+    print(f"exporting {printable(args[0])} as {FLAGS.format}{quantized}, then checking it against Keras")
     report = export_model(
         model,
         FLAGS.output,
@@ -74,5 +75,5 @@ def run(args: list[str]) -> int:
         check_clips=FLAGS.check,
         integer_io=FLAGS.integer_io,
     )
-    print(f"\n{report.table()}\n\nwrote {report.path} in {report.seconds:.0f} s")
+    print(f"\n{report.table()}\n\nwrote {printable(report.path)} in {report.seconds:.0f} s")
     return 0

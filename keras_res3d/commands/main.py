@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import textwrap
 import traceback
@@ -21,6 +22,7 @@ from absl import flags
 
 from keras_res3d.commands.arguments import HELP, close_to, parse, suggestion
 from keras_res3d.commands.common import require_tensorflow
+from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 
@@ -95,13 +97,13 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
     module.define_flags()
     names = set(FLAGS) - before
     try:
-        if set(HELP) & set(arguments):
+        if set(HELP) & set(arguments[: arguments.index("--")] if "--" in arguments else arguments):
             print(verb_help(verb, module, names))
             return 0
         words, faults = parse(verb, module.USAGE, arguments, names)
         if faults:
             for fault in faults:
-                print(f"keras-res3d {verb}: {fault}", file=sys.stderr)
+                print(f"keras-res3d {verb}: {printable(fault)}", file=sys.stderr)
             print(f"{usage(verb, module)}\nkeras-res3d help {verb} shows the flags", file=sys.stderr)
             return 2
         if VERBS[verb].needs_tensorflow:
@@ -134,8 +136,25 @@ def _guarded(verb: str, arguments: list[str]) -> int:
             raise
         if os.environ.get("KERAS_RES3D_TRACEBACK"):
             traceback.print_exc()
-        print(f"keras-res3d {verb}: {str(error) or type(error).__name__}", file=sys.stderr)
+        print(f"keras-res3d {verb}: {_message(str(error) or type(error).__name__)}", file=sys.stderr)
         return 1
+
+
+def _message(text: object) -> str:
+    """A message as it is printed; its further lines stay off the margin, so that none passes for a message of its own.
+    """
+    return re.sub(r"\n(?=\S)", "\n  ", printable(text, lines=True))
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    print(f"warning: {_message(message)}", file=sys.stderr)
+
+
+def _never_fail_to_print() -> None:
+    """What the terminal's encoding lacks is printed as an escape; a class name in Chinese is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -143,6 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     # TensorFlow's start-up messages say nothing about the user's work; the environment can ask for them back.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     arguments = sys.argv[1:] if argv is None else list(argv)
+    _never_fail_to_print()
     if arguments[:1] == ["help"] or (arguments and arguments[0] in HELP):
         # `help train` is `train --help`.
         arguments = [*arguments[1:2], "--help"] if arguments[1:] else []
@@ -159,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         hint = suggestion(close_to(verb, [*VERBS, "help"])) or f"; there are {', '.join(VERBS)}"
         print(f"keras-res3d: there is no verb {verb!r}{hint}", file=sys.stderr)
         return 2
-    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+    warnings.showwarning = _show_warning
     return _guarded(verb, arguments[1:])
 
 

@@ -19,6 +19,7 @@ from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "--data PATH --output FOLDER"
@@ -55,18 +56,19 @@ def run(args: list[str]) -> int:
         raise ValueError(f"--resize is {FLAGS.resize!r}; expected HEIGHTxWIDTH, such as 128x171")
     resize = int(size[1]), int(size[2])
     data = data_from_flags(FLAGS.subset)
-    print(f"packing {len(data)} videos of {len(data.classes)} classes into {FLAGS.output}: {resize[0]} x {resize[1]}, "
+    output = printable(FLAGS.output)
+    print(f"packing {len(data)} videos of {len(data.classes)} classes into {output}: {resize[0]} x {resize[1]}, "
           f"quality {FLAGS.quality}")  # fmt: skip
     import_keras_quietly()
     from keras_res3d.data.pack import pack
 
     manifest = pack(data, FLAGS.output, resize, FLAGS.quality, FLAGS.shard_mb * 2**20, FLAGS.workers, _progress())
     for video in manifest["left_out"]:
-        print(f"left out: {video['name']}: {video['fault']}")
+        print(printable(f"left out: {video['name']}: {video['fault']}"))
     damaged = [video for shard in manifest["shards"] for video in shard["videos"] if video["faults"]]
     for video in damaged:
-        print(f"damaged: {video['name']}: {video.get('fault', '')} ({video['faults']} faults)")
+        print(printable(f"damaged: {video['name']}: {video.get('fault', '')} ({video['faults']} faults)"))
     print(f"{manifest['records']} videos, {manifest['frames']} frames, {manifest['bytes'] / 2**20:.1f} MB in "
           f"{len(manifest['shards'])} shards; {len(damaged)} damaged, {len(manifest['left_out'])} left out\n"
-          f"wrote {FLAGS.output}/manifest.json; keras-res3d train --data {FLAGS.output} reads it")  # fmt: skip
+          f"wrote {output}/manifest.json; keras-res3d train --data {output} reads it")  # fmt: skip
     return int(bool(manifest["left_out"]))

@@ -26,7 +26,7 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d import quickstart
     from keras_res3d.commands.common import percent
-    from keras_res3d.tables import as_text
+    from keras_res3d.tables import as_text, printable
 
     tour = quickstart.run(FLAGS.output)
     rows = [[who.name, percent(who.scores.clip_at_1), percent(who.scores.video_at_1)] for who in tour.contenders]
@@ -38,5 +38,5 @@ def run(args: list[str]) -> int:
     print(as_text(["export", "size", "difference", "same class"], rows))
     for name, reason in tour.refused.items():
         print(f"{name} was not kept: {reason}")
-    print(f"\n{time.perf_counter() - start:.0f} s. Open {FLAGS.output}/report.html")
+    print(f"\n{time.perf_counter() - start:.0f} s. Open {printable(FLAGS.output)}/report.html")
     return 0

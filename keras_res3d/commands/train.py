@@ -21,6 +21,7 @@ from absl import flags
 from keras_res3d.commands.common import define_sampling_flags, fresh_folder, import_keras_quietly, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.commands.recipe_flags import define_recipe_flags, options_from_flags
+from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "--data PATH --output FOLDER"
@@ -100,7 +101,7 @@ def _plan(net, data, sampling, options) -> str:
     return (
         f"{net.name}, width {net.width}: {count_params(net, classes, shape):,} parameters "
         f"({count_params(net, classes, shape, live=True):,} live at {sampling.frames} frames)\n"
-        f"{len(data)} videos of {classes} classes from {FLAGS.data}; {sampling.frames} frames of "
+        f"{len(data)} videos of {classes} classes from {printable(FLAGS.data)}; {sampling.frames} frames of "
         f"{sampling.crop[0]} x {sampling.crop[1]}, {every}, preprocessing {sampling.preprocessing}\n"
         f"recipe {options.recipe}: {steps:,} steps of {options.batch_size} clips, "
         f"{epochs:,} {'epoch' if epochs == 1 else 'epochs'}; {options.optimizer}, {options.schedule} from "
@@ -136,5 +137,5 @@ def run(args: list[str]) -> int:
     plots.save_png(plots.learning_curves({net.name: history}, 1 / len(data.classes)), output / "curves.png")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
     best = ", best.keras" if validation else ""
-    print(f"{last}\nwrote {output}/model.keras, model.json, log.csv, curves.png{best}")
+    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{best}")
     return 0

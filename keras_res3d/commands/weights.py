@@ -34,7 +34,7 @@ def _show_rows() -> None:
         if entry.remark:
             print(f"\n{entry.name}: {entry.remark}", end="")
     print(
-        f"\n\nThe cache is {cache_home()}; {MIRROR_VARIABLE} may name a mirror. "
+        f"\n\nThe cache is {tables.printable(cache_home())}; {MIRROR_VARIABLE} may name a mirror. "
         "Sizes are estimated from parameter counts."
     )
 
@@ -50,5 +50,5 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d.weights.store import converted
 
-    print(f"ready: {converted(entry)}\n{entry.net} takes it as weights={entry.tag!r}")
+    print(f"ready: {tables.printable(converted(entry))}\n{entry.net} takes it as weights={entry.tag!r}")
     return 0

@@ -141,7 +141,7 @@ def probe(path: PathLike) -> str | None:
     """What is wrong with a video, decoded from its first frame to its last.
 
     Args:
-        path: a video file or a folder of JPEG frames.
+        path: a video file or a folder of frames.
 
     Returns:
         A sentence with the file's name; None if nothing is wrong.

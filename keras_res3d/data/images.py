@@ -1,4 +1,4 @@
-"""Resizing and JPEG by OpenCV: the one place where pixels are scaled, so that every kind of video gives the same clip.
+"""Resizing, JPEG and PNG by OpenCV: pixels are scaled here alone, so that every kind of video gives the same clip.
 
 The released nets were trained on frames that OpenCV's `resize` made, so theirs are the pixels to give them. OpenCV is
 loaded at the first use. Frames of a clip's size are resized in the calling thread alone: OpenCV divides the work over
@@ -17,6 +17,7 @@ MAX_PIXELS = 7680 * 4320
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _BARE_MARKERS = frozenset({0x01, *range(0xD0, 0xD8)})
 _LAST_MARKERS = frozenset({0xD8, 0xD9, 0xDA})
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def resize(frame: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -63,6 +64,32 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     raise ValueError("it ends before it tells its size")
 
 
+def png_size(data: bytes) -> tuple[int, int]:
+    """Height and width that a PNG's header promises, nothing decoded.
+
+    Raises:
+        ValueError: no PNG, or one that ends before its size.
+    """
+    if data[:8] != _PNG_SIGNATURE:
+        raise ValueError("it is not a PNG")
+    if len(data) < 24 or data[12:16] != b"IHDR":
+        raise ValueError("it ends before it tells its size")
+    return int.from_bytes(data[20:24]), int.from_bytes(data[16:20])
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Height and width that the header of a JPEG or a PNG promises, nothing decoded.
+
+    Raises:
+        ValueError: neither, or one that ends before its size.
+    """
+    if data[:8] == _PNG_SIGNATURE:
+        return png_size(data)
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("it is neither a JPEG nor a PNG")
+    return jpeg_size(data)
+
+
 def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """The pixels of a JPEG, as stored: an orientation in its metadata is not applied.
 
@@ -76,9 +103,32 @@ def decode_jpeg(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         ValueError: no JPEG, one that is cut short or too large.
     """
+    return _decoded(data, jpeg_size(data), max_pixels)
+
+
+def decode_picture(data: bytes, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """The pixels of a JPEG, as of `decode_jpeg`, or of a PNG; its first bytes tell which it is.
+
+    A PNG's alpha is left out: transparent pixels have the colour that is stored under them. Of 16 bits the upper 8
+    count. Palettes are looked up, and profiles and gamma are not applied.
+
+    Args:
+        data: the file's bytes.
+        max_pixels: a larger picture is refused before anything is decoded.
+
+    Returns:
+        uint8 RGB `(height, width, 3)`, for grey pictures too.
+
+    Raises:
+        ValueError: neither a JPEG nor a PNG, one that is cut short, damaged or too large.
+    """
+    return _decoded(data, picture_size(data), max_pixels)
+
+
+def _decoded(data: bytes, size: tuple[int, int], max_pixels: int) -> np.ndarray:
     import cv2
 
-    height, width = jpeg_size(data)
+    height, width = size
     if not 0 < height * width <= max_pixels:
         raise ValueError(f"it is {width} x {height}; expected 1 to {max_pixels} pixels")
     try:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pathlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
 
 from keras_res3d.data.layouts.reading import Reading
 from keras_res3d.data.layouts.registry import LAYOUTS
 from keras_res3d.data.listing import Listing, examples_of, make_listing, place_of, repeats, short
 from keras_res3d.data.sources import motion
+from keras_res3d.data.sources.array import ArrayVideo
+from keras_res3d.data.sources.base import FRAME_RATE
 from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
 from keras_res3d.data.sources.packed import PackedDataSet
 from keras_res3d.data.sources.shards import MANIFEST
-from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, PathLike, VideoSource
+from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, PathLike, VideoError, VideoSource
 
 EXPECTED = "expected a folder of class folders, a CSV file, packed shards, or 'motion'"
 
@@ -25,8 +31,9 @@ def kind_of(path: PathLike) -> str:
 
     Returns:
         "motion": the embedded data set. "packed": a folder of packed shards (it has a manifest, and no folders as a
-        folder of classes has). "frames": a folder of JPEG frames, one video. "folders": any other folder, which must
-        be one of class folders. "video": a file whose name ends as a video's. "csv": any other file. "nothing".
+        folder of classes has). "frames": a folder of JPEG or PNG frames, one video. "folders": any other folder,
+        which must be one of class folders. "video": a file whose name ends as a video's. "csv": any other file.
+        "nothing".
     """
     place = pathlib.Path(path)
     if place.is_dir():
@@ -50,31 +57,91 @@ def is_packed(path: PathLike) -> bool:
 
 
 def open_video(
-    path: PathLike,
+    source: PathLike | bytes | BinaryIO | np.ndarray,
     first_frame: int | None = None,
     frames: int | None = None,
     fps: float | None = None,
     strict: bool = False,
     size: tuple[int, int] | None = None,
+    *,
+    stream: int | None = None,
+    frame_rate: float | None = None,
 ) -> VideoSource:
-    """Opens a video file, or a folder of JPEG frames.
+    """Opens whatever can be a video.
 
     Args:
-        path: the file or the folder.
+        source: the path of a video file, or of a folder of JPEG or PNG frames; a video file's bytes; a binary file
+            object that can be sought in; or an array of frames, uint8 RGB `(frames, height, width, 3)`.
         first_frame: where the video begins in a folder of frames, counted from 1; None is its first frame.
         frames: how many frames of the folder count from there on; None is all.
         fps: None numbers the frames as stored; a rate numbers the ticks of that clock, by time stamps.
         strict: damage raises VideoError, in place of a warning and a frame that stands in.
         size: (height, width) in pixels that frames are resized to; None keeps the stored size.
+        stream: number of the stream among the file's video streams, from 0; None is the best one, as FFmpeg chooses.
+        frame_rate: frames a second of an array or of a folder, which cannot tell it; None is 25.
 
     Raises:
         VideoError: the video cannot be read; the message names it and says what to do.
+        TypeError: `source` is none of these.
     """
-    if first_frame is not None or os.path.isdir(path):
-        return FrameFolder(path, size, fps=fps, strict=strict, first_frame=first_frame or 1, frames=frames)
+    named = isinstance(source, (str, os.PathLike))
+    folder = named and (first_frame is not None or os.path.isdir(source))
+    in_file = not folder and (named or isinstance(source, (bytes, bytearray, memoryview)) or hasattr(source, "read"))
+    if stream is not None and not in_file:
+        what = source if named else "an array"
+        raise VideoError(f"{what}: has no streams to choose from; stream {stream} was asked for")
+    if not folder and (first_frame, frames) != (None, None):
+        what = source if named else type(source).__name__
+        raise VideoError(f"{what}: is no folder of frames; first_frame and frames are for one alone")
+    rate = FRAME_RATE if frame_rate is None else frame_rate
+    if folder:
+        return FrameFolder(source, size, fps=fps, strict=strict, first_frame=first_frame or 1, frames=frames,
+                           frame_rate=rate)  # fmt: skip
+    if not in_file:
+        return _array(source, size, fps, strict, rate)
+    if isinstance(source, io.TextIOBase):
+        raise TypeError(f"{getattr(source, 'name', 'the file object')} is open as text; open it with mode 'rb'")
     from keras_res3d.data.sources.video_file import Video  # PyAV, which lists can do without
 
-    return Video(path, size, fps=fps, strict=strict)
+    source = bytes(source) if isinstance(source, (bytearray, memoryview)) else source
+    return Video(source, size, fps=fps, strict=strict, **({} if stream is None else {"stream": stream}))
+
+
+def _array(source, size: tuple[int, int] | None, fps: float | None, strict: bool, frame_rate: float) -> ArrayVideo:
+    if not (isinstance(source, (list, tuple)) or hasattr(source, "__array__")):
+        raise TypeError(f"a video is {type(source).__name__}; expected a path, a video file's bytes, a binary file "
+                        "object, or an array of frames")  # fmt: skip
+    return ArrayVideo(source, size, fps, strict, frame_rate)
+
+
+def videos_in(path: PathLike) -> list[str]:
+    """The videos that a path means, in the order of their names.
+
+    Args:
+        path: a video file or a folder of frames, which are one video; or a folder of videos, in it and below it.
+
+    Returns:
+        Paths; `path` itself unless it is a folder of videos. Hidden files and folders are left out.
+
+    Raises:
+        VideoError: a folder without a video.
+    """
+    if kind_of(path) not in ("folders", "packed"):
+        return [os.fspath(path)]
+    found, seen = [], set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        below[:] = sorted(name for name in below if name[0] != ".")
+        if os.path.realpath(folder) in seen:  # a link that leads back
+            below.clear()
+            continue
+        seen.add(os.path.realpath(folder))
+        files = [name for name in names if name[0] != "." and pathlib.Path(name).suffix.lower() in VIDEO_EXTENSIONS]
+        found += [os.path.join(folder, name) for name in files]
+        if folder != os.fspath(path) and kind_of(folder) == "frames":
+            found.append(folder)
+    if not found:
+        raise VideoError(f"{path}: is a folder without a video; expected video files in it or below it, or frames")
+    return sorted(found)
 
 
 @dataclass(frozen=True)
@@ -111,7 +178,7 @@ def read_data_set(path: PathLike, classes: Sequence[str] | None = None) -> DataS
         path: a folder of class folders (classes are the sorted folder names); a CSV file with the header path,label or
             path,label,group (paths absolute or relative to its folder, labels by name); a folder of packed shards, such
             as `keras-res3d pack` writes; or "motion" (its training split), "motion/train", "motion/test": the embedded
-            data set. A video is a file, or a folder of JPEG frames.
+            data set. A video is a file, or a folder of JPEG or PNG frames.
         classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
             None takes the sorted names that occur.
 
@@ -205,7 +272,7 @@ def read_layout(
         layout: a name in `layouts.registry.LAYOUTS`. "ucf101": classInd.txt, trainlist01.txt, testlist01.txt.
             "hmdb51": CLASS_test_split1.txt. "kinetics": label,youtube_id,time_start,time_end,split. "sports1m": ADDRESS
             LABEL[,LABEL...]; of several labels the first counts, with a warning. "caffe": FOLDER FIRST_FRAME LABEL,
-            folders of JPEG frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
+            folders of frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
             folders. "csv": train.csv and test.csv with the header path,label or path,label,group.
         lists: the folder of the lists, or for "kinetics", "sports1m", "caffe" and "csv" the list itself.
         root: the folder that paths are relative to; Kinetics and Sports-1M files are found anywhere in it by their id.

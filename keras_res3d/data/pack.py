@@ -27,6 +27,7 @@ from keras_res3d.data.sources.shards import (
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d.tables import as_json
 
 SETTINGS = "packing.json"
 # How frames are resized. Earlier shards, whose frames FFmpeg's scaler made, can be read but not added to.
@@ -107,7 +108,8 @@ class _ShardWriter:
         import tensorflow as tf
 
         self.path, self.name = path, name
-        self.writer, self.position = tf.io.TFRecordWriter(str(path)), 0
+        # As bytes: TensorFlow takes no text for a name that is not UTF-8.
+        self.writer, self.position = tf.io.TFRecordWriter(os.fsencode(path)), 0
         self.counts, self.offsets, self.sizes, self.seconds, self.videos = [0], [], [], [], []
 
     def __enter__(self) -> _ShardWriter:
@@ -127,8 +129,8 @@ class _ShardWriter:
             "frames": Feature(bytes_list=BytesList(value=encoded.jpegs)),
             "seconds": Feature(float_list=FloatList(value=encoded.seconds)),
             "label": Feature(int64_list=Int64List(value=[video.example.label])),
-            "name": Feature(bytes_list=BytesList(value=[video.name.encode()])),
-            "group": Feature(bytes_list=BytesList(value=[(group or "").encode()])),
+            "name": Feature(bytes_list=BytesList(value=[_bytes(video.name)])),
+            "group": Feature(bytes_list=BytesList(value=[_bytes(group or "")])),
         })).SerializeToString(deterministic=True)  # fmt: skip
         with _writing(self.name):
             self.writer.write(data)
@@ -154,8 +156,13 @@ class _ShardWriter:
         return ShardIndex(*numbers, np.concatenate(self.seconds)).to_bytes()
 
 
+def _bytes(name: str) -> bytes:
+    """A name as UTF-8; one that is not UTF-8 on disk has its own bytes."""
+    return name.encode("utf-8", "surrogateescape")
+
+
 def _json(value) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return as_json(value, indent=1)
 
 
 def _entry_path(folder: pathlib.Path, shard: str) -> pathlib.Path:

@@ -8,15 +8,23 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from keras_res3d.tables import printable
+
 PathLike = str | os.PathLike
 
 VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp"})
 # A folder that holds such files is a video, one frame each.
-FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg"})
+FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 
 
 class VideoError(ValueError):
-    """A video that cannot be read; the message names the file and says what to do."""
+    """A video that cannot be read; the message names the file and says what to do.
+
+    What a file's name holds that is not printable is written as an escape; else TensorFlow would lose the message.
+    """
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message))
 
 
 class DataError(ValueError):
@@ -30,7 +38,7 @@ class DataError(ValueError):
     def __init__(self, name: str, faults: Iterable[str]):
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n  ".join([f"{name}: {count}", *self.faults]))
+        super().__init__("\n  ".join([f"{printable(name)}: {count}", *map(printable, self.faults)]))
 
 
 class Example(NamedTuple):
@@ -82,6 +90,24 @@ class VideoSource(Protocol):
         Raises:
             ValueError: indices out of range or order.
             VideoError: nothing can be decoded; with `strict`, any damage.
+        """
+        ...
+
+    def frames_at(self, seconds: Iterable[float], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yields the frame that is shown at each time: the last one whose time is at or before it.
+
+        Args:
+            seconds: times in the video's own clock, that of the attribute `seconds`, in ascending order; a time may
+                repeat. They reach from the first frame's time to the end of the last one, which is shown for the
+                median distance of frames. A frame counts as shown a millisecond early, since containers round times.
+            size: as in `frames`.
+
+        Yields:
+            uint8 RGB `(height, width, 3)`.
+
+        Raises:
+            ValueError: times out of range, which the message names, or out of order.
+            VideoError: as in `frames`.
         """
         ...
 

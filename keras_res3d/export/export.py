@@ -132,6 +132,8 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"quantize is {quantize!r} and form is '3d': {row.limit}; form='2d' quantises")
     if integer_io and (format, quantize) != ("litert", "int8"):
         raise ValueError(f"integer_io is for format 'litert' with quantize 'int8'; given {format!r} and {quantize!r}")
+    if any(0xDC80 <= ord(character) <= 0xDCFF for character in str(path.absolute())):
+        raise ValueError(f"path is {path}, which is not UTF-8; runtimes do not open such files: choose another name")
     if path.suffix != row.suffix and row.suffix:
         raise ValueError(f"path is {path}; a {format} export ends in {row.suffix}")
     if path.is_dir() and (row.suffix or (any(path.iterdir()) and not (path / "saved_model.pb").exists())):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.images import resize
+from keras_res3d.data.open import open_video
 from keras_res3d.data.transform import centre_crop, preprocess_input
 
 
 class StreamingPredictor:
-    """Takes frames one by one and scores the latest clip every `every` frames.
+    """Takes frames one by one (`push`), or a whole video (`play`), and scores the latest clip every `every` frames.
 
     Args:
         predict: a function of a batch of one clip that gives scores `(1, classes)`: what `load_model` or `load_runner`
@@ -82,6 +83,28 @@ class StreamingPredictor:
         if since_first < 0 or since_first % self.every:
             return None
         return self._smoothed(self._latest_scores())
+
+    def play(
+        self, source, *, stream: int | None = None, frame_rate: float | None = None
+    ) -> Iterator[tuple[float, np.ndarray]]:
+        """Scores a whole video as a stream, from a fresh start and at the rate of the sampling.
+
+        Args:
+            source: whatever `open_video` takes: a path, a file's bytes, a binary file object, an array of frames.
+            stream, frame_rate: as of `open_video`.
+
+        Yields:
+            The time of a clip's last frame in seconds, and smoothed scores `(classes,)`, at every `every`-th frame.
+
+        Raises:
+            VideoError: the video cannot be read; names it.
+        """
+        self.reset()
+        with open_video(source, fps=self.sampling.fps, stream=stream, frame_rate=frame_rate) as video:
+            for number, frame in video.frames(range(video.num_frames), size=self.sampling.resize):
+                scores = self.push(frame)
+                if scores is not None:
+                    yield float(video.seconds[number]), scores
 
     def _prepared(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] != self.sampling.resize:

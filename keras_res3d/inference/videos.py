@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class VideoPrediction:
     """One video's scores.
 
     Attributes:
-        path: of the video.
+        path: of the video, or what it was: "the array of 16 frames".
         labels: class names.
         seconds: centre of each clip, `(clips,)`.
         probabilities: of each clip, `(clips, classes)`: the model's own outputs, whatever its last layer is.
@@ -51,18 +52,22 @@ def predict_video(
     sampling: Sampling | None = None,
     card: ModelCard | None = None,
     batch_size: int = 16,
+    stream: int | None = None,
+    frame_rate: float | None = None,
 ) -> VideoPrediction:
     """Scores one video: `predict_video("runs/mine", "video.mp4").top(5)`.
 
     Args:
         model: a path or name as of `load_model`; what `load_model` returned, which saves loading it for every video; or
             a Keras model. Its outputs are taken as scores, whether they are probabilities (after a softmax) or logits.
-        path: a video file, or a folder of frames.
+        path: whatever `open_video` takes: the path of a video file or of a folder of frames, a file's bytes, a binary
+            file object, or an array of frames, uint8 RGB `(frames, height, width, 3)`.
         clips: evenly spread clips; short videos have fewer.
         step: with a number, a clip every `step` frames instead (for a timeline).
         labels, sampling, card: class names and how clips are taken, in place of the model's own card. For a Keras
             model they are the only source.
         batch_size: clips that are scored at a time.
+        stream, frame_rate: as of `open_video`.
 
     Raises:
         VideoError: the file cannot be read; names it.
@@ -71,9 +76,10 @@ def predict_video(
     classifier = as_classifier(model, labels, sampling, card)
     check_takes_videos(classifier)
     sampling = classifier.card.sampling
-    with open_video(path, fps=sampling.fps) as video:
+    with open_video(path, fps=sampling.fps, stream=stream, frame_rate=frame_rate) as video:
+        named = str(path) if isinstance(path, (str, os.PathLike)) else str(getattr(video, "path", type(path).__name__))
         places = evaluation_places(video, sampling, clips, step)
         seconds = np.array([video.seconds[place].mean() for place in places])
         scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
     names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
-    return VideoPrediction(str(path), names, seconds, scores)
+    return VideoPrediction(named, names, seconds, scores)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_res3d.reports.plots import as_svg
+from keras_res3d.tables import printable
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -65,6 +66,8 @@ def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        # Class names and paths may hold what no page may: control characters, and bytes that are not UTF-8.
+        finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
     )  # fmt: skip
     environment.globals.update(svg=svg, animation=animation)
     return environment

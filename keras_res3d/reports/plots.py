@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from keras_res3d.io import atomic_path
+from keras_res3d.tables import printable
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -30,6 +31,11 @@ def _literal(figure: Figure) -> Figure:
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
+
+
+def _label(text: str) -> str:
+    """A line's name as a legend shows it: one that begins with `_` would be left out."""
+    return (" " if text.startswith("_") else "") + printable(text)
 
 
 def _plain(axes) -> None:
@@ -68,7 +74,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chan
             values = history.get(key, ())
             if len(values):
                 marker = "o" if len(values) == 1 else None
-                label = f"{name}, {what}"
+                label = _label(f"{name}, {what}")
                 panels[panel].plot(range(1, len(values) + 1), values, style, color=colour, marker=marker, label=label)
     if chance:
         panels["accuracy"].axhline(chance, color="0.5", linestyle="-.", linewidth=1, label="chance")
@@ -92,7 +98,7 @@ def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = 
         labels: class names.
         title: of the picture.
     """
-    count = len(labels)
+    count, labels, title = len(labels), [printable(label) for label in labels], printable(title)
     side = min(30, max(3.6, 0.34 * count + 1.6))
     figure = _figure(side, side)
     axes = figure.subplots()
@@ -125,9 +131,9 @@ def timeline(
     figure = _figure(9, 3.2)
     axes = figure.subplots()
     for colour, number in zip(COLOURS * 9, np.argsort(-probabilities.mean(axis=0))[:top], strict=False):
-        axes.plot(seconds, probabilities[:, number], color=colour, label=labels[number],
+        axes.plot(seconds, probabilities[:, number], color=colour, label=_label(labels[number]),
                   marker="o" if len(seconds) < 60 else None, markersize=3)  # fmt: skip
-    axes.set(xlabel="seconds", ylabel="score", ylim=(0, 1.02), title=title)
+    axes.set(xlabel="seconds", ylabel="score", ylim=(0, 1.02), title=printable(title))
     _plain(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return _literal(figure)

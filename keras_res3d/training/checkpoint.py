@@ -64,7 +64,8 @@ def _describe(data_set) -> dict:
     digest = hashlib.sha256()
     for example in data_set.examples:
         # The last parts of the path alone: a data set may be moved.
-        digest.update(f"{'/'.join(pathlib.PurePath(example.path).parts[-2:])}\0{example.label}\n".encode())
+        name = "/".join(pathlib.PurePath(example.path).parts[-2:])
+        digest.update(f"{name}\0{example.label}\n".encode("utf-8", "surrogateescape"))
     return {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
 
 

@@ -7,7 +7,6 @@ which the file's name is added.
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import random
@@ -21,6 +20,7 @@ from keras_res3d import __version__
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.tables import as_json, printable
 from keras_res3d.weights.about import CONVERTED, read_sidecar, sidecar_path
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.convert import CONVERTER_VERSION
@@ -167,7 +167,7 @@ def fetch(entry: WeightsEntry, patience: Patience | None = None, stream=None) ->
                     return target
                 aside = target.with_name(f"{target.name}.rejected")
                 os.replace(target, aside)
-                print(f"{target} {fault}; moved to {aside.name} and fetched again", file=sys.stderr)
+                print(f"{printable(target)} {fault}; moved to {aside.name} and fetched again", file=sys.stderr)
             mirror = os.environ.get(MIRROR_VARIABLE, "").strip()
             if mirror and not re.match(r"https?://", mirror):
                 return _from_folder(entry, pathlib.Path(mirror).expanduser())
@@ -226,7 +226,7 @@ def _write(model, target: pathlib.Path, fields: dict) -> None:
     with atomic_path(target) as aside:
         model.save_weights(aside)
         fields = {**fields, "sha256": digest(aside)}
-    write_atomically(sidecar_path(target), json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(sidecar_path(target), as_json(fields))
 
 
 def _describe(entry: WeightsEntry, original: pathlib.Path) -> dict:
@@ -278,7 +278,7 @@ def converted(entry: WeightsEntry, architecture: Architecture | None = None, pat
         if _is_current(entry, target):
             return target
         original = fetch(entry, patience, stream)
-        print(f"{entry.name}: converting {original}\n{entry.name}: licence {entry.licence}", file=sys.stderr)
+        print(f"{entry.name}: converting {printable(original)}\n{entry.name}: licence {entry.licence}", file=sys.stderr)
         try:
             model = _load_original(entry, architecture or get_architecture(entry.net), original)
         except WeightsError as error:

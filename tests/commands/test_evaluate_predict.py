@@ -12,6 +12,7 @@ from keras_res3d import load_model, read_card, save_model
 from keras_res3d.commands.main import main
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import sketch_of
+from keras_res3d.data.sources import video_file
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "export"])
@@ -46,6 +47,31 @@ def test_predict_goes_on_after_a_video_that_is_missing(trained, two_classes, cap
     assert "nowhere.mp4" in said.err and "bright" in said.out
     assert main(["predict", str(trained), "nowhere.mp4", "elsewhere.mp4"]) == 1
     assert "no such video: nowhere.mp4, elsewhere.mp4" in capsys.readouterr().err
+
+
+def test_predict_on_a_folder_of_videos(trained, two_classes, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(trained), str(tmp_path / "empty"), str(two_classes), "--json", "--clips", "1"]) == 1
+    said = capsys.readouterr()
+    assert "empty: is a folder without a video" in said.err and f"{two_classes}: 8 videos" in said.err
+    first, *rows = json.loads(said.out)
+    assert "error" in first and [row["video"] for row in rows] == sorted(map(str, two_classes.rglob("*.mp4")))
+    assert [row["predictions"][0]["label"] for row in rows] == ["bright"] * 4 + ["dark"] * 4
+
+
+def test_predict_hands_the_stream_on(trained, two_classes, monkeypatch, capsys):
+    seen = []
+
+    class Spy(video_file.Video):
+        def __init__(self, *args, stream=None, **options):
+            seen.append(stream)
+            super().__init__(*args, **options)
+
+    monkeypatch.setattr(video_file, "Video", Spy)
+    good = str(two_classes / "bright" / "clip ü 0.mp4")
+    assert main(["predict", str(trained), good, "--stream", "1"]) == 0 and seen == [1]
+    assert main(["predict", str(trained), good, "--stream", "-1"]) == 2
+    assert "flag --stream=-1" in capsys.readouterr().err
 
 
 def test_evaluate_warns_of_videos_that_were_trained_on(trained, two_classes, tmp_path, capsys):

@@ -65,7 +65,7 @@ def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsy
         (["--mirror=false", "--fused-batch-norm"], ["--mirror=false", "--fused_batch_norm"]),
         (["--no-fused-batch-norm"], ["--nofused_batch_norm"]),
         (["--output", "--my-run", "--data=a-b"], ["--output", "--my-run", "--data=a-b"]),
-        (["a-b", "-", "--", "--c-d"], ["a-b", "-", "--", "--c-d"]),
+        (["--output", "-r", "a-b", "-", "--data", "x", "--", "--c-d", "--net"], ["--output", "-r", "--data", "x"]),
     ],
 )
 def test_dashes_in_flags(typed, spelled):
@@ -122,6 +122,13 @@ def test_what_a_user_can_mend_is_one_line(error, message, monkeypatch, capsys):
     assert main(["models"]) in (1, 130)
     text = capsys.readouterr().err
     assert text.strip().startswith("keras-res3d models: ") and message in text and text.strip().count("\n") == 0
+
+
+def test_a_message_shows_nothing_raw_and_stays_off_the_margin(monkeypatch, capsys):
+    monkeypatch.setattr(models, "run", raising(ValueError("a\x1b[31m.mp4\nkeras-res3d models: all is well\n  more")))
+    assert main(["models"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        r"keras-res3d models: a\x1b[31m.mp4", "  keras-res3d models: all is well", "  more"]
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RecursionError("x"), NotImplementedError("x")])

@@ -1,4 +1,4 @@
-"""Folders of JPEG frames as videos."""
+"""Folders of JPEG and PNG frames as videos."""
 
 import io
 
@@ -37,11 +37,33 @@ def test_frames_come_in_the_order_of_their_numbers(tmp_path, pattern):
         assert video.faults == 0
 
 
+def test_png_frames_are_read_where_there_are_no_jpegs(tmp_path):
+    levels = list(range(5, 245, 10))
+    folder = save(tmp_path / "walk", levels, "{}.png")
+    with FrameFolder(folder) as video:
+        assert [int(f.mean()) for _, f in video.frames(range(24))] == levels and video.faults == 0
+    data = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(data[:-20])
+    with FrameFolder(folder) as video, pytest.warns(UserWarning, match=r"3\.png: cannot be decoded"):
+        assert next(video.clips([[2]])).mean() == 15 and video.faults == 1
+    with FrameFolder(folder, strict=True) as video, pytest.raises(ValueError, match=r"3\.png"):
+        next(video.clips([[2]]))
+    save(folder, [7, 9])
+    with FrameFolder(folder) as video:
+        assert video.num_frames == 2 and video.faults == 0
+    # A small file that promises a picture of gigabytes is refused by its header.
+    (tmp_path / "bomb").mkdir()
+    (tmp_path / "bomb" / "1.png").write_bytes(data[:16] + (60000).to_bytes(4) * 2 + data[24:])
+    with pytest.raises(ValueError, match="60000 x 60000"):
+        next(FrameFolder(tmp_path / "bomb").clips([[0]]))
+
+
 def test_only_frames_asked_for_are_read(tmp_path, monkeypatch):
     folder, opened = save(tmp_path, range(50)), []
-    decode = frame_folder.decode_jpeg
+    decode = frame_folder.decode_picture
     content = {path.read_bytes(): path.name[-9:] for path in folder.iterdir()}
-    monkeypatch.setattr(frame_folder, "decode_jpeg", lambda data, *more: opened.append(content[data]) or decode(data))
+    spied = lambda data, *_: opened.append(content[data]) or decode(data)  # noqa: E731
+    monkeypatch.setattr(frame_folder, "decode_picture", spied)
     with FrameFolder(folder) as video:
         list(video.clips([[3, 5], [5, 7]]))
     assert opened == ["00004.jpg", "00006.jpg", "00008.jpg"]
@@ -92,14 +114,14 @@ def test_a_bad_frame_is_stood_in_for(tmp_path):
 def test_folders_that_are_no_videos(tmp_path):
     with pytest.raises(ValueError, match="no such folder"):
         FrameFolder(tmp_path / "none")
-    with pytest.raises(ValueError, match="holds no JPEG frames"):
+    with pytest.raises(ValueError, match="holds no frames"):
         FrameFolder(tmp_path)
     (tmp_path / "1.jpg").write_text("text")
     with pytest.warns(UserWarning), pytest.raises(ValueError, match="no frame can be decoded"):
         next(FrameFolder(tmp_path).clips([[0]]))
-    png = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(png, "PNG")
-    (tmp_path / "1.jpg").write_bytes(png.getvalue())
+    gif = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(gif, "GIF")
+    (tmp_path / "1.jpg").write_bytes(gif.getvalue())
     with pytest.raises(ValueError, match="cannot be decoded"):
         next(FrameFolder(tmp_path, strict=True).clips([[0]]))
     save(tmp_path / "large", [1], size=(300, 300))

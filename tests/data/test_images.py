@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d.data.images import decode_jpeg, encode_jpeg, jpeg_size, resize
+from keras_res3d.data.images import decode_jpeg, decode_picture, encode_jpeg, jpeg_size, picture_size, resize
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +102,51 @@ def test_damaged_bytes_give_an_error_or_a_picture_of_the_promised_size(picture):
         assert pixels.shape == (*jpeg_size(bytes(bad)), 3)
         read += 1
     assert 0 < read < 300
+
+
+def as_png(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def test_pngs_of_every_kind(picture):
+    image = Image.fromarray(picture)
+    assert np.array_equal(decode_picture(as_png(image)), picture)
+    grey = image.convert("L")
+    assert np.array_equal(decode_picture(as_png(grey)), np.asarray(grey.convert("RGB")))
+    bits = image.convert("1")
+    assert np.array_equal(decode_picture(as_png(bits)), np.asarray(bits.convert("RGB")))
+    palette = image.quantize(16)
+    for options in ({}, {"transparency": 3}):
+        assert np.array_equal(decode_picture(as_png(palette, **options)), np.asarray(palette.convert("RGB")))
+    # The colour under transparent pixels counts.
+    alpha = np.dstack([picture, np.arange(64 * 96, dtype=np.uint8).reshape(64, 96)])
+    assert np.array_equal(decode_picture(as_png(Image.fromarray(alpha))), picture)
+    rng = np.random.default_rng(0)
+    for shape in ((64, 96), (64, 96, 3), (64, 96, 4)):
+        deep = rng.integers(0, 65536, shape, np.uint16)
+        data = cv2.imencode(".png", deep)[1].tobytes()
+        upper = (deep >> 8).astype(np.uint8)
+        expected = np.repeat(upper[..., None], 3, axis=2) if upper.ndim == 2 else upper[..., 2::-1]
+        assert np.array_equal(decode_picture(data), expected) and picture_size(data) == (64, 96)
+    assert np.array_equal(decode_picture(encode_jpeg(picture, 90)), decode_jpeg(encode_jpeg(picture, 90)))
+
+
+def test_pngs_that_are_too_large_or_damaged_are_refused(picture, monkeypatch, capfd):
+    data = as_png(Image.fromarray(picture))
+    for kept in (0, 7, 8, 20, 40, len(data) // 2, len(data) - 20, len(data) - 12):
+        with pytest.raises(ValueError, match=r"neither a JPEG nor a PNG|ends before|damaged or cut short"):
+            decode_picture(data[:kept])
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        decode_picture(bytes(flipped))
+    capfd.readouterr()
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ValueError, match=r"it is 96 x 64; expected 1 to 6143 pixels"):
+        decode_picture(data, max_pixels=64 * 96 - 1)
+    with pytest.raises(ValueError, match="4294967295 x 64"):
+        decode_picture(data[:16] + b"\xff" * 4 + data[20:])
+    with pytest.raises(ValueError, match="not a JPEG"):  # as in packed shards, which hold JPEG alone
+        decode_jpeg(data)

@@ -1,13 +1,15 @@
 """Reading lists of videos: every fault named, with its line."""
 
+import io
 import os
 import subprocess
 import sys
 
 import pytest
 
-from keras_res3d.data.open import is_motion, is_packed, kind_of, list_videos, read_data_set
-from keras_res3d.data.types import DataError, DataSet, Example
+from keras_res3d.data.open import is_motion, is_packed, kind_of, list_videos, open_video, read_data_set, videos_in
+from keras_res3d.data.sources import video_file
+from keras_res3d.data.types import DataError, DataSet, Example, VideoError
 
 
 def touch(*paths):
@@ -150,3 +152,58 @@ def test_lists_and_arithmetic_load_neither_decoder_nor_tensorflow():
             "print(sorted({'av', 'cv2', 'tensorflow', 'keras', 'PIL'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class Spy:
+    """Stands in for `Video` and keeps what it was called with."""
+
+    def __init__(self, source, size=None, **options):
+        self.source, self.options = source, {"size": size, **options}
+
+
+def test_what_reaches_the_reader_of_video_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(video_file, "Video", Spy)
+    data, file = b"RIFF", io.BytesIO(b"RIFF")
+    for given, reached in ((data, data), (bytearray(data), data), (memoryview(data), data), (file, file),
+                           ("x.webp", "x.webp"), (tmp_path / "none.gif", tmp_path / "none.gif")):
+        assert open_video(given).source == reached
+    assert open_video("a.mkv", fps=5, strict=True, size=(8, 9), stream=2).options == {
+        "size": (8, 9), "fps": 5, "strict": True, "stream": 2}
+
+
+def test_what_is_no_video_at_all(tmp_path):
+    import numpy as np
+
+    for wrong in (None, 5, {"a": 1}):
+        with pytest.raises(TypeError, match="expected a path, a video file's bytes, a binary file object, or an array"):
+            open_video(wrong)
+    with pytest.raises(TypeError, match="open it with mode 'rb'"):
+        open_video(io.StringIO("text"))
+    (tmp_path / "1.png").write_bytes(b"x")
+    for source in (tmp_path, np.zeros((2, 8, 8, 3), np.uint8)):
+        with pytest.raises(VideoError, match=r"no streams to choose from; stream 1"):
+            open_video(source, stream=1)
+    for source in (b"RIFF", np.zeros((2, 8, 8, 3), np.uint8)):
+        with pytest.raises(VideoError, match="is no folder of frames; first_frame and frames are for one alone"):
+            open_video(source, frames=1)
+
+
+def test_a_folder_of_frames_at_its_own_rate(tmp_path):
+    from PIL import Image
+
+    for number in range(10):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{number}.png")
+    with open_video(tmp_path, frame_rate=10, fps=5) as video:
+        assert video.num_frames == 5
+
+
+def test_the_videos_of_a_folder(tmp_path):
+    touch(tmp_path / "b.mp4", tmp_path / "a" / "z.AVI", tmp_path / "a" / "frames" / "1.jpg", tmp_path / "a" / "n.txt",
+          tmp_path / ".hidden" / "c.mp4", tmp_path / ".c.mp4", tmp_path / "empty" / "notes.txt")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    found = [os.path.relpath(path, tmp_path) for path in videos_in(tmp_path)]
+    assert found == ["a/frames", "a/z.AVI", "b.mp4"]
+    assert videos_in(tmp_path / "a" / "frames") == [str(tmp_path / "a" / "frames")]
+    assert videos_in("nowhere.mp4") == ["nowhere.mp4"]
+    with pytest.raises(VideoError, match="empty: is a folder without a video"):
+        videos_in(tmp_path / "empty")

@@ -46,6 +46,33 @@ def test_one_protocol(videos, kind):
             video.clips([[0], [16]])
 
 
+@pytest.mark.parametrize("kind", ["files", "frames", "packed", "motion"])
+def test_frames_by_seconds(videos, kind):
+    data = read_data_set(kind) if kind == "motion" else videos[kind]
+    with data.open(0) as video:
+        whole = [pixels for _, pixels in video.frames(range(16))]
+        first = video.seconds[0]
+        times = first + np.array([0, 0.0395, 0.041, 0.079, 0.3, 0.3, 0.599, 0.6, 0.63, 0.64])
+        # A frame counts as shown a millisecond early.
+        shown = [0, 1, 1, 2, 7, 7, 15, 15, 15, 15]
+        for pixels, number in zip(video.frames_at(times), shown, strict=True):
+            assert np.array_equal(pixels, whole[number])
+        assert next(video.frames_at([first + 0.2], size=(20, 24))).shape == (20, 24, 3)
+        assert list(video.frames_at([])) == []
+        for wrong in ([first - 0.01], [first + 0.65], [float("nan")], [first, 1e9]):
+            with pytest.raises(ValueError, match=rf"s were asked for; expected {first:g}\.\.{first + 0.64:g} s"):
+                video.frames_at(wrong)
+        with pytest.raises(ValueError, match="ascending"):
+            video.frames_at([first + 0.2, first])
+
+
+def test_frames_by_seconds_of_a_video_of_one_frame_and_of_a_clock(videos):
+    with open_video(np.zeros((1, 8, 8, 3), np.uint8)) as video:
+        assert len(list(video.frames_at([0, 0.04]))) == 1 + 1
+    with videos["files"].open(0, fps=5) as video:
+        assert video.num_frames == 4 and len(list(video.frames_at([0.1, 0.75]))) == 2
+
+
 @pytest.mark.parametrize("kind", ["files", "frames", "packed"])
 def test_one_clock(videos, kind):
     with videos[kind].open(0, fps=50) as video:

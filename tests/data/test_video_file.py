@@ -69,14 +69,6 @@ def test_real_clips_have_the_pixels_that_the_released_nets_saw(shared_data):
         assert np.mean(differences) < 1, path.name
 
 
-@pytest.mark.parametrize("name", ["video_ycgco_matrix.mp4", "video_bt2020cl_matrix.mp4"])
-def test_colours_that_cannot_be_converted_are_named(shared_data, name):
-    if not (shared_data / "odd" / name).is_file():
-        pytest.skip("no folder of odd videos in the test data")
-    with pytest.raises(VideoError, match=rf"{name}: its colours cannot be converted"):
-        read(shared_data / "odd" / name, [0])
-
-
 def test_a_time_stamp_late_by_years_is_refused_when_resampled(tmp_path, make_video):
     ticks, base = [0, 40, 40 + 3 * 10**10], fractions.Fraction(1, 1000)
     path = make_video(tmp_path / "a.mkv", numbered(3), codec="ffv1", pts=ticks, time_base=base)

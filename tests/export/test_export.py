@@ -172,3 +172,9 @@ def test_a_net_trained_on_the_embedded_data_is_calibrated_on_it(card, recwarn):
     card = dataclasses.replace(card, trained_on="motion/train")
     assert len(export._calibration(None, "int8", card, preprocessing=True)) == 128
     assert not recwarn
+
+
+@pytest.mark.parametrize("place", [b"a\xff.tflite", b"\xff/a.tflite"])
+def test_a_name_that_runtimes_cannot_open_is_refused_before_any_work(tmp_path, place):
+    with pytest.raises(ValueError, match="is not UTF-8; runtimes do not open such files"):
+        export_model(narrow_net(), tmp_path / os.fsdecode(place), "litert")

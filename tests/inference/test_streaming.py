@@ -42,6 +42,24 @@ def test_which_clip_is_scored_when():
     assert all(clips.shape == (1, 3, 8, 8, 3) and clips.dtype == np.uint8 for clips in predict.clips)
 
 
+@pytest.mark.parametrize("fps", [None, 5])
+def test_a_whole_video_is_played_as_it_would_be_pushed(tmp_path, make_video, fps):
+    frames = np.repeat(np.arange(0, 200, 10, dtype=np.uint8), 10 * 12 * 3).reshape(20, 10, 12, 3)
+    sampling = replace(SAMPLING, fps=fps)
+    stream = StreamingPredictor(Recorder(), sampling, every=2)
+    pushed = StreamingPredictor(Recorder(), sampling, every=2)
+    for source, rate in ((frames, 10.0), (make_video(tmp_path / "a.mkv", frames, codec="ffv1", fps=10), None)):
+        stream.push(frames[0])  # forgotten
+        found = list(stream.play(source, frame_rate=rate))
+        pushed.reset()
+        step = 1 if fps is None else 2
+        wanted = [(0.1 * number, scores) for number in range(0, 20, step)
+                  if (scores := pushed.push(frames[number])) is not None]  # fmt: skip
+        assert [time for time, _ in found] == pytest.approx([time for time, _ in wanted], abs=2e-3) and len(found) > 2
+        for (_, mine), (_, theirs) in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, atol=2)
+
+
 def test_smoothing_is_a_running_mean():
     stream = StreamingPredictor(Recorder(), SAMPLING, every=1, smoothing=0.75)
     levels = [0] * 5 + [100] * 5

@@ -110,3 +110,9 @@ def test_an_installed_package_has_the_templates(tmp_path):
     packed = {path.name for path in (tmp_path / "build").rglob("reports/templates/*")}
     assert packed == {path.name for path in pages.TEMPLATES.iterdir()}
     assert {"page.html", "parts.html", "style.css", "quickstart.html"} <= packed
+
+
+def test_names_that_no_page_may_hold_are_escaped():
+    odd = "red\x1b[31m\u202e" + b"\xff".decode("utf-8", "surrogateescape")
+    text = pages.render("page.html", title=odd, lead=f"{odd}\nnext line")
+    assert text.count(r"red\x1b[31m\u202e\xff") == 3 and text.encode() and "\nnext line" in text

@@ -58,6 +58,22 @@ def test_class_names_are_no_formulas_and_no_markup(tmp_path):
     assert names == list(ODD_NAMES)
 
 
+def test_names_with_control_characters_and_of_other_bytes_are_drawn_escaped(tmp_path):
+    odd = ("red\x1b[31m", "two\nlines", b"\xff".decode("utf-8", "surrogateescape"), "_hidden")
+    shown = [r"red\x1b[31m", r"two\nlines", r"\xff", "_hidden"]
+    matrix = plots.confusion_matrix(np.eye(4, dtype=int), odd, odd[0])
+    line = plots.timeline(np.array([0.5, 1.0]), np.eye(4)[:2], odd, odd[1])
+    curves = plots.learning_curves({name: {"loss": [1.0, 2.0]} for name in odd})
+    for number, figure in enumerate((matrix, line, curves)):
+        assert plots.save_png(figure, tmp_path / f"{number}.png").stat().st_size > 5000
+    assert [label.get_text() for label in matrix.axes[0].get_xticklabels()] == shown
+    assert matrix.axes[0].get_title() == shown[0] and line.axes[0].get_title() == shown[1]
+    # A name that begins with a line below is in the legend like the others.
+    for figure, what in ((line, ""), (curves, ", training")):
+        legend = [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()]
+        assert sorted(legend) == sorted(name + what for name in shown)
+
+
 def test_a_name_is_drawn_as_it_is_written():
     """`$a$` is as wide as its three characters, and wider than the formula a."""
     figure = plots.confusion_matrix(np.eye(2, dtype=int), ("$a$", "a"))

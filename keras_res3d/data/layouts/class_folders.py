@@ -26,7 +26,7 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
 
 
 def _videos(folder: pathlib.Path) -> set[pathlib.Path]:
-    """The video files below a folder, and the folders of JPEG frames below it."""
+    """The video files below a folder, and the folders of frames below it."""
     videos = set()
     for file in folder.rglob("*"):
         suffix = file.suffix.lower()

@@ -92,7 +92,7 @@ class Layout(NamedTuple):
 
 
 def is_video(path: str | os.PathLike) -> bool:
-    """Whether a path is a file, or a folder that holds JPEG frames: what a list may name as a video."""
+    """Whether a path is a file, or a folder that holds frames: what a list may name as a video."""
     if os.path.isfile(path):
         return True
     try:

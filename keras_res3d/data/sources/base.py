@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from keras_res3d.data.clips import at_frame_rate
+from keras_res3d.data.clips import TICK_TOLERANCE_SECONDS, at_frame_rate
 from keras_res3d.data.images import resize
 from keras_res3d.data.types import PathLike, VideoError
+from keras_res3d.tables import printable
 
 # Where neither times nor a rate are stored; the public data sets' frames were extracted at about this rate.
 FRAME_RATE = 25.0
@@ -70,6 +71,17 @@ class Source:
             raise ValueError(f"{self.path}: frame numbers are out of order; expected them ascending")
         return self._frames(indices, size or self.size)
 
+    def frames_at(self, seconds: Iterable[float], size: tuple[int, int] | None = None) -> Iterator[np.ndarray]:
+        """Yields the frame that is shown at each time; see `types.VideoSource.frames_at`."""
+        wanted = np.asarray(list(seconds), np.float64)
+        first, last = self.seconds[0], self.seconds[-1]
+        end = last + (float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 1 / self.frame_rate)
+        if not ((wanted >= first - TICK_TOLERANCE_SECONDS) & (wanted <= end + TICK_TOLERANCE_SECONDS)).all():
+            raise ValueError(f"{self.path}: times {wanted.min():g}..{wanted.max():g} s were asked for; expected "
+                             f"{first:g}..{end:g} s")  # fmt: skip
+        shown = np.searchsorted(self.seconds, wanted + TICK_TOLERANCE_SECONDS, side="right") - 1
+        return (pixels for _, pixels in self.frames(np.maximum(shown, 0), size))
+
     def _frames(self, indices: np.ndarray, size: tuple[int, int] | None) -> Iterator[tuple[int, np.ndarray]]:
         stored = indices if self._ticks is None else self._ticks[indices]
         # A frame that is shown at several ticks, or that stands in for lost ones, is read and resized once.
@@ -124,4 +136,4 @@ class Source:
             raise VideoError(f"{what}; {self._remedy}, or read it with strict=False")
         if not self._warned:
             self._warned = True
-            warnings.warn(what, stacklevel=2)
+            warnings.warn(printable(what), stacklevel=2)

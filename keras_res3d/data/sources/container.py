@@ -163,8 +163,3 @@ def _seconds(order: np.ndarray, stream: av.VideoStream) -> np.ndarray:
     if not (base > 0 and math.isfinite(base)) or (order.size > 1 and (order == np.arange(order.size)).all()):
         base = 1 / rate
     return order * base
-
-
-def upright_quarter_turns(frame: av.VideoFrame) -> int:
-    """Counterclockwise quarter turns that make a decoded frame upright, from the rotation in its metadata."""
-    return round((frame.rotation or 0) / 90) % 4

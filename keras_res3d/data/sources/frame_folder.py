@@ -1,4 +1,4 @@
-"""A folder of JPEG frames as a video; only the frames that are asked for are read."""
+"""A folder of JPEG or PNG frames as a video; only the frames that are asked for are read."""
 
 from __future__ import annotations
 
@@ -8,20 +8,24 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_res3d.data.images import MAX_PIXELS, decode_jpeg, jpeg_size
+from keras_res3d.data.images import MAX_PIXELS, decode_picture, picture_size
 from keras_res3d.data.sources.base import FRAME_RATE, Source
 from keras_res3d.data.types import FRAME_EXTENSIONS, PathLike, VideoError
 
 
 def frame_names(folder: PathLike) -> list[str]:
-    """Names of a folder's JPEG frames in order: numbers in names count as numbers, so 2.jpg comes before 10.jpg."""
+    """Names of a folder's frames in order: numbers in names count as numbers, so 2.jpg comes before 10.jpg.
+
+    Where there are JPEG files, PNG files beside them are no frames.
+    """
     with os.scandir(folder) as entries:
         names = [
             entry.name
             for entry in entries
             if os.path.splitext(entry.name)[1].lower() in FRAME_EXTENSIONS and not entry.name.startswith(".")
         ]
-    return sorted(names, key=_with_numbers)
+    jpegs = [name for name in names if not name.lower().endswith(".png")]
+    return sorted(jpegs or names, key=_with_numbers)
 
 
 def _with_numbers(name: str) -> list[str | int]:
@@ -30,10 +34,11 @@ def _with_numbers(name: str) -> list[str | int]:
 
 
 class FrameFolder(Source):
-    """A folder of JPEG frames, read as RGB frames and clips. A context manager, though it holds nothing open.
+    """A folder of JPEG or PNG frames, read as RGB frames and clips. A context manager, though it holds nothing open.
 
     Args:
-        path: the folder; its .jpg and .jpeg files in the order of their names are the frames.
+        path: the folder; its .jpg and .jpeg files in the order of their names are the frames, or, where it has none,
+            its .png files.
         size, max_pixels, fps, strict: as of `Video`.
         frame_rate: frames a second, which the folder cannot tell.
         first_frame: where the video begins in the folder, counted from 1.
@@ -59,10 +64,10 @@ class FrameFolder(Source):
         super().__init__(path, size, strict)
         self._max_pixels = max_pixels
         if not os.path.isdir(self.path):
-            raise VideoError(f"{self.path}: no such folder; expected a folder of JPEG frames")
+            raise VideoError(f"{self.path}: no such folder; expected a folder of JPEG or PNG frames")
         names = frame_names(self.path)
         if not names:
-            raise VideoError(f"{self.path}: holds no JPEG frames; expected .jpg files, one for each frame")
+            raise VideoError(f"{self.path}: holds no frames; expected .jpg or .png files, one for each frame")
         if not 1 <= first_frame <= len(names):
             raise VideoError(f"{self.path}: first_frame is {first_frame}; expected 1 to {len(names)}, its frames")
         self._names = names[first_frame - 1 :][:frames]
@@ -86,9 +91,9 @@ class FrameFolder(Source):
         try:
             with open(file, "rb") as opened:
                 data = opened.read()
-            height, width = jpeg_size(data)
+            height, width = picture_size(data)
             if height * width <= self._max_pixels:
-                return decode_jpeg(data, self._max_pixels)
+                return decode_picture(data, self._max_pixels)
         except (OSError, ValueError) as error:
             self._report(f"{file}: cannot be decoded ({error})")
             return None

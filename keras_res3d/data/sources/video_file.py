@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import av
 import numpy as np
-from av.video.reformatter import Interpolation, VideoReformatter
 
 from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.sources.base import FRAME_RATE, Source
-from keras_res3d.data.sources.container import open_container, read_frame_table, upright_quarter_turns
+from keras_res3d.data.sources.colours import Colours
+from keras_res3d.data.sources.container import open_container, read_frame_table
 from keras_res3d.data.types import PathLike, VideoError
 
 # Decoding this many frames costs about as much as one seek, which empties the decoder and starts at a key frame.
@@ -26,7 +26,8 @@ class Video(Source):
             for index, frame in video.frames(range(0, video.num_frames, 10)):
                 ...
 
-    Opening reads the file's packets and decodes nothing. Frames come out upright where the metadata holds a rotation.
+    Opening reads the file's packets and decodes nothing. Frames come out upright: rotation and mirroring in the
+    metadata are undone. Their colours follow the matrix and the range that the file names.
 
     Args:
         path: a video file.
@@ -67,7 +68,7 @@ class Video(Source):
         except BaseException:
             self.close()
             raise
-        self._reformatter, self._reader = VideoReformatter(), None
+        self._colours, self._reader = Colours(self.path), None
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -83,17 +84,7 @@ class Video(Source):
             yield pixels
 
     def _to_rgb(self, frame: av.VideoFrame) -> np.ndarray:
-        try:
-            # threads=1: FFmpeg would start a pool of threads for every frame. Nothing is scaled but the colours.
-            rgb = self._reformatter.reformat(
-                frame, format="rgb24", interpolation=Interpolation.FAST_BILINEAR, threads=1
-            )
-            pixels = rgb.to_ndarray()
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise VideoError(f"{self.path}: its colours cannot be converted to RGB ({error}); convert it, for example "
-                             "to H.264 in MP4, or take it off the list") from error  # fmt: skip
-        turns = upright_quarter_turns(frame)
-        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+        return self._colours.rgb(frame)
 
     def _damaged(self, what: str) -> None:
         self._report(f"{self.path}: {what}")
