@@ -53,4 +53,19 @@ def foreign(channels=3, classes=3, frames=4):
     return keras.Model(clip, keras.layers.Dense(classes, activation="softmax")(x), name=f"foreign{channels}")
 
 
+class Smoothing(keras.layers.Layer):
+    """A layer of the user's own, with a 3-D operation inside."""
+
+    def call(self, clips):
+        return keras.ops.average_pool(clips, (2, 2, 2), 1, "same")
+
+
+def own_layer():
+    """A net with a layer that nobody else knows, which has no 2-D form."""
+    clip = keras.Input(SHAPE)
+    x = keras.layers.Conv3D(4, 3)(Smoothing(name="smoothing")(clip))
+    x = keras.layers.GlobalAveragePooling3D()(x)
+    return keras.Model(clip, keras.layers.Dense(3, activation="softmax")(x), name="own_layer")
+
+
 MODELS = {build.__name__: build for build in (transfer, nested, rescaled, sequential, foreign)}

@@ -26,8 +26,8 @@ class Maps:
         pads: zeros that are still to be put before and after the frames, rows and columns. A convolution takes them
             into its own padding, so that taps which meet nothing but zeros can be left out.
         order: for each channel, which channel of `x` it is; None where they are the same.
-        scale: what each channel of `x` is still to be multiplied by, `(channels,)`; None where it is 1. Order and scale are
-            folded into the kernel of a convolution that follows.
+        scale: what each channel of `x` is still to be multiplied by, `(channels,)`; None where it is 1. Order and scale
+            are folded into the kernel of a convolution that follows.
     """
 
     x: object

@@ -17,7 +17,9 @@ import keras
 import numpy as np
 
 from keras_res3d.export.maps import Maps, as_maps
-from keras_res3d.export.two_d_layers import RULES, Writer, folds_into
+from keras_res3d.export.two_d_convs import folds_into
+from keras_res3d.export.two_d_layers import RULES, rule_for
+from keras_res3d.export.two_d_writer import Writer
 
 Shape = tuple[int, ...]
 # Operations of TensorFlow that a model in the 2-D form must not have.
@@ -148,7 +150,7 @@ def _apply(operation, writer: Writer, args, kwargs, norm):
     kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "mask")}
     if inner is not None:
         return _run(inner, keras.tree.flatten((args, kwargs)), writer)
-    rule = writer.rule_for(operation)
+    rule = rule_for(operation)
     maps = any(isinstance(value, Maps) for value in keras.tree.flatten((args, kwargs)))
     if rule is None or not maps:
         return writer.as_it_is(operation, args, kwargs)
@@ -168,9 +170,10 @@ def _foldable(graph, nodes: list) -> dict:
     found = {}
     for node in nodes:
         after = readers.get(id(node.outputs[0]), []) if len(node.outputs) == 1 else []
-        if len(after) == 1 and id(node.outputs[0]) not in outputs and folds_into(node.operation, after[0].operation):
-            if calls[id(node.operation)] == calls[id(after[0].operation)] == 1:
-                found[id(node)] = after[0]
+        if len(after) != 1 or id(node.outputs[0]) in outputs or not folds_into(node.operation, after[0].operation):
+            continue
+        if calls[id(node.operation)] == calls[id(after[0].operation)] == 1:
+            found[id(node)] = after[0]
     return found
 
 

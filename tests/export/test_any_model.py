@@ -9,9 +9,8 @@ from keras_res3d.cards import card_of
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.graph import float32_model
 from keras_res3d.export.samples import clips_from, embedded_clips, embedded_input
-from keras_res3d.export.two_d import NoTwoDFormError, TwoDNet
 
-from ..users_models import MODELS, SAMPLING, foreign, nested, transfer
+from ..users_models import MODELS, SAMPLING, foreign, own_layer
 
 
 @pytest.fixture(scope="module")
@@ -33,31 +32,43 @@ def test_a_saved_model_of_any_model(name, clips, tmp_path):
     np.testing.assert_allclose(runner(clips), expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("build", [transfer, foreign])
-def test_litert_falls_back_to_three_dimensions(build, clips, tmp_path):
-    model = build()
-    with pytest.warns(UserWarning, match="is written in the 3-D form, as it has no 2-D form: ") as caught:
-        report = export_model(model, tmp_path / "net.tflite", "litert", check_clips=clips)
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.filterwarnings("ignore:int8 is calibrated")
+def test_litert_takes_the_two_d_form_of_any_model(name, quantize, clips, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = MODELS[name]()
+    report = export_model(model, tmp_path / "net.tflite", "litert", quantize, check_clips=clips)
+    assert report.form == "2d"
+    expected = model.predict_on_batch(preprocess_input(clips))
+    bound = (1e-5 if quantize == "none" else 0.1) * np.abs(expected).max()
+    np.testing.assert_allclose(load_runner(tmp_path / "net.tflite")(clips), expected, atol=bound)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_takes_the_two_d_form_of_any_model(name, clips, tmp_path):
+    for package in ("onnx", "tf2onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    report = export_model(MODELS[name](), tmp_path / "net.onnx", "onnx", check_clips=clips)
+    assert report.form == "2d" and report.largest_difference < 1e-5
+
+
+def test_a_layer_of_ones_own_falls_back_to_three_dimensions(clips, tmp_path):
+    model = own_layer()
+    with pytest.warns(UserWarning, match=r"is written in the 3-D form, as it has no 2-D form: .*smoothing") as caught:
+        report = export_model(model, tmp_path / "net.onnx", "onnx", check_clips=clips)
     assert len([w for w in caught if "3-D form" in str(w.message)]) == 1
     assert report.form == "3d" and report.largest_difference < 1e-5
     expected = model.predict_on_batch(preprocess_input(clips))
-    np.testing.assert_allclose(load_runner(tmp_path / "net.tflite")(clips), expected, atol=1e-5)
-
-
-def test_onnx_falls_back_to_three_dimensions(clips, tmp_path):
-    for package in ("onnx", "tf2onnx", "onnxruntime"):
-        pytest.importorskip(package)
-    with pytest.warns(UserWarning, match="3-D form"):
-        report = export_model(nested(), tmp_path / "net.onnx", "onnx", check_clips=clips)
-    assert report.form == "3d" and report.largest_difference < 1e-5
+    np.testing.assert_allclose(load_runner(tmp_path / "net.onnx")(clips), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("build", "options", "message"),
     [
-        (transfer, {"quantize": "int8"}, r"CONV_3D has float kernels only.*no 2-D form.*dense\w* \(Dense\)"),
-        (nested, {"quantize": "dynamic"}, "no 2-D form, which could be quantised"),
-        (transfer, {"form": "2d"}, "form is '2d', and transfer has no 2-D form"),
+        (own_layer, {"quantize": "int8"}, r"CONV_3D has float kernels only.*no 2-D form.*smoothing \(Smoothing\)"),
+        (own_layer, {"quantize": "dynamic"}, "no 2-D form, which could be quantised"),
+        (own_layer, {"form": "2d"}, "form is '2d', and own_layer has no 2-D form"),
         (lambda: foreign(channels=2), {}, r"2 channels.*preprocessing=False"),
     ],
 )
@@ -68,7 +79,6 @@ def test_what_cannot_be_is_refused_with_the_reason(build, options, message, tmp_
 
 
 @pytest.mark.parametrize(("channels", "format"), [(1, "saved_model"), (2, "litert"), (4, "saved_model")])
-@pytest.mark.filterwarnings("ignore:.*3-D form")
 def test_any_number_of_channels(channels, format, tmp_path):
     model, path = foreign(channels), tmp_path / {"saved_model": "net", "litert": "net.tflite"}[format]
     report = export_model(model, path, format, preprocessing=False)
@@ -130,25 +140,3 @@ def test_wrapped_layers_become_float32():
     found = float32_model(mixed)
     assert found.layers[1].layer.compute_dtype == found.layers[1].compute_dtype == "float32"
     assert found.output.dtype == "float32"
-
-
-def test_the_two_d_form_does_not_pass_over_layers():
-    """Layers without weights count too: a net behind a Rescaling is another function."""
-    with pytest.raises(NoTwoDFormError, match=r"besides those of rescaled: rescaling\w* \(Rescaling\)"):
-        TwoDNet(MODELS["rescaled"]())
-    features = transfer()
-    with pytest.raises(NoTwoDFormError, match=r"\(Dense\)"):
-        TwoDNet(features)
-
-
-def test_a_cards_architecture_is_taken(clips, tmp_path, monkeypatch):
-    from keras_res3d import build_model
-    from keras_res3d.export import two_d
-
-    from ..users_models import NARROW, SHAPE
-
-    model = build_model(NARROW, input_shape=SHAPE)
-    card = card_of(model, "abc", SAMPLING)
-    monkeypatch.setattr(two_d, "architecture_of", lambda _: pytest.fail("recognised, though the card says it"))
-    report = export_model(model, tmp_path / "net.tflite", "litert", card=card, check_clips=clips)
-    assert report.form == "2d" and report.largest_difference < 1e-5

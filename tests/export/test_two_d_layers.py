@@ -28,8 +28,9 @@ def check(model, shapes=None, bound=1e-5):
     form = to_2d(randomised(model), shapes)
     rng = np.random.default_rng(1)
     clips = [rng.normal(size=(2, *x.shape[1:])).astype(np.float32) for x in form.inputs]
-    given = keras.tree.pack_sequence_as(model._functional._inputs_struct if isinstance(model, keras.Sequential)
-                                        else model._inputs_struct, clips)  # fmt: skip
+    given = keras.tree.pack_sequence_as(
+        model._functional._inputs_struct if isinstance(model, keras.Sequential) else model._inputs_struct, clips
+    )
     expected = keras.tree.flatten(model(given, training=False))
     found = keras.tree.flatten(form(given, training=False))
     assert len(expected) == len(found)
@@ -48,8 +49,9 @@ def sequential(*stack, shape=SHAPE):
 
 CONVOLUTIONS = [
     {"kernel_size": size, "strides": strides, "padding": padding}
-    for size, strides, padding in itertools.product([3, (1, 3, 3), (4, 2, 5), (3, 1, 1), 1],
-                                                    [1, 2, (2, 1, 1), (1, 2, 3)], ["same", "valid"])  # fmt: skip
+    for size, strides, padding in itertools.product(
+        [3, (1, 3, 3), (4, 2, 5), (3, 1, 1), 1], [1, 2, (2, 1, 1), (1, 2, 3)], ["same", "valid"]
+    )
 ] + [
     {"kernel_size": 3, "dilation_rate": 2, "padding": "same"},
     {"kernel_size": 3, "dilation_rate": (2, 1, 3), "padding": "valid"},
@@ -75,26 +77,57 @@ def test_transposed_convolutions(size, strides, padding):
 
 
 @pytest.mark.parametrize("kind", [layers.MaxPooling3D, layers.AveragePooling3D])
-@pytest.mark.parametrize(("size", "strides"), [(2, None), (3, 2), (3, 1), ((1, 2, 2), None), ((4, 1, 1), (1, 1, 1)),
-                                               ((5, 9, 8), None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "strides"), [(2, None), (3, 2), (3, 1), ((1, 2, 2), None), ((4, 1, 1), (1, 1, 1)), ((5, 9, 8), None)]
+)
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_pools(kind, size, strides, padding):
     check(sequential(kind(size, strides, padding)))
 
 
-@pytest.mark.parametrize("layer", [
-    layers.GlobalAveragePooling3D(), layers.GlobalMaxPooling3D(), layers.GlobalAveragePooling3D(keepdims=True),
-    layers.ZeroPadding3D(1), layers.ZeroPadding3D(((2, 0), (0, 1), (3, 2))), layers.Cropping3D(((1, 0), (2, 1), (0, 3))),
-    layers.UpSampling3D((2, 3, 1)), layers.Dense(7, activation="gelu"), layers.Flatten(), layers.ReLU(max_value=0.5),
-    layers.LeakyReLU(), layers.ELU(), layers.PReLU(), layers.PReLU(shared_axes=[1, 2, 3]), layers.Softmax(), layers.Softmax(axis=2),
-    layers.Activation("swish"), layers.Rescaling(2.0, -1.0), layers.Normalization(mean=[1.0] * 6, variance=[2.0] * 6),
-    layers.BatchNormalization(), layers.BatchNormalization(axis=1), layers.BatchNormalization(scale=False, center=False),
-    layers.LayerNormalization(), layers.LayerNormalization(axis=[2, 3]), layers.GroupNormalization(3), layers.UnitNormalization(),
-    layers.Dropout(0.5), layers.SpatialDropout3D(0.5), layers.GaussianNoise(1.0), layers.Reshape((5, 9, 4, 12)), layers.Reshape((-1, 6)),
-    layers.Reshape((45, -1)), layers.Permute((2, 1, 3, 4)), layers.TimeDistributed(layers.Conv2D(3, 3)),
-    layers.TimeDistributed(layers.GlobalAveragePooling2D()), layers.TimeDistributed(keras.Sequential([layers.Conv2D(2, 2), layers.Flatten()])),
-    layers.Lambda(lambda x: x * 2),
-], ids=lambda layer: layer.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "layer",
+    [
+        layers.GlobalAveragePooling3D(),
+        layers.GlobalMaxPooling3D(),
+        layers.GlobalAveragePooling3D(keepdims=True),
+        layers.ZeroPadding3D(1),
+        layers.ZeroPadding3D(((2, 0), (0, 1), (3, 2))),
+        layers.Cropping3D(((1, 0), (2, 1), (0, 3))),
+        layers.UpSampling3D((2, 3, 1)),
+        layers.Dense(7, activation="gelu"),
+        layers.Flatten(),
+        layers.ReLU(max_value=0.5),
+        layers.LeakyReLU(),
+        layers.ELU(),
+        layers.PReLU(),
+        layers.PReLU(shared_axes=[1, 2, 3]),
+        layers.Softmax(),
+        layers.Softmax(axis=2),
+        layers.Activation("swish"),
+        layers.Rescaling(2.0, -1.0),
+        layers.Normalization(mean=[1.0] * 6, variance=[2.0] * 6),
+        layers.BatchNormalization(),
+        layers.BatchNormalization(axis=1),
+        layers.BatchNormalization(scale=False, center=False),
+        layers.LayerNormalization(),
+        layers.LayerNormalization(axis=[2, 3]),
+        layers.GroupNormalization(3),
+        layers.UnitNormalization(),
+        layers.Dropout(0.5),
+        layers.SpatialDropout3D(0.5),
+        layers.GaussianNoise(1.0),
+        layers.Reshape((5, 9, 4, 12)),
+        layers.Reshape((-1, 6)),
+        layers.Reshape((45, -1)),
+        layers.Permute((2, 1, 3, 4)),
+        layers.TimeDistributed(layers.Conv2D(3, 3)),
+        layers.TimeDistributed(layers.GlobalAveragePooling2D()),
+        layers.TimeDistributed(keras.Sequential([layers.Conv2D(2, 2), layers.Flatten()])),
+        layers.Lambda(lambda x: x * 2),
+    ],
+    ids=lambda layer: layer.name,
+)
 def test_other_layers(layer):
     check(sequential(layer))
     if len(layer.output.shape) == 5:
@@ -106,13 +139,22 @@ def two(kind, a=SHAPE, b=SHAPE):
     return keras.Model([x, y], kind(x, y))
 
 
-@pytest.mark.parametrize("kind", [
-    lambda x, y: layers.Add()([x, y]), lambda x, y: layers.Subtract()([x, y]), lambda x, y: layers.Multiply()([x, y, x]),
-    lambda x, y: layers.Average()([x, y, y]), lambda x, y: layers.Maximum()([x, y]), lambda x, y: layers.Minimum()([x, y]),
-    lambda x, y: x + y, lambda x, y: x - y * 2.0, lambda x, y: ops.relu(1.0 - x) / (2.0 + ops.abs(y)),
-    lambda x, y: ops.mean(x, axis=1) + ops.max(y, axis=1),
-    *(lambda x, y, axis=axis: layers.Concatenate(axis)([x, y]) for axis in (-1, 1, 2, 3)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda x, y: layers.Add()([x, y]),
+        lambda x, y: layers.Subtract()([x, y]),
+        lambda x, y: layers.Multiply()([x, y, x]),
+        lambda x, y: layers.Average()([x, y, y]),
+        lambda x, y: layers.Maximum()([x, y]),
+        lambda x, y: layers.Minimum()([x, y]),
+        lambda x, y: x + y,
+        lambda x, y: x - y * 2.0,
+        lambda x, y: ops.relu(1.0 - x) / (2.0 + ops.abs(y)),
+        lambda x, y: ops.mean(x, axis=1) + ops.max(y, axis=1),
+        *(lambda x, y, axis=axis: layers.Concatenate(axis)([x, y]) for axis in (-1, 1, 2, 3)),
+    ],
+)
 def test_two_values(kind):
     check(two(kind))
 
@@ -163,7 +205,9 @@ def test_models_inside_models_and_several_outputs():
     x = keras.Input(SHAPE)
     y = inner(layers.Rescaling(1 / 255)(x))
     z = keras.Model(inner.inputs, {"a": inner.outputs[0], "b": layers.GlobalMaxPooling3D()(inner.outputs[0])})(x)
-    form = check(keras.Model(x, {"first": y, "second": [layers.Dense(3)(layers.Flatten()(y)), z["b"]], "third": z["a"]}))
+    form = check(
+        keras.Model(x, {"first": y, "second": [layers.Dense(3)(layers.Flatten()(y)), z["b"]], "third": z["a"]})
+    )
     assert set(form.output) == {"first", "second", "third"}
 
 
@@ -178,7 +222,9 @@ def test_a_recurrent_net_over_pooled_frames():
 
 
 def test_sizes_may_be_given():
-    model = sequential(layers.Conv3D(4, 3, padding="same"), layers.GlobalAveragePooling3D(), shape=(None, None, None, 3))
+    model = sequential(
+        layers.Conv3D(4, 3, padding="same"), layers.GlobalAveragePooling3D(), shape=(None, None, None, 3)
+    )
     check(model, (3, 6, 7, 3))
     with pytest.raises(ValueError, match="one known clip size"):
         to_2d(model)
@@ -187,7 +233,9 @@ def test_sizes_may_be_given():
 
 
 def test_channels_first_is_taken_over_and_named():
-    model = sequential(layers.Conv3D(4, 3, data_format="channels_first"), layers.MaxPooling3D(data_format="channels_first"))
+    model = sequential(
+        layers.Conv3D(4, 3, data_format="channels_first"), layers.MaxPooling3D(data_format="channels_first")
+    )
     with pytest.raises(NoTwoDFormError, match=r"conv3d\w* \(Conv3D\), max_pooling3d\w* \(MaxPooling3D\)"):
         to_2d(model)
 
@@ -230,8 +278,15 @@ def test_a_model_that_is_no_graph_is_refused():
 
 
 def test_the_form_is_saved_without_this_package(tmp_path):
-    model = sequential(layers.ZeroPadding3D(1), layers.Conv3D(4, 3, strides=2), layers.BatchNormalization(), layers.ReLU(),
-                       layers.MaxPooling3D(2), layers.GlobalAveragePooling3D(), layers.Dense(3, activation="softmax"))  # fmt: skip
+    model = sequential(
+        layers.ZeroPadding3D(1),
+        layers.Conv3D(4, 3, strides=2),
+        layers.BatchNormalization(),
+        layers.ReLU(),
+        layers.MaxPooling3D(2),
+        layers.GlobalAveragePooling3D(),
+        layers.Dense(3, activation="softmax"),
+    )
     form = check(model)
     form.save(tmp_path / "form.keras")
     again = keras.models.load_model(tmp_path / "form.keras")
