@@ -36,7 +36,7 @@ setup(
         "ai-edge-litert",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D"],
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
         "tensorboard": ["tensorboard"],

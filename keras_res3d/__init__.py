@@ -21,6 +21,7 @@ _PUBLIC = {
     "keras_res3d.tasks.evaluate": ["evaluate"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],
+    "keras_res3d.export.two_d": ["NoTwoDFormError", "to_2d"],
     "keras_res3d.nets.counts": ["count_macs", "count_params", "solve_width"],
     "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
     "keras_res3d.data.clips": ["Sampling"],

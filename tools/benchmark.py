@@ -27,7 +27,12 @@ from benchmarks.timing import machine, usable_cores
 
 SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports"}
 # Tools of their own, each with a `main(arguments)` that prints its own table.
-TOOLS = {"export": "benchmark_export", "input": "benchmark_input", "trim": "benchmark_trim"}
+TOOLS = {
+    "export": "benchmark_export",
+    "foreign": "benchmark_foreign",
+    "input": "benchmark_input",
+    "trim": "benchmark_trim",
+}
 
 
 def parse(arguments=None) -> argparse.Namespace:

@@ -10,7 +10,7 @@ What becomes of each kind of layer is in `two_d_layers`; this module follows the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -19,7 +19,7 @@ import numpy as np
 from keras_res3d.export.maps import Maps, as_maps
 from keras_res3d.export.two_d_convs import folds_into
 from keras_res3d.export.two_d_layers import RULES, rule_for
-from keras_res3d.export.two_d_writer import Writer
+from keras_res3d.export.two_d_writer import Writer, unique_name
 
 Shape = tuple[int, ...]
 # Operations of TensorFlow that a model in the 2-D form must not have.
@@ -36,6 +36,7 @@ def to_2d(
     *,
     pixel_scale=None,
     reverse_channels: bool = False,
+    stand_ins: Mapping[type, Callable] | None = None,
 ) -> keras.Model:
     """A Keras model that computes the same from the same clips, without a 3-D convolution or pool.
 
@@ -52,6 +53,9 @@ def to_2d(
             folded into the first kernel.
         reverse_channels: whether the input's channels come in the reverse of the order that the model takes (RGB for a
             BGR net). It is folded into the first kernel too.
+        stand_ins: for classes of layers with 3-D operations inside that are not Keras' own: a function of such a layer
+            that gives a stock Keras layer, built and with weights, which computes the same. It is run against the layer
+            before it is believed. `DepthwiseConv3D` as classification_models_3D has it is known.
 
     Returns:
         The model, called `NAME_2d`. Convolutions keep their names.
@@ -59,17 +63,18 @@ def to_2d(
     Raises:
         NoTwoDFormError: the model is neither functional nor sequential, or has layers with 3-D operations that this
             module does not know; all of them are named.
-        ValueError: the size of a clip is unknown or not the model's.
+        ValueError: the size of a clip is unknown or not the model's, or a stand-in computes something else.
     """
     graph = _graph_of(model)
     if graph is None:
         raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, so its layers and how "
                               "they hang together are not known")  # fmt: skip
     inputs = _inputs(model, graph, input_shape)
-    writer = Writer()
+    writer = Writer(stand_ins)
     values = [as_maps(x) if len(x.shape) == 5 else x for x in inputs]
     values = [_scaled(value, pixel_scale, reverse_channels) for value in values]
     outputs = keras.tree.map_structure(writer.plain, _run(graph, values, writer))
+    _name_apart(inputs, outputs)
     written = keras.Model(keras.tree.pack_sequence_as(graph._inputs_struct, inputs), outputs, name=f"{model.name}_2d")
     _check(written, writer)
     return written
@@ -128,7 +133,7 @@ def _run(graph, values: list, writer: Writer):
     known = {id(tensor): value for tensor, value in zip(graph.inputs, values, strict=True)}
     nodes = [node for depth in sorted(graph._nodes_by_depth, reverse=True) for node in graph._nodes_by_depth[depth]
              if node.operation and not node.is_input]  # fmt: skip
-    norms = _foldable(graph, nodes)
+    norms = _foldable(graph, nodes, writer)
     folded = {id(norm) for norm in norms.values()}
     for node in nodes:
         if any(id(tensor) not in known for tensor in node.input_tensors):
@@ -138,7 +143,8 @@ def _run(graph, values: list, writer: Writer):
             results = args[0]
         else:
             norm = norms.get(id(node))
-            results = _apply(node.operation, writer, args, kwargs, None if norm is None else norm.operation)
+            norm = None if norm is None else norm.operation
+            results = _apply(writer.stand_in(node.operation), writer, args, kwargs, norm)
         for tensor, value in zip(node.outputs, keras.tree.flatten(results), strict=True):
             known[id(tensor)] = value
     return keras.tree.pack_sequence_as(graph._outputs_struct, [known[id(tensor)] for tensor in graph.outputs])
@@ -159,7 +165,7 @@ def _apply(operation, writer: Writer, args, kwargs, norm):
     return rule(writer, operation, *args, **kwargs)
 
 
-def _foldable(graph, nodes: list) -> dict:
+def _foldable(graph, nodes: list, writer: Writer) -> dict:
     """For the nodes of convolutions whose output goes to one batch norm and nowhere else: the node of that norm."""
     readers, calls = {}, {}
     for node in nodes:
@@ -170,11 +176,27 @@ def _foldable(graph, nodes: list) -> dict:
     found = {}
     for node in nodes:
         after = readers.get(id(node.outputs[0]), []) if len(node.outputs) == 1 else []
-        if len(after) != 1 or id(node.outputs[0]) in outputs or not folds_into(node.operation, after[0].operation):
+        if len(after) != 1 or id(node.outputs[0]) in outputs:
+            continue
+        if not folds_into(writer.stand_in(node.operation), after[0].operation):
             continue
         if calls[id(node.operation)] == calls[id(after[0].operation)] == 1:
             found[id(node)] = after[0]
     return found
+
+
+def _name_apart(inputs, outputs) -> None:
+    """Renames operations that happen to be called as a layer of the model: Keras numbers both in the same way."""
+    found, waiting = {}, [tensor._keras_history.operation for tensor in keras.tree.flatten(outputs)]
+    while waiting:
+        operation = waiting.pop()
+        if id(operation) not in found:
+            found[id(operation)] = operation
+            waiting += [parent.operation for node in operation._inbound_nodes for parent in node.parent_nodes]
+    taken = {operation.name for operation in found.values() if isinstance(operation, keras.layers.Layer)}
+    for operation in found.values():
+        if not isinstance(operation, keras.layers.Layer):
+            operation.name = unique_name(operation.name, taken)
 
 
 def _check(written: keras.Model, writer: Writer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import keras
@@ -10,27 +10,35 @@ import numpy as np
 from keras import layers
 
 from keras_res3d.export.maps import Maps, as_maps, zero_padded
+from keras_res3d.export.stand_ins import find_stand_in
 
 
 class Writer:
     """Makes the layers of a 2-D form, each once however often it is called, under names that do not repeat.
 
+    Args:
+        stand_ins: functions that give a stock layer for one of a class, as `to_2d` takes them.
+
     Attributes:
         taken_over: (name, function, specs of its tensors) of every layer and operation that no rule is known for.
     """
 
-    def __init__(self):
+    def __init__(self, stand_ins: Mapping[type, Callable] | None = None):
         self.taken_over: list[tuple] = []
+        self._stand_ins = dict(stand_ins or {})
+        self._stood_in: dict[int, tuple] = {}
         self._made: dict[tuple, tuple] = {}
         self._names: set[str] = set()
 
+    def stand_in(self, operation):
+        """The stock layer that computes what `operation` does, where one is known; otherwise `operation`."""
+        if id(operation) not in self._stood_in:
+            self._stood_in[id(operation)] = (find_stand_in(operation, self._stand_ins), operation)
+        return self._stood_in[id(operation)][0]
+
     def name(self, wanted: str) -> str:
         """A name that no other layer has."""
-        name, number = wanted, 1
-        while name in self._names:
-            name, number = f"{wanted}_{number}", number + 1
-        self._names.add(name)
-        return name
+        return unique_name(wanted, self._names)
 
     def make(self, source, kind, weights: Callable, key=(), **config):
         """A layer that stands for `source`; it takes its weights at its first call.
@@ -95,6 +103,15 @@ class Writer:
 
         given_args, given_kwargs = args, kwargs
         self.taken_over.append((f"{operation.name} ({type(operation).__name__})", call, specs))
+
+
+def unique_name(wanted: str, taken: set[str]) -> str:
+    """`wanted`, or with a number after it that makes it differ from those taken; it is added to them."""
+    name, number = wanted, 1
+    while name in taken:
+        name, number = f"{wanted}_{number}", number + 1
+    taken.add(name)
+    return name
 
 
 class _WithWeights:
