@@ -16,7 +16,16 @@ from keras_res3d.export.stand_ins import depthwise
 from keras_res3d.export.two_d import NoTwoDFormError
 
 NETS = ["resnet18", "seresnet18", "vgg16"]
-SLOW = ["densenet121", "mobilenet", "resnext50", "seresnext50", "inceptionv3", "inceptionresnetv2", "mobilenetv2", "resnet50"]
+SLOW = [
+    "densenet121",
+    "inceptionresnetv2",
+    "inceptionv3",
+    "mobilenet",
+    "mobilenetv2",
+    "resnet50",
+    "resnext50",
+    "seresnext50",
+]
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("classification_models_3D") is None, reason="classification-models-3D is not installed"
 )
