@@ -17,8 +17,10 @@ import shutil
 import pytest
 
 from keras_res3d.commands.main import main
+from keras_res3d.data.open import read_data_set
 from keras_res3d.data.sources import motion
 from keras_res3d.export import report
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.nets.counts import count_macs, count_params, solve_width
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.recipes import RECIPES
@@ -136,6 +138,29 @@ def test_examples_run_as_they_stand(page, here, capsys):
                     run_command(line)
         else:
             assert block.language in ("diff", "json", "text", "csv"), f"{where}: {block.language}"
+
+
+EXPORTS = [("saved_model", "none"), ("litert", "int8"), ("onnx", "none"), ("openvino", "none")]
+MORE_EXPORTS = [("litert", "none"), ("onnx", "int8"), ("openvino", "int8")]
+NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime", "nncf"), "openvino": ("openvino", "nncf")}
+
+
+@pytest.mark.parametrize("exports", [EXPORTS, pytest.param(MORE_EXPORTS, marks=pytest.mark.slow)])
+def test_readmes_own_model_goes_to_every_format(exports, here, capsys):
+    """The transfer-learning model of README's first lines: trained, evaluated, exported and asked about a video."""
+    first = next(block for block in blocks("README.md") if block.language == "python")
+    exec(compile(first.text, "README.md", "exec"), {"__name__": "__main__"})
+    video = str(read_data_set("test.csv").examples[0].path)
+    assert main(["evaluate", "mine.keras", "--data", "test.csv"]) == 0
+    for format, quantize in exports:
+        if not all(map(importlib.util.find_spec, NEEDS.get(format, ()))):
+            continue
+        output = f"{format}_{quantize}{FORMATS[format].suffix}"
+        calibration = ["--calibration", "train.csv"] if quantize == "int8" else []
+        flags = ["--format", format, "--quantize", quantize, "--output", output, *calibration]
+        assert main(["export", "mine.keras", *flags]) == 0, flags
+        assert main(["predict", output, video]) == 0
+        assert "2d" in capsys.readouterr().out or format in ("saved_model", "openvino")
 
 
 def test_every_mark_is_known():
