@@ -66,7 +66,10 @@ def _describe(data_set) -> dict:
         # The last parts of the path alone: a data set may be moved.
         name = "/".join(pathlib.PurePath(example.path).parts[-2:])
         digest.update(f"{name}\0{example.label}\n".encode("utf-8", "surrogateescape"))
-    return {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
+    found = {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
+    missing = len(getattr(data_set, "missing", ()))
+    # Said only where files were left out, so that the checkpoints of all other runs stay as they are.
+    return {**found, "missing videos left out": missing} if missing else found
 
 
 def differences(before, now, where: str = "") -> list[str]:
@@ -76,7 +79,8 @@ def differences(before, now, where: str = "") -> list[str]:
         for key in [*before, *(key for key in now if key not in before)]:
             found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
         return found
-    return [] if before == now else [f"{where}: {before} before, {now} now"]
+    what = f"{where}: other videos or labels, with the digest" if where.endswith(".digest") else f"{where}:"
+    return [] if before == now else [f"{what} {before} before, {now} now"]
 
 
 def save(folder, values: list[np.ndarray], state: dict) -> None:

@@ -61,6 +61,7 @@ def test_check_names_the_faults_of_odd_files(odd, tmp_path, said):
     assert main(["check", "--data", str(odd), "--decode", "--workers", "1"]) == 0
     out = said().out
     assert r"$bright$\x1b[31m" in out and r"dark\xff" in out and "0 faults" in out
+    assert "note: " in out and "the paths of 8 videos are not UTF-8, such as " in out
     shutil.copytree(odd, tmp_path / "bad")
     for file in (tmp_path / "bad").rglob("*.mp4"):
         file.write_bytes(b"no video")

@@ -197,7 +197,7 @@ def test_csv_lists_apart_from_their_videos(tmp_path):
     write(lists, train__csv="path,label\na.mp4,walk\n./a.mp4,walk\n")
     with pytest.raises(DataError) as caught:
         read_layout("csv", lists, tmp_path / "v")
-    assert caught.value.faults == ("line 3: duplicate path ./a.mp4, first on line 2",)
+    assert caught.value.faults == (f"line 3: duplicate of line 2, {tmp_path}/v/a.mp4",)
 
 
 def test_a_layout_is_a_function_and_a_line(tmp_path, monkeypatch):

@@ -63,7 +63,7 @@ def test_every_fault_of_a_csv_is_listed_with_its_line(tmp_path):
     with pytest.raises(DataError) as caught:
         read_data_set(tmp_path / "list.csv", classes=("walk", "run"))
     expected = {3: "missing file", 4: "empty label", 5: "malformed: 3 fields",
-                6: "duplicate path ./a.mp4, first on line 2", 7: "empty path", 8: "'fly' is not one of",
+                6: f"duplicate of line 2, {tmp_path}/a.mp4", 7: "empty path", 8: "'fly' is not one of",
                 9: "malformed: 1 fields"}
     assert len(caught.value.faults) == len(expected)
     for line, what in expected.items():

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.sources.base import FRAME_RATE, Source
-from keras_res3d.data.types import Example
+from keras_res3d.data.types import Example, one_line
 
 CLASSES = ("left", "right", "up", "down", "turn_left", "turn_right", "grow", "shrink")
 SPLIT_SIZES = {"train": 1600, "test": 400}
@@ -182,6 +182,8 @@ class MotionDataSet:
         self.split, self.name = split, f"motion/{split}"
         numbers = range(SPLIT_SIZES[split])
         self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(CLASSES)) for i in numbers)
+
+    __repr__ = one_line
 
     def __len__(self) -> int:
         return len(self.examples)

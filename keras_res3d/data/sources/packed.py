@@ -11,7 +11,7 @@ from keras_res3d.data.images import decode_jpeg
 from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest
-from keras_res3d.data.types import DataError, PathLike
+from keras_res3d.data.types import DataError, PathLike, one_line
 
 
 class PackedVideo(Source):
@@ -90,6 +90,8 @@ class PackedDataSet:
             raise DataError(self.name, [f"its manifest's videos lack {error}; pack the videos again"]) from error
         listing = make_listing(self.name, rows, faults, classes, manifest["classes"])
         self.classes, self.examples = listing.classes, examples_of(listing)
+
+    __repr__ = one_line
 
     def __len__(self) -> int:
         return len(self.examples)
