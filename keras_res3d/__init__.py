@@ -26,6 +26,7 @@ _PUBLIC = {
     "keras_res3d.data.clips": ["Sampling"],
     "keras_res3d.data.labels": ["decode_predictions", "label_names"],
     "keras_res3d.data.open": ["open_video", "read_data_set", "read_layout"],
+    "keras_res3d.data.split": ["split_folds"],
     "keras_res3d.data.sources.video_file": ["Video"],
     "keras_res3d.data.batches": ["evaluation_batches", "training_batches", "training_stream"],
     "keras_res3d.data.transform": ["preprocess_input"],
