@@ -40,6 +40,7 @@ class Subset:
         self._data_set, self._numbers, self.name = data_set, tuple(map(int, numbers)), name
         self.examples = tuple(data_set.examples[number] for number in self._numbers)
         self.classes, self.mirror_safe = tuple(data_set.classes), data_set.mirror_safe
+        self.reverse_safe = getattr(data_set, "reverse_safe", True)
 
     __repr__ = one_line
 

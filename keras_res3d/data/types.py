@@ -156,6 +156,9 @@ class DataSet(Protocol):
         classes: names in the order of the labels.
         name: what the data set was read from, for messages and records.
         mirror_safe: False if a mirrored video may belong to another class.
+
+    A data set may have two attributes more. `reverse_safe` is False if a video played backwards may belong to another
+    class. `missing` has the paths of videos that are not there and were left out.
     """
 
     examples: Sequence[Example]

@@ -175,6 +175,8 @@ class MotionDataSet:
     classes = CLASSES
     # A mirrored "left" is a "right".
     mirror_safe = False
+    # A "left" played backwards is a "right" too.
+    reverse_safe = False
 
     def __init__(self, split: str):
         if split not in SPLIT_SIZES:

@@ -77,6 +77,7 @@ class PackedDataSet:
         faults = quick_faults(folder, manifest)
         self._resize = tuple(manifest["resize"])
         self.mirror_safe = bool(manifest.get("mirror_safe", True))
+        self.reverse_safe = bool(manifest.get("reverse_safe", True))
         self._shards = [Shard(folder, entry) for entry in manifest["shards"]]
         # (shard, record in it) of each example.
         self._places = [(shard, number) for shard in self._shards for number in range(len(shard.entry["videos"]))]
