@@ -193,9 +193,9 @@ def _notes(classes: Sequence[str], labels: np.ndarray, numbers: np.ndarray, fold
     few = [name for name, where in zip(classes, places, strict=True) if 1 < len(where) < folds]
     notes = []
     if alone:
-        notes.append(f"{len(alone)} classes are of one group each, so that one fold trains without it: {short(alone)}")
+        notes.append(f"classes of one group, without which one fold trains: {short(alone)}")
     if few:
-        notes.append(f"{len(few)} classes have fewer groups than folds, so that folds test without them: {short(few)}")
+        notes.append(f"classes with fewer groups than folds, so that some folds test without them: {short(few)}")
     return notes
 
 

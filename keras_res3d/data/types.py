@@ -184,5 +184,6 @@ class DataSet(Protocol):
 
 def one_line(data_set: DataSet) -> str:
     """A data set for a prompt or a log: `<VideoFiles: 120 videos of 2 classes from train.csv>`."""
-    counts = (f"{count} {noun}" for count, noun in ((len(data_set), "videos"), (len(data_set.classes), "classes")))
-    return f"<{type(data_set).__name__}: {' of '.join(counts)} from {printable(data_set.name)}>"
+    videos, classes = len(data_set), len(data_set.classes)
+    counts = f"{videos} video{'' if videos == 1 else 's'} of {classes} class{'' if classes == 1 else 'es'}"
+    return f"<{type(data_set).__name__}: {counts} from {printable(data_set.name)}>"

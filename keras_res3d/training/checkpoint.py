@@ -18,6 +18,8 @@ from keras_res3d.training.recipes import TrainingOptions
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
 _FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution")
+# Options that came later: said only where they are used, so that runs begun before can go on.
+_LATER = ("brightness", "contrast", "saturation", "hue", "grey", "reverse", "one_way", "largest_stride")
 # The sampling says these.
 SAMPLED = ("frames", "stride", "crop")
 
@@ -38,7 +40,12 @@ def identity(
         trained_on: of the card.
         weights: digest of the videos' factors of the loss, where they have some.
     """
-    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in (*_FREE, *SAMPLED)}
+    fields = {
+        each.name: getattr(options, each.name)
+        for each in dataclasses.fields(options)
+        if each.name not in (*_FREE, *SAMPLED)
+        and not (each.name in _LATER and getattr(options, each.name) == each.default)
+    }
     return {
         "net": {
             "name": net.name,

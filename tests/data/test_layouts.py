@@ -221,6 +221,7 @@ def test_a_layout_is_a_function_and_a_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("layout, text, message", [
+    ("caffe", "a\0b 1 0\n", "line 1: malformed: a NUL character in 'a.x00b 1 0'"),
     ("caffe", f"a {'9' * 5000} 0\n", "malformed"), ("caffe", f"a 1 {'9' * 5000}\n", "malformed"),
     ("sports1m", f"youtu.be/abc {'9' * 5000}\n", "malformed"),
     ("kinetics", "label,youtube_id,time_start,time_end,split\na,b,1e999,2,train\n", "malformed: times"),

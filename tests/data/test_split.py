@@ -9,6 +9,7 @@ import pytest
 import keras_res3d
 from keras_res3d.data.check import as_listing, preflight
 from keras_res3d.data.open import VideoFiles, list_videos, read_data_set, read_layout
+from keras_res3d.data.pack import pack
 from keras_res3d.data.split import Subset, fold_numbers, list_of, split_folds, write_folds
 from keras_res3d.data.types import DataSet, Example
 
@@ -133,8 +134,8 @@ def test_classes_with_too_few_groups_are_said():
     with pytest.warns(UserWarning) as said:
         split_folds(files(labels, groups), 4)
     assert [str(each.message) for each in said] == [
-        "all: 1 classes are of one group each, so that one fold trains without it: ['2']",
-        "all: 1 classes have fewer groups than folds, so that folds test without them: ['1']"]
+        "all: classes of one group, without which one fold trains: ['2']",
+        "all: classes with fewer groups than folds, so that some folds test without them: ['1']"]
 
 
 def test_a_part_of_any_data_set_is_a_data_set():
@@ -145,6 +146,20 @@ def test_a_part_of_any_data_set_is_a_data_set():
     part = Subset(read_data_set("motion"), [7, 3], "two")
     with part.open(1) as video, read_data_set("motion").open(3) as same:
         assert np.array_equal(next(video.clips([[0, 5]])), next(same.clips([[0, 5]])))
+
+
+def test_packed_videos_keep_what_must_not_be_turned_round(tmp_path, make_video):
+    (tmp_path / "v" / "a").mkdir(parents=True)
+    for number in range(3):
+        make_video(tmp_path / "v" / "a" / f"{number}.mp4", np.full((4, 32, 32, 3), 60 * number, np.uint8))
+    part = Subset(read_data_set(tmp_path / "v"), [0, 1, 2], "three")
+    part.mirror_safe = part.reverse_safe = False
+    pack(part, tmp_path / "shards", (32, 32), workers=1)
+    data = read_data_set(tmp_path / "shards")
+    assert (data.mirror_safe, data.reverse_safe) == (False, False)
+    fold = split_folds(data, 3, by=None)[0]
+    assert (fold.test.mirror_safe, fold.train.reverse_safe) == (False, False) and len(fold.train) == 2
+    assert repr(data) == f"<PackedDataSet: 3 videos of 1 class from {tmp_path}/shards>"
 
 
 NAMES = ["plain", "two\nlines", "a,b", 'quo"te', " lead", "cr\rx", "$x$", "\x1b[31m", os.fsdecode(b"caf\xe9"), "\u202e"]

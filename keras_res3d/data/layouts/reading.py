@@ -71,10 +71,16 @@ class Reading:
         return None
 
     def lines(self, path: pathlib.Path) -> Iterator[tuple[str, str]]:
-        """(where, text) of every line of a list that is not blank, with any line ending. A missing list is a fault."""
+        """(where, text) of every line of a list that is not blank, with any line ending.
+
+        A list that is missing and a line with a NUL character are faults.
+        """
         for number, line in enumerate(LINE_END.split(self.text(path) or ""), 1):
-            if line.strip():
-                yield f"{path.name} line {number}: ", line.strip()
+            where = f"{path.name} line {number}: "
+            if "\0" in line:
+                self.faults.append(f"{where}malformed: a NUL character in {line.strip()!r}")
+            elif line.strip():
+                yield where, line.strip()
 
     def names(self, path: pathlib.Path) -> tuple[str, ...]:
         """Class names of a file with one name a line."""
