@@ -85,13 +85,15 @@ def _table(data, folds, by: str | None) -> str:
 
 
 def run(args: list[str]) -> int:
-    from keras_res3d.data.open import data_set_of, is_motion, is_packed
+    from keras_res3d.data.layouts.registry import LAYOUTS
+    from keras_res3d.data.open import data_set_of, kind_of
     from keras_res3d.data.split import split_folds, write_folds
 
-    if FLAGS.layout is None and (is_motion(FLAGS.data) or is_packed(FLAGS.data)):
+    kind = FLAGS.layout or kind_of(FLAGS.data)
+    if kind in ("motion", "packed"):
         raise ValueError(f"--data is {FLAGS.data}, which has no list of files to write; split the videos before they "
                          "are packed, or use keras_res3d.split_folds in Python")  # fmt: skip
-    if FLAGS.by is not None and FLAGS.by not in ("group", "none") and FLAGS.layout not in (None, "csv"):
+    if FLAGS.by not in (None, "group", "none") and kind in ("folders", *LAYOUTS) and kind != "csv":
         raise ValueError(f"--by is {FLAGS.by}; a column can be chosen of a CSV file alone. Give group or none")
     data = data_set_of(_listing())
     by = _by(data)

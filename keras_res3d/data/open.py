@@ -31,6 +31,7 @@ from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
 from keras_res3d.data.sources.packed import PackedDataSet
 from keras_res3d.data.sources.shards import MANIFEST
 from keras_res3d.data.types import (
+    UNREAD_EXTENSIONS,
     VIDEO_EXTENSIONS,
     DataError,
     DataSet,
@@ -60,7 +61,7 @@ def kind_of(path: PathLike) -> str:
             return "packed"
         return "frames" if not folders and frame_names(place) else "folders"
     if place.is_file():
-        return "video" if place.suffix.lower() in VIDEO_EXTENSIONS else "csv"
+        return "video" if place.suffix.lower() in VIDEO_EXTENSIONS | UNREAD_EXTENSIONS else "csv"
     return "motion" if str(path).split("/")[0] == "motion" and not place.exists() else "nothing"
 
 

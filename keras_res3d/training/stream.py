@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -76,8 +77,10 @@ def recipe_augment(data_set, sampling: Sampling, options: TrainingOptions) -> Ca
     if options.smallest_area < 1:
         crop = functools.partial(random_resized_crop_and_mirror, smallest_area=options.smallest_area)
     strengths = {name: strength for name in AUGMENTATIONS if (strength := getattr(options, name, 0))}
-    if not getattr(data_set, "reverse_safe", True):
-        strengths.pop("reverse", None)
+    if "reverse" in strengths and not getattr(data_set, "reverse_safe", True):
+        del strengths["reverse"]
+        warnings.warn(f"{data_set.name}: no clip is played backwards, which may make it one of another class",
+                      stacklevel=3)  # fmt: skip
     one_way = next(csv.reader([options.one_way or ""], skipinitialspace=True), [])
     unknown = [name for name in one_way if name not in data_set.classes]
     if unknown:

@@ -62,6 +62,8 @@ def test_class_folders_have_no_groups_and_shards_no_list(two_classes, tmp_path, 
     assert "there are no groups: the classes alone are spread evenly" in capsys.readouterr().out
     assert main([*flags, "--data", str(two_classes), "--by", "group"]) == 1
     assert "has no groups; a CSV list has them" in capsys.readouterr().err
+    assert main([*flags, "--data", str(two_classes), "--by", "camera"]) == 1
+    assert "a column can be chosen of a CSV file alone" in capsys.readouterr().err
     assert main([*flags, "--data", "motion"]) == 1
     assert "has no list of files to write" in capsys.readouterr().err
     assert main([*flags, "--data", str(two_classes), "--folds", "9"]) == 1

@@ -60,6 +60,13 @@ def test_what_is_refused(folder, text, message):
     assert "\n" not in str(read.faults[0])
 
 
+def test_one_video_of_two_labels(folder):
+    (folder / "link.mp4").symlink_to(folder / "a.mp4")
+    read = listing(folder, "path,label\na.mp4,walk\nb.mp4,run\nlink.mp4,run\n./b.mp4,run\n")
+    two = f"line 4: duplicate of line 2, {folder}/link.mp4, with the labels 'walk' and 'run'; keep one of them"
+    assert read.faults == (two, f"line 5: duplicate of line 3, {folder}/b.mp4")
+
+
 def test_another_column_as_the_group(folder):
     text = "path,label,group,Camera\na.mp4,walk,g1,left\nb.mp4,run,g1,right\n"
     assert found(listing(folder, text, group="camera")) == [("a.mp4", "walk", "left"), ("b.mp4", "run", "right")]

@@ -92,10 +92,10 @@ def test_names_that_are_nothing():
 
 def test_what_a_path_is(tmp_path):
     touch(tmp_path / "folders" / "walk" / "a.mp4", tmp_path / "frames" / "1.jpg", tmp_path / "list.csv",
-          tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "packed" / "manifest.json",
+          tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "b.webp", tmp_path / "packed" / "manifest.json",
           tmp_path / "classes" / "manifest.json", tmp_path / "classes" / "walk" / "a.mp4",
           tmp_path / "packed" / ".half" / "a")
-    expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video",
+    expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video", "b.webp": "video",
                 "packed": "packed", "classes": "folders", "none": "nothing"}
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of("motion") == kind_of("motion/test") == kind_of("motion/other") == "motion"
