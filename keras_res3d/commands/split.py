@@ -8,7 +8,8 @@
 
 Every video is in the test list of exactly one fold. Videos of one group stay together, and the classes are spread as
 evenly as groups allow. A group is what the column group of a CSV file says, or another column that --by names, and with
---layout the group of the public data set. The same command writes the same lists.
+--layout the group of the public data set. The same command writes the same lists. Videos are split before they are
+packed.
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def test_what_a_path_is(tmp_path):
           tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "b.webp", tmp_path / "packed" / "manifest.json",
           tmp_path / "classes" / "manifest.json", tmp_path / "classes" / "walk" / "a.mp4",
           tmp_path / "packed" / ".half" / "a")
-    expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video", "b.webp": "video",
-                "packed": "packed", "classes": "folders", "none": "nothing"}
+    expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video",
+                "b.webp": "video", "packed": "packed", "classes": "folders", "none": "nothing"}
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of("motion") == kind_of("motion/test") == kind_of("motion/other") == "motion"
     assert is_motion("motion") and not is_motion(tmp_path) and is_packed(tmp_path / "packed")
