@@ -233,6 +233,29 @@ def test_numbers_out_of_all_bounds_are_malformed_lines(tmp_path, layout, text, m
         read_layout(layout, tmp_path / "list", tmp_path)
 
 
+@pytest.mark.parametrize("layout, lists, there, gone", [
+    ("ucf101", {"classInd__txt": "1 A\n2 B\n", "trainlist01__txt": "A/v_A_g01_c01.avi 1\nB/v_B_g01_c01.avi 2\n"},
+     "A/v_A_g01_c01.avi", "B/v_B_g01_c01.avi"),
+    ("hmdb51", {"A_test_split1__txt": "a.avi 1\n", "B_test_split1__txt": "b.avi 1\n"}, "A/a.avi", "B/b.avi"),
+    ("kinetics", {"train__csv": f"{KINETICS}A,a,1,2,train\nB,b,3,4,train\n"}, "a.mp4", "b_000003_000004.mp4"),
+    ("caffe", {"train__lst": "a 1 0\nb 1 1\n"}, "a/1.jpg", "b"),
+    ("csv", {"train__csv": "path,label\na.mp4,A\nb.mp4,B\n"}, "a.mp4", "b.mp4"),
+])
+def test_missing_videos_of_any_layout_are_left_out_where_that_is_asked_for(tmp_path, layout, lists, there, gone):
+    write(tmp_path / "lists", **lists)
+    touch(tmp_path / "v" / there)
+    with pytest.raises(DataError, match=r"line \d: missing") as caught:
+        read_layout(layout, tmp_path / "lists", tmp_path / "v")
+    assert len(caught.value.faults) == 1
+    with pytest.warns(UserWarning, match="1 of 2 videos are missing and left out"):
+        data = read_layout(layout, tmp_path / "lists", tmp_path / "v", skip_missing=True)
+    assert data.missing == (str(tmp_path / "v" / gone),) and len(data.classes) == 2
+    assert [example.label for example in data.examples] == [0]
+    shutil.rmtree(tmp_path / "v")
+    with pytest.raises(DataError, match="all 2 videos are missing"):
+        read_layout(layout, tmp_path / "lists", tmp_path / "v", skip_missing=True)
+
+
 def test_wrong_calls(tmp_path):
     with pytest.raises(ValueError, match=r"expected one of .*'ucf101'"):
         read_layout("ucf", tmp_path, tmp_path)
