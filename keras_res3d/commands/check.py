@@ -66,6 +66,7 @@ def _decode(listings: list) -> list[str]:
 
 def run(args: list[str]) -> int:
     from keras_res3d.data.check import preflight
+    from keras_res3d.data.faults import shown
     from keras_res3d.tables import as_text, printable
 
     print(printable(f"checking {FLAGS.data}" + (f" against {FLAGS.validation}" if FLAGS.validation else "")))
@@ -80,10 +81,9 @@ def run(args: list[str]) -> int:
     report = preflight(train, test)
     listings = [train] if test is None else [train, test]
     faults = [*report.faults, *further, *(_decode(listings) if FLAGS.decode else [])]
-    for note in report.notes:
-        print(f"note: {printable(note)}")
-    for fault in faults:
-        print(f"fault: {printable(fault)}")
+    for kind, sentences in (("note", report.notes), ("fault", faults)):
+        for sentence in shown(sentences):
+            print(f"{kind}: {printable(sentence)}")
     header = ["class", "videos"] if test is None else ["class", "training", "test"]
     rows = [[name, *map(str, counts)] for name, *counts in report.counts]
     if len(rows) > CLASSES_SHOWN:

@@ -1,4 +1,4 @@
-"""The flags that say which videos: --data, --validation, and the public layouts --layout, --lists, --split."""
+"""The flags that say which videos: --data, --validation, --skip_missing, and --layout, --lists, --split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 
 def define_data_flags(data: str = "Videos with labels", validation: bool = True) -> None:
-    """Defines --data, --layout, --lists and --split, and --validation where `validation` is true.
+    """Defines --data, --layout, --lists, --split and --skip_missing, and --validation where `validation` is true.
 
     Args:
         data: what --data is to the verb; the first words of its help.
@@ -38,6 +38,10 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
         "lists", None, "With --layout, the folder that holds its lists, or one list (the folder of --data by default)."
     )
     flags.DEFINE_integer("split", 1, "With --layout, the number of the split.", lower_bound=1)
+    flags.DEFINE_bool(
+        "skip_missing", False, "Leave out listed videos whose files are missing, and say how many there are. By "
+        "default a missing file is a fault.",
+    )  # fmt: skip
 
 
 def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSet | None:
@@ -52,8 +56,6 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSe
     Raises:
         DataError: the data have faults; the message lists every one.
     """
-    import warnings
-
     from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
 
     path = _path(subset)
@@ -61,28 +63,30 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSe
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
         return read_data_set("motion/test" if subset != "train" and path == "motion" else path, classes=classes)
-    listing = listing_from_flags(subset, classes)
-    for note in listing.notes:
-        warnings.warn(f"{listing.name}: {note}", stacklevel=2)
-    return data_set_of(listing)
+    return data_set_of(listing_from_flags(subset, classes), classes is not None)
 
 
-def listing_from_flags(subset: str, classes: Sequence[str] | None = None, path: str | None = None) -> Listing:
+def listing_from_flags(
+    subset: str, classes: Sequence[str] | None = None, path: str | None = None, group: str = "group"
+) -> Listing:
     """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
 
     Args:
         subset, classes: as of `data_from_flags`.
         path: what to read in place of --data or --validation.
+        group: the column of a CSV file that says which videos belong together.
     """
     from keras_res3d.data.layouts.registry import LAYOUTS
     from keras_res3d.data.open import list_layout, list_videos
 
     path = path or _path(subset)
     _check()
+    skip = FLAGS.skip_missing
     if FLAGS.layout is None:
-        return list_videos(path, classes)
+        return list_videos(path, classes, skip_missing=skip, group=group)
     chosen = "train" if subset == "train" else LAYOUTS[FLAGS.layout].held_out
-    return list_layout(FLAGS.layout, FLAGS.lists or path, path, FLAGS.split, chosen, classes)
+    lists = FLAGS.lists or path
+    return list_layout(FLAGS.layout, lists, path, FLAGS.split, chosen, classes, skip_missing=skip, group=group)
 
 
 def _path(subset: str) -> str | None:

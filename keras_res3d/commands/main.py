@@ -44,6 +44,7 @@ VERBS = {
     "quickstart": Verb("train, score, export and compare two small nets on embedded data; write a report", True),
     "models": Verb("list the nets with their inputs, parameters and GMACs beside the paper's figures"),
     "check": Verb("name every fault of a data set in one pass, before anything is trained"),
+    "split": Verb("write lists of k folds for cross-validation, no group in two folds"),
     "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
     "train": Verb("train a net on your videos", True),
     "evaluate": Verb("score a trained net per clip and per video"),

@@ -60,14 +60,16 @@ def run(args: list[str]) -> int:
     print(f"packing {len(data)} videos of {len(data.classes)} classes into {output}: {resize[0]} x {resize[1]}, "
           f"quality {FLAGS.quality}")  # fmt: skip
     import_keras_quietly()
+    from keras_res3d.data.faults import Fault, shown
     from keras_res3d.data.pack import pack
 
     manifest = pack(data, FLAGS.output, resize, FLAGS.quality, FLAGS.shard_mb * 2**20, FLAGS.workers, _progress())
-    for video in manifest["left_out"]:
-        print(printable(f"left out: {video['name']}: {video['fault']}"))
     damaged = [video for shard in manifest["shards"] for video in shard["videos"] if video["faults"]]
-    for video in damaged:
-        print(printable(f"damaged: {video['name']}: {video.get('fault', '')} ({video['faults']} faults)"))
+    sentences = [Fault(f"left out: {video['name']}: {video['fault']}", "left out") for video in manifest["left_out"]]
+    sentences += [Fault(f"damaged: {video['name']}: {video.get('fault', '')} ({video['faults']} faults)", "damaged")
+                  for video in damaged]  # fmt: skip
+    for sentence in shown(sentences):
+        print(printable(sentence))
     print(f"{manifest['records']} videos, {manifest['frames']} frames, {manifest['bytes'] / 2**20:.1f} MB in "
           f"{len(manifest['shards'])} shards; {len(damaged)} damaged, {len(manifest['left_out'])} left out\n"
           f"wrote {output}/manifest.json; keras-res3d train --data {output} reads it")  # fmt: skip

@@ -31,7 +31,8 @@ def define_recipe_flags() -> None:
         if each.metadata["choices"]:
             flags.DEFINE_enum(each.name, None, list(each.metadata["choices"]), text)
         else:
-            define = {"int": flags.DEFINE_integer, "float": flags.DEFINE_float, "bool": flags.DEFINE_bool}[kind]
+            define = {"int": flags.DEFINE_integer, "float": flags.DEFINE_float, "bool": flags.DEFINE_bool,
+                      "str": flags.DEFINE_string}[kind]  # fmt: skip
             bound = {} if each.metadata["low"] is None else {"lower_bound": each.metadata["low"]}
             define(each.name, None, text, **bound)
 

@@ -116,6 +116,7 @@ def run(args: list[str]) -> int:
     from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
     from keras_res3d.training.fit import prepare_net, train
+    from keras_res3d.training.folder import SKIPPED
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
     output, unfinished = _output_folder()
@@ -136,6 +137,7 @@ def run(args: list[str]) -> int:
     )  # fmt: skip
     plots.save_png(plots.learning_curves({net.name: history}, 1 / len(data.classes)), output / "curves.png")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
-    best = ", best.keras" if validation else ""
-    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{best}")
+    more = ", best.keras" if validation else ""
+    more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""
+    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{more}")
     return 0

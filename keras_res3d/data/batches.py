@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.augment import augmented, clip_stride
 from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.evaluation import evaluation_clips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
@@ -82,10 +83,11 @@ class _Source:
         sampling, example = self.sampling, int(example)
         rng = np.random.default_rng((self.seed, int(epoch), example))
         with self.data_set.open(example, fps=sampling.fps) as video:
-            indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
+            stride = clip_stride(self.augment, sampling, video.num_frames, rng)
+            indices = random_clip(video.num_frames, sampling.frames, stride, rng.random())
             clip = next(video.clips([indices], size=sampling.resize))
-        clip = self.augment(clip, sampling.crop, rng, self.mirror)
-        return clip, np.int32(self.data_set.examples[example].label)
+        label = self.data_set.examples[example].label
+        return augmented(self.augment, clip, sampling.crop, rng, self.mirror, label), np.int32(label)
 
 
 def training_stream(
@@ -151,7 +153,8 @@ def training_batches(
         workers: videos read at a time; None means one for each processor core.
         mirror: whether half of the clips are mirrored, where the data set is `mirror_safe`.
         preprocess: False leaves the clips as uint8 RGB, for models that preprocess themselves.
-        augment: called with (clip, crop, rng, mirror); gives the cropped clip.
+        augment: called with (clip, crop, rng, mirror); gives the cropped clip. An `Augment` also changes colours,
+            stride and direction.
         sample_weight: a weight for each video, `(videos,)`; batches then have it as their third element.
 
     Returns:

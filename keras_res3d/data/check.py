@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import collections
-import functools
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from keras_res3d.data.children import map_in_children
-from keras_res3d.data.listing import Listing, Row, place_of, repeats
+from keras_res3d.data.faults import Fault, prefixed
+from keras_res3d.data.listing import Listing, Row, class_notes, duplicates, place_of, some, video_of
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import DataSet, PathLike
 
 # Lines named of one group on each side; the counts say how many there are.
 LINES_SHOWN = 3
+UNREADABLE = "damaged video"
 
 
 @dataclass(frozen=True)
@@ -38,32 +39,30 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
 
     Faults are those of the lists themselves, the same video twice in a list, classes without a video, labels of the
     test list that training lacks, videos in both lists, and groups in both (UCF101's groups, HMDB51's source videos),
-    each group named. A training list of one class is noted. A million videos take some seconds.
+    each group named. Notes tell of a training list of one class, of classes that differ in case or white space alone,
+    of classes without a test video, and of names that are not UTF-8. A million videos take some seconds.
 
     Args:
         train: the Listing of the training videos; `as_listing` makes one of a data set.
         test: of the held-out videos, or None.
     """
     listings = [train] if test is None else [train, test]
-    videos = _videos(listings)
+    video = video_of()
     faults, notes = [], []
-    for listing, mine in zip(listings, videos, strict=True):
-        faults += [f"{listing.name}: {fault}" for fault in listing.faults]
-        faults += [
-            f"{listing.name}: {place_of(row)} is the same video as {place_of(first)}; keep one of them"
-            for row, first in repeats(listing.rows, listing.faults, _parts(listing, mine))
-        ]
-        notes += [f"{listing.name}: {note}" for note in listing.notes]
+    for listing in listings:
+        again = [fault for fault in duplicates(listing.rows, video) if fault not in listing.faults]
+        faults += [prefixed(listing.name, fault) for fault in (*listing.faults, *again)]
+        notes += [prefixed(listing.name, note) for note in (*listing.notes, *_odd_names(listing))]
     counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
-    faults += [f"{train.name}: class {name!r} has no video" for name in train.classes if not counts[0][name]]
-    if len(counts[0]) == 1:
-        notes.append(f"{train.name}: all videos are of one class, {next(iter(counts[0]))!r}, so a net learns nothing")
+    faults += [prefixed(train.name, f"class {name!r} has no video") for name in train.classes if not counts[0][name]]
+    present = tuple(name for name in train.classes if counts[0][name])
+    notes += [prefixed(train.name, note) for note in class_notes(present, counts[0], given=False)]
     if test is not None:
         unknown = sorted(set(counts[1]) - set(train.classes))
-        faults += [f"{test.name}: label {name!r} is not a class of {train.name}" for name in unknown
-                   if name in test.classes]  # fmt: skip
-        notes += [f"{test.name}: class {name!r} has no video" for name in train.classes if not counts[1][name]]
-        faults += _shared_videos(train, test, *videos) + _shared_groups(train, test)
+        faults += [Fault(f"{test.name}: label {name!r} is not a class of {train.name}", "unknown class")
+                   for name in unknown if name in test.classes]  # fmt: skip
+        notes += [prefixed(test.name, f"class {name!r} has no video") for name in train.classes if not counts[1][name]]
+        faults += _shared_videos(train, test, video) + _shared_groups(train, test)
     names = dict.fromkeys(name for listing in listings for name in listing.classes)
     table = tuple((name, *(count[name] for count in counts)) for name in names)
     return Report(tuple(faults), tuple(notes), table)
@@ -83,27 +82,18 @@ def as_listing(data_set: DataSet) -> Listing:
     return Listing(data_set.name, tuple(rows), tuple(data_set.classes))
 
 
-def _videos(listings: list[Listing]) -> list[list[Hashable]]:
-    """Of each row of each list, what it has in common with another row of the same video.
-
-    That is the content's digest where it is known, otherwise the file or the folder of frames, with links followed.
-    """
-    # A list's videos share few folders, so that following a folder's links once saves nearly all of the time.
-    real_folder = functools.cache(os.path.realpath)
-
-    def video(row: Row) -> Hashable:
-        if row.digest:
-            return row.digest
-        path = os.fspath(row.path)
-        folder, name = os.path.split(path)
-        return os.path.realpath(path) if os.path.islink(path) else os.path.join(real_folder(folder), name)
-
-    return [[video(row) for row in listing.rows] for listing in listings]
+def _odd_names(listing: Listing) -> list[str]:
+    """A note of the paths that hold bytes that are not UTF-8: they work here, and not everywhere."""
+    odd = [str(row.path) for row in listing.rows if not _is_utf8(str(row.path))]
+    return [f"the paths of {len(odd)} videos are not UTF-8, such as {some(odd)}"] if odd else []
 
 
-def _parts(listing: Listing, videos: list[Hashable]) -> list[tuple]:
-    """The same for lists that take several parts of a folder of frames, each by its first frame."""
-    return [(video, row.first_frame or 1) for row, video in zip(listing.rows, videos, strict=True)]
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _groups(listing: Listing) -> dict[str, list[Row]]:
@@ -114,18 +104,23 @@ def _groups(listing: Listing) -> dict[str, list[Row]]:
     return rows
 
 
-def _shared_videos(train: Listing, test: Listing, mine: list[Hashable], theirs: list[Hashable]) -> list[str]:
-    places = dict(zip(reversed(theirs), reversed(test.rows), strict=True))
+def _shared_videos(train: Listing, test: Listing, video: Callable[[Row], Hashable]) -> list[Fault]:
+    places: dict[Hashable, Row] = {}
+    for row in test.rows:
+        places.setdefault(video(row), row)
     # The first row of each video that both lists have.
-    first = dict(zip(reversed(mine), reversed(train.rows), strict=True))
+    first: dict[Hashable, Row] = {}
+    for row in train.rows:
+        first.setdefault(video(row), row)
     return [
-        f"{row.path} is in both lists: {place_of(row)} of {train.name}, {place_of(places[video])} of {test.name}"
-        for video, row in reversed(first.items())
-        if video in places
-    ]
+        Fault(f"{row.path} is in both lists: {place_of(row)} of {train.name}, {place_of(places[each])} of {test.name}",
+              "video in both lists")
+        for each, row in first.items()
+        if each in places
+    ]  # fmt: skip
 
 
-def _shared_groups(train: Listing, test: Listing) -> list[str]:
+def _shared_groups(train: Listing, test: Listing) -> list[Fault]:
     mine, theirs = _groups(train), _groups(test)
     faults = []
     for group in mine:
@@ -133,7 +128,8 @@ def _shared_groups(train: Listing, test: Listing) -> list[str]:
             sides = [f"{len(rows)} videos of {listing.name} ({', '.join(map(place_of, rows[:LINES_SHOWN]))}"
                      f"{', ...' if len(rows) > LINES_SHOWN else ''})"
                      for listing, rows in ((train, mine[group]), (test, theirs[group]))]  # fmt: skip
-            faults.append(f"group {group!r} leaks: {sides[0]} and {sides[1]}; keep a group in one list")
+            faults.append(Fault(f"group {group!r} leaks: {sides[0]} and {sides[1]}; keep a group in one list",
+                                "group in both lists"))  # fmt: skip
     return faults
 
 
@@ -178,8 +174,8 @@ def probe_files(
     faults, paths = [], [os.fspath(path) for path in paths]
     for number, (path, outcome) in enumerate(zip(paths, map_in_children(probe, paths, workers), strict=True), 1):
         if outcome.error:
-            faults.append(f"{path}: {outcome.error}")
+            faults.append(Fault(f"{path}: {outcome.error}", UNREADABLE))
         elif outcome.value:
-            faults.append(outcome.value)
+            faults.append(Fault(outcome.value, UNREADABLE))
         progress(number)
     return faults

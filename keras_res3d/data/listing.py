@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, Example
+from keras_res3d.tables import printable
 
 # Names that a message shows of a longer list.
 NAMES_SHOWN = 8
+FILES_SHOWN = 3
 
 
 class Row(NamedTuple):
@@ -41,6 +46,7 @@ class Listing:
         classes: names in the order of the labels.
         faults: a sentence for each fault.
         notes: sentences about what is no fault.
+        missing: paths of videos that are not there and were left out, where that was asked for.
     """
 
     name: str
@@ -48,6 +54,7 @@ class Listing:
     classes: tuple[str, ...]
     faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 def make_listing(
@@ -92,22 +99,94 @@ def examples_of(listing: Listing) -> tuple[Example, ...]:
     return tuple(Example(str(row.path), numbers[row.label], *row[3:]) for row in listing.rows)
 
 
-def repeats(
-    rows: Iterable[Row], faults: Iterable[str], videos: Iterable[Hashable]
-) -> Iterator[tuple[Row, Row]]:
-    """Rows that name a video again, each with the first row that does, unless a fault says so already.
+def without_missing(listing: Listing, missing: Collection[tuple[str, str]]) -> Listing:
+    """The Listing without the rows of videos that are not there, with a note of them; its classes stay.
+
+    Args:
+        listing: of all rows.
+        missing: (where, path) of each such row.
+    """
+    if not missing:
+        return listing
+    known = set(missing)
+    rows = tuple(row for row in listing.rows if (row.where, str(row.path)) not in known)
+    paths = tuple(path for _, path in missing)
+    faults, notes = list(listing.faults), list(listing.notes)
+    if rows:
+        notes.append(f"{len(paths)} of {len(rows) + len(paths)} videos are missing and left out: {some(paths)}")
+    else:
+        faults.append(f"all {len(paths)} videos are missing, the first is {paths[0]}; check the folder of the videos")
+    return Listing(listing.name, rows, listing.classes, tuple(faults), tuple(notes), paths)
+
+
+def video_of() -> Callable[[Row], Hashable]:
+    """A function that tells what a row has in common with another row of the same video.
+
+    That is the content's digest where it is known, otherwise the file or the folder of frames, with links followed.
+    """
+    # A list's videos share few folders, so that following a folder's links once saves nearly all of the time.
+    real_folder = functools.cache(os.path.realpath)
+
+    def video(row: Row) -> Hashable:
+        if row.digest:
+            return row.digest
+        path = os.fspath(row.path)
+        folder, name = os.path.split(path)
+        return os.path.realpath(path) if os.path.islink(path) else os.path.join(real_folder(folder), name)
+
+    return video
+
+
+def duplicates(rows: Iterable[Row], video: Callable[[Row], Hashable]) -> list[Fault]:
+    """A fault for every row that names a video again. Parts of a folder of frames are told by their first frame.
 
     Args:
         rows: of a list.
-        faults: of the same list.
-        videos: of each row, what it has in common with another row of the same video.
+        video: as `video_of` gives it.
     """
-    named = {fault.partition("duplicate")[0] for fault in faults if "duplicate" in fault}
     first: dict[Hashable, Row] = {}
-    for row, video in zip(rows, videos, strict=True):
-        before = first.setdefault(video, row)
-        if before is not row and not (row.where and row.where in named):
-            yield row, before
+    return [
+        _duplicate(row, before)
+        for row in rows
+        if (before := first.setdefault((video(row), row.first_frame or 1), row)) is not row
+    ]
+
+
+def _duplicate(row: Row, before: Row) -> Fault:
+    if row.label == before.label:
+        if row.where:
+            return Fault(f"{row.where}duplicate of {place_of(before)}, {row.path}", "the same video twice")
+        return Fault(f"{row.path} is the same video as {place_of(before)}; keep one of them", "the same video twice")
+    labels = f"labels {before.label!r} and {row.label!r}; keep one of them"
+    if row.where:
+        text = f"{row.where}duplicate of {place_of(before)}, {row.path}, with the {labels}"
+    else:
+        text = f"{row.path} is the same video as {place_of(before)}, with the {labels}"
+    return Fault(text, "one video of two classes")
+
+
+def class_notes(classes: Sequence[str], counts: Collection[str], given: bool) -> list[str]:
+    """Sentences about classes that are no fault, and often a mistake.
+
+    Args:
+        classes: names in the order of the labels.
+        counts: the names of which there is a video.
+        given: whether the names are the caller's, such as those of a training set, and not the list's own.
+    """
+    notes, spelt = [], {}
+    for name in classes:
+        plain = "".join(unicodedata.normalize("NFC", str(name)).casefold().split())
+        spelt.setdefault(plain, []).append(name)
+    alike = [" and ".join(map(repr, names)) for names in spelt.values() if len(names) > 1]
+    if alike:
+        notes.append(f"classes that differ in case or white space alone: {'; '.join(alike[:NAMES_SHOWN])}"
+                     f"{'; ...' if len(alike) > NAMES_SHOWN else ''}")  # fmt: skip
+    empty = [name for name in classes if name not in counts]
+    if len(classes) == 1:
+        notes.append(f"all videos are of one class, {classes[0]!r}, so a net learns nothing")
+    elif given and empty:
+        notes.append(f"no video of {len(empty)} of {len(classes)} classes: {short(empty)}")
+    return notes
 
 
 def place_of(row: Row) -> str:
@@ -118,3 +197,8 @@ def place_of(row: Row) -> str:
 def short(names: Sequence[str]) -> str:
     """Names for a message: all of a few, the first of many."""
     return str(list(names)) if len(names) <= NAMES_SHOWN else f"{list(names[:NAMES_SHOWN])}, ..."
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names, for a message of one line, without quotes."""
+    return ", ".join(map(printable, names[:FILES_SHOWN])) + (", ..." if len(names) > FILES_SHOWN else "")

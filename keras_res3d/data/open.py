@@ -14,14 +14,33 @@ import numpy as np
 
 from keras_res3d.data.layouts.reading import Reading
 from keras_res3d.data.layouts.registry import LAYOUTS
-from keras_res3d.data.listing import Listing, examples_of, make_listing, place_of, repeats, short
+from keras_res3d.data.listing import (
+    Listing,
+    class_notes,
+    duplicates,
+    examples_of,
+    make_listing,
+    short,
+    video_of,
+    without_missing,
+)
 from keras_res3d.data.sources import motion
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.data.sources.base import FRAME_RATE
 from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
 from keras_res3d.data.sources.packed import PackedDataSet
 from keras_res3d.data.sources.shards import MANIFEST
-from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, PathLike, VideoError, VideoSource
+from keras_res3d.data.types import (
+    UNREAD_EXTENSIONS,
+    VIDEO_EXTENSIONS,
+    DataError,
+    DataSet,
+    Example,
+    PathLike,
+    VideoError,
+    VideoSource,
+    one_line,
+)
 
 EXPECTED = "expected a folder of class folders, a CSV file, packed shards, or 'motion'"
 
@@ -42,7 +61,7 @@ def kind_of(path: PathLike) -> str:
             return "packed"
         return "frames" if not folders and frame_names(place) else "folders"
     if place.is_file():
-        return "video" if place.suffix.lower() in VIDEO_EXTENSIONS else "csv"
+        return "video" if place.suffix.lower() in VIDEO_EXTENSIONS | UNREAD_EXTENSIONS else "csv"
     return "motion" if str(path).split("/")[0] == "motion" and not place.exists() else "nothing"
 
 
@@ -144,14 +163,22 @@ def videos_in(path: PathLike) -> list[str]:
     return sorted(found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VideoFiles:
-    """Labelled video files and folders of frames: a `types.DataSet`, whose attributes these are."""
+    """Labelled video files and folders of frames: a `types.DataSet`, whose attributes these are.
+
+    Args:
+        examples, classes, name, mirror_safe: as of `types.DataSet`.
+        missing: paths of the list's videos that are not there, where `skip_missing` left them out.
+    """
 
     examples: tuple[Example, ...]
     classes: tuple[str, ...]
     name: str
     mirror_safe: bool = True
+    missing: tuple[str, ...] = ()
+
+    __repr__ = one_line
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -162,42 +189,64 @@ class VideoFiles:
         return open_video(example.path, example.first_frame, example.frames, fps, strict)
 
 
-def data_set_of(listing: Listing) -> VideoFiles:
-    """The data set of a list of video files.
+def data_set_of(listing: Listing, given: bool = False) -> VideoFiles:
+    """The data set of a list of video files. Notes of the list, and of its classes, become warnings.
+
+    Args:
+        listing: of the files.
+        given: whether its classes are the caller's own and not the list's.
 
     Raises:
         DataError: the list has faults.
     """
-    return VideoFiles(examples_of(listing), listing.classes, listing.name)
+    data_set = VideoFiles(examples_of(listing), listing.classes, listing.name, missing=listing.missing)
+    for note in [*listing.notes, *class_notes(listing.classes, {row.label for row in listing.rows}, given)]:
+        warnings.warn(f"{listing.name}: {note}", stacklevel=3)
+    return data_set
 
 
-def read_data_set(path: PathLike, classes: Sequence[str] | None = None) -> DataSet:
+def read_data_set(path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False) -> DataSet:
     """Reads and checks a data set; nothing is decoded.
 
     Args:
-        path: a folder of class folders (classes are the sorted folder names); a CSV file with the header path,label or
-            path,label,group (paths absolute or relative to its folder, labels by name); a folder of packed shards, such
-            as `keras-res3d pack` writes; or "motion" (its training split), "motion/train", "motion/test": the embedded
-            data set. A video is a file, or a folder of JPEG or PNG frames.
+        path: a folder of class folders (classes are the sorted folder names); a CSV file with the columns path and
+            label, and group where videos belong together (paths absolute or relative to its folder, labels by name); a
+            folder of packed shards, such as `keras-res3d pack` writes; or "motion" (its training split),
+            "motion/train", "motion/test": the embedded data set. A video is a file, or a folder of JPEG or PNG frames.
         classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
             None takes the sorted names that occur.
+        skip_missing: leave out files that are not there, with a warning that counts them. Classes stay those of the
+            whole list. The data set's attribute `missing` has the paths.
 
     Returns:
         A `keras_res3d.data.types.DataSet`.
 
     Raises:
-        DataError: lists all faults, with line numbers.
+        DataError: names all faults, with line numbers.
+
+    Warns in one line each of what was left out, of classes that differ in case or white space alone, of a single class,
+    and of classes in `classes` that have no video.
     """
     kind = kind_of(path)
     if kind == "motion":
         return _motion(str(path), classes)
     if kind == "packed":
-        return PackedDataSet(path, classes)
-    return data_set_of(list_videos(path, classes))
+        data_set = PackedDataSet(path, classes)
+        present = {data_set.classes[example.label] for example in data_set.examples}
+        for note in class_notes(data_set.classes, present, classes is not None):
+            warnings.warn(f"{data_set.name}: {note}", stacklevel=2)
+        return data_set
+    return data_set_of(list_videos(path, classes, skip_missing=skip_missing), classes is not None)
 
 
-def list_videos(path: PathLike, classes: Sequence[str] | None = None) -> Listing:
-    """The Listing of a folder of class folders or a CSV file, faults and all; arguments as of `read_data_set`.
+def list_videos(
+    path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False, group: str = "group"
+) -> Listing:
+    """The Listing of a folder of class folders or a CSV file, faults and all.
+
+    Args:
+        path, classes, skip_missing: as of `read_data_set`.
+        group: the column of a CSV file that says which videos belong together.
 
     Raises:
         DataError: there is neither.
@@ -210,9 +259,17 @@ def list_videos(path: PathLike, classes: Sequence[str] | None = None) -> Listing
                                f"set; {EXPECTED}"])  # fmt: skip
     if kind not in ("folders", "csv"):
         raise DataError(name, [f"no such file or folder; {EXPECTED}"])
-    reading = Reading(place, place if kind == "folders" else place.parent, classes=classes)
-    rows, found = LAYOUTS[kind].read(reading)
-    return make_listing(name, rows, reading.faults, classes, found, reading.notes)
+    root = place if kind == "folders" else place.parent
+    return _listed(name, kind, Reading(place, root, classes=classes, skip_missing=skip_missing, group=group))
+
+
+def _listed(name: str, layout: str, reading: Reading) -> Listing:
+    """What a reader finds, with a video that it names twice as a fault, and without missing ones that are skipped."""
+    rows, found = LAYOUTS[layout].read(reading)
+    missing = set(reading.missing)
+    reading.faults += duplicates([row for row in rows if (row.where, str(row.path)) not in missing], video_of())
+    listing = make_listing(name, rows, reading.faults, reading.classes, found, reading.notes)
+    return without_missing(listing, reading.missing)
 
 
 def _motion(name: str, classes: Sequence[str] | None) -> motion.MotionDataSet:
@@ -231,8 +288,11 @@ def list_layout(
     subset: str = "train",
     classes: Sequence[str] | None = None,
     check_files: bool = True,
+    *,
+    skip_missing: bool = False,
+    group: str = "group",
 ) -> Listing:
-    """The Listing of a public layout, faults and all; arguments as of `read_layout`.
+    """The Listing of a public layout, faults and all; arguments as of `read_layout` and `list_videos`.
 
     Raises:
         ValueError: no such layout, subset or split.
@@ -248,11 +308,10 @@ def list_layout(
     name = f"{layout} {subset}{f' split {split}' if row.splits else ''} ({lists})"
     if not pathlib.Path(lists).exists():
         raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
-    reading = Reading(pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes)
-    rows, found = row.read(reading)
-    again = repeats(rows, reading.faults, [(os.fspath(row.path), row.first_frame) for row in rows])
-    reading.faults += [f"{row.where}duplicate of {place_of(first)}, {row.path}" for row, first in again]
-    return make_listing(name, rows, reading.faults, classes, found, reading.notes)
+    reading = Reading(
+        pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes, skip_missing, group
+    )  # fmt: skip
+    return _listed(name, layout, reading)
 
 
 def read_layout(
@@ -263,6 +322,8 @@ def read_layout(
     subset: str = "train",
     classes: Sequence[str] | None = None,
     check_files: bool = True,
+    *,
+    skip_missing: bool = False,
 ) -> DataSet:
     """Reads and checks a public data set by its own lists; nothing is decoded.
 
@@ -273,19 +334,18 @@ def read_layout(
             "hmdb51": CLASS_test_split1.txt. "kinetics": label,youtube_id,time_start,time_end,split. "sports1m": ADDRESS
             LABEL[,LABEL...]; of several labels the first counts, with a warning. "caffe": FOLDER FIRST_FRAME LABEL,
             folders of frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
-            folders. "csv": train.csv and test.csv with the header path,label or path,label,group.
+            folders. "csv": train.csv and test.csv with the columns path and label, and group where there are some.
         lists: the folder of the lists, or for "kinetics", "sports1m", "caffe" and "csv" the list itself.
         root: the folder that paths are relative to; Kinetics and Sports-1M files are found anywhere in it by their id.
         split: of UCF101, HMDB51 and Caffe lists, from 1.
         subset: "train" or "test"; Kinetics also has "validation", HMDB51 "unused".
         classes: names in the order of the labels; None takes the published order.
         check_files: False leaves out whether files are there.
+        skip_missing: as of `read_data_set`.
 
     Raises:
         ValueError: no such layout, subset or split.
-        DataError: lists all faults, with file and line number.
+        DataError: names all faults, with file and line number.
     """
-    listing = list_layout(layout, lists, root, split, subset, classes, check_files)
-    for note in listing.notes:
-        warnings.warn(f"{listing.name}: {note}", stacklevel=2)
-    return data_set_of(listing)
+    listing = list_layout(layout, lists, root, split, subset, classes, check_files, skip_missing=skip_missing)
+    return data_set_of(listing, classes is not None)

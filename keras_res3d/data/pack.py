@@ -177,8 +177,10 @@ def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, 
         size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
         label, part = data_set.classes[example.label], (example.group, example.first_frame, example.frames)
         listed.update(json.dumps([name, label, *part, size]).encode() + b"\n")
+    # Said only where it is so, since shards that were packed before have no word of it.
+    one_way = {} if getattr(data_set, "reverse_safe", True) else {"reverse_safe": False}
     return {
-        "format": FORMAT, "source": {"name": data_set.name, "sha256": listed.hexdigest()},
+        "format": FORMAT, "source": {"name": data_set.name, "sha256": listed.hexdigest()}, **one_way,
         "classes": list(data_set.classes), "mirror_safe": data_set.mirror_safe, "resize": list(resize),
         "resizer": RESIZER, "quality": quality, "shard_bytes": shard_bytes,
     }  # fmt: skip

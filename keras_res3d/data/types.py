@@ -8,11 +8,22 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from keras_res3d.data.faults import shown
 from keras_res3d.tables import printable
 
 PathLike = str | os.PathLike
 
-VIDEO_EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv", ".flv", ".3gp"})
+VIDEO_EXTENSIONS = frozenset({
+    ".3g2", ".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m1v", ".m2ts", ".m2v", ".m4v", ".mk3d", ".mkv",
+    ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv", ".mts", ".ogm", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv",
+})  # fmt: skip
+# Files that are videos, as their names say, of kinds that are not read. A folder of videos names how many it has.
+UNREAD_EXTENSIONS = frozenset({
+    ".264", ".265", ".amv", ".apng", ".av1", ".avs", ".bik", ".braw", ".cine", ".dav", ".dv", ".dvr-ms", ".evo",
+    ".fli", ".flc", ".gxf", ".h264", ".h265", ".hevc", ".insv", ".ivf", ".mjpeg", ".mjpg", ".mng", ".mod", ".mve",
+    ".mxf", ".nsv", ".nut", ".obu", ".ogx", ".pva", ".r3d", ".rec", ".rm", ".rmvb", ".roq", ".smk", ".swf", ".tod",
+    ".trp", ".vro", ".webp", ".wtv", ".y4m", ".yuv",
+})  # fmt: skip
 # A folder that holds such files is a video, one frame each.
 FRAME_EXTENSIONS = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -28,17 +39,17 @@ class VideoError(ValueError):
 
 
 class DataError(ValueError):
-    """A data set with faults; the message lists every one, with its line where there is one.
+    """A data set with faults; the message lists them, each with its line where there is one, 20 of a kind at most.
 
     Args:
         name: what was read.
-        faults: a sentence for each fault; kept as a tuple in the attribute `faults`.
+        faults: a sentence for each fault; all of them are kept as a tuple in the attribute `faults`.
     """
 
     def __init__(self, name: str, faults: Iterable[str]):
         self.faults = tuple(faults)
         count = "1 fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
-        super().__init__("\n  ".join([f"{printable(name)}: {count}", *map(printable, self.faults)]))
+        super().__init__("\n  ".join([f"{printable(name)}: {count}", *map(printable, shown(self.faults))]))
 
 
 class Example(NamedTuple):
@@ -145,6 +156,9 @@ class DataSet(Protocol):
         classes: names in the order of the labels.
         name: what the data set was read from, for messages and records.
         mirror_safe: False if a mirrored video may belong to another class.
+
+    A data set may have two attributes more. `reverse_safe` is False if a video played backwards may belong to another
+    class. `missing` has the paths of videos that are not there and were left out.
     """
 
     examples: Sequence[Example]
@@ -166,3 +180,10 @@ class DataSet(Protocol):
             VideoError: the video cannot be read; the message names the file.
         """
         ...
+
+
+def one_line(data_set: DataSet) -> str:
+    """A data set for a prompt or a log: `<VideoFiles: 120 videos of 2 classes from train.csv>`."""
+    videos, classes = len(data_set), len(data_set.classes)
+    counts = f"{videos} video{'' if videos == 1 else 's'} of {classes} class{'' if classes == 1 else 'es'}"
+    return f"<{type(data_set).__name__}: {counts} from {printable(data_set.name)}>"

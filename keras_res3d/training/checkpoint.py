@@ -18,6 +18,8 @@ from keras_res3d.training.recipes import TrainingOptions
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
 _FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution")
+# Options that came later: said only where they are used, so that runs begun before can go on.
+_LATER = ("brightness", "contrast", "saturation", "hue", "grey", "reverse", "one_way", "largest_stride")
 # The sampling says these.
 SAMPLED = ("frames", "stride", "crop")
 
@@ -38,7 +40,12 @@ def identity(
         trained_on: of the card.
         weights: digest of the videos' factors of the loss, where they have some.
     """
-    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in (*_FREE, *SAMPLED)}
+    fields = {
+        each.name: getattr(options, each.name)
+        for each in dataclasses.fields(options)
+        if each.name not in (*_FREE, *SAMPLED)
+        and not (each.name in _LATER and getattr(options, each.name) == each.default)
+    }
     return {
         "net": {
             "name": net.name,
@@ -66,7 +73,10 @@ def _describe(data_set) -> dict:
         # The last parts of the path alone: a data set may be moved.
         name = "/".join(pathlib.PurePath(example.path).parts[-2:])
         digest.update(f"{name}\0{example.label}\n".encode("utf-8", "surrogateescape"))
-    return {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
+    found = {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
+    missing = len(getattr(data_set, "missing", ()))
+    # Said only where files were left out, so that the checkpoints of all other runs stay as they are.
+    return {**found, "missing videos left out": missing} if missing else found
 
 
 def differences(before, now, where: str = "") -> list[str]:
@@ -76,7 +86,8 @@ def differences(before, now, where: str = "") -> list[str]:
         for key in [*before, *(key for key in now if key not in before)]:
             found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
         return found
-    return [] if before == now else [f"{where}: {before} before, {now} now"]
+    what = f"{where}: other videos or labels, with the digest" if where.endswith(".digest") else f"{where}:"
+    return [] if before == now else [f"{what} {before} before, {now} now"]
 
 
 def save(folder, values: list[np.ndarray], state: dict) -> None:

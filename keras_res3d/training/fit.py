@@ -22,7 +22,7 @@ from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.folder import Bar, RunFolder, figures_of
+from keras_res3d.training.folder import Bar, RunFolder, figures_of, write_skipped
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
@@ -169,6 +169,7 @@ def train(
     identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
     run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks)
+    write_skipped(folder, data_set, validation)
     start = run[0].start_step
     if start:
         print(f"going on at step {start} of {total}")

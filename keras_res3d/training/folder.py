@@ -15,11 +15,13 @@ import keras
 
 from keras_res3d.cards import ModelCard, card_path, read_card, save_model
 from keras_res3d.io import write_atomically
+from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
 from keras_res3d.training.compile import Twin
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
 
+SKIPPED = "skipped_missing.txt"
 WIDTH = 79  # of the bar where the terminal does not say
 
 
@@ -41,6 +43,21 @@ def _card(folder: pathlib.Path) -> ModelCard | None:
         return read_card(folder / "model.keras")
     except ValueError:
         return None
+
+
+def write_skipped(folder, *data_sets) -> None:
+    """Lists in `skipped_missing.txt` the videos of a run's lists that are missing and were left out, one a line.
+
+    Args:
+        folder: of the run. Where nothing is missing, a list that an earlier run left there is removed.
+        data_sets: training and validation videos; None where there are none.
+    """
+    lines = [printable(path) for data in data_sets for path in getattr(data, "missing", ())]
+    path = pathlib.Path(folder) / SKIPPED
+    if lines:
+        write_atomically(path, "\n".join([*lines, ""]))
+    else:
+        path.unlink(missing_ok=True)
 
 
 class RunFolder(keras.callbacks.Callback):

@@ -84,10 +84,39 @@ class TrainingOptions:
         "resized. 1 takes the paper's crops, which have one size.", above=0, below=1.0000001,
     )  # fmt: skip
     mirror: bool = _option(True, "Half of the training clips are mirrored, where the classes allow it.")
+    brightness: float = _option(
+        0.0, "The brightness of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
+        low=0, below=1.0000001,
+    )  # fmt: skip
+    contrast: float = _option(
+        0.0, "The contrast of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
+        low=0, below=1.0000001,
+    )  # fmt: skip
+    saturation: float = _option(
+        0.0, "The saturation of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
+        low=0, below=1.0000001,
+    )  # fmt: skip
+    hue: float = _option(
+        0.0, "The hues of a clip turn by up to this share of the circle either way. 0 leaves them alone.",
+        low=0, below=0.5000001,
+    )  # fmt: skip
+    grey: float = _option(0.0, "The share of training clips that lose their colours.", low=0, below=1.0000001)
+    reverse: float = _option(
+        0.0, "The share of training clips that are played backwards, where the classes allow it.",
+        low=0, below=1.0000001,
+    )  # fmt: skip
+    one_way: str | None = _option(
+        None, "The classes whose clips --reverse leaves alone, with commas between them. Such are classes that would "
+        "become others when played backwards.",
+    )  # fmt: skip
     frames: int | None = _option(None, "The number of frames in a clip. By default it is the net's own.", low=1)
     stride: int | None = _option(
         None, "The distance of a clip's frames: 2 takes every second frame, which is the default.", low=1
     )
+    largest_stride: int | None = _option(
+        None, "The distance of a clip's frames is drawn from --stride up to this one, as far as the clip fits in the "
+        "video. By default it is --stride.", low=1,
+    )  # fmt: skip
     crop: int | None = _option(
         None, "The height and width of the crop in pixels. By default they are the net's own.", low=1
     )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import functools
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.augment import AUGMENTATIONS, Augment
 from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
@@ -58,6 +62,36 @@ def has_soft_targets(options: TrainingOptions) -> bool:
     return bool(options.mixup or options.label_smoothing)
 
 
+def recipe_augment(data_set, sampling: Sampling, options: TrainingOptions) -> Callable:
+    """What a recipe does to its clips: its crops, and the rows of `data.augment` that it uses.
+
+    Args:
+        data_set: its classes, and whether videos may be played backwards at all (`reverse_safe`).
+        sampling: its stride is the smallest.
+        options: smallest_area, brightness, contrast, saturation, hue, grey, reverse, one_way and largest_stride count.
+
+    Raises:
+        ValueError: `one_way` names what is no class, or `largest_stride` is below the stride.
+    """
+    crop = random_crop_and_mirror
+    if options.smallest_area < 1:
+        crop = functools.partial(random_resized_crop_and_mirror, smallest_area=options.smallest_area)
+    strengths = {name: strength for name in AUGMENTATIONS if (strength := getattr(options, name, 0))}
+    if "reverse" in strengths and not getattr(data_set, "reverse_safe", True):
+        del strengths["reverse"]
+        warnings.warn(f"{data_set.name}: no clip is played backwards, which may make it one of another class",
+                      stacklevel=3)  # fmt: skip
+    one_way = next(csv.reader([options.one_way or ""], skipinitialspace=True), [])
+    unknown = [name for name in one_way if name not in data_set.classes]
+    if unknown:
+        raise ValueError(f"one_way has {unknown}; expected classes of {data_set.name}, separated by commas")
+    if options.largest_stride is not None and options.largest_stride < sampling.stride:
+        raise ValueError(f"largest_stride is {options.largest_stride}; expected the stride, {sampling.stride}, or more")
+    if not strengths and options.largest_stride is None:
+        return crop
+    return Augment(strengths, crop, options.largest_stride, [data_set.classes.index(name) for name in one_way])
+
+
 def recipe_stream(
     data_set,
     sampling: Sampling,
@@ -83,9 +117,7 @@ def recipe_stream(
     """
     several = options.clips_per_video
     data = SeveralClips(data_set, several) if several > 1 else data_set
-    augment = random_crop_and_mirror
-    if options.smallest_area < 1:
-        augment = functools.partial(random_resized_crop_and_mirror, smallest_area=options.smallest_area)
+    augment = recipe_augment(data_set, sampling, options)
     if sample_weight is not None:
         sample_weight = np.tile(np.asarray(sample_weight, np.float32), several)
     stream = training_stream(

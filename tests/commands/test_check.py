@@ -51,12 +51,33 @@ def test_a_folder_the_embedded_data_and_nothing(two_classes, tmp_path, capsys):
     assert "no such file or folder" in capsys.readouterr().out
 
 
+def test_missing_files_are_counted_where_they_may_be_skipped(lists, capsys):
+    folder, train, test = lists
+    (folder / "dark" / "clip ü 1.mp4").unlink()
+    assert main(["check", "--data", train, "--validation", test]) == 1
+    assert "fault: " in (text := capsys.readouterr().out) and "missing file" in text
+    assert main(["check", "--data", train, "--validation", test, "--skip_missing"]) == 0
+    text = capsys.readouterr().out
+    assert "note: " in text and "1 of 4 videos are missing and left out: " in text and "all            3     4" in text
+
+
+def test_notes_of_names_and_of_what_is_left_out(tmp_path, capsys):
+    for name in ("Run/a.mp4", "run/b.mp4", "run/c.webp"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    assert main(["check", "--data", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert f"note: {tmp_path}: files are left out: 1 .webp\n" in text
+    assert f"note: {tmp_path}: classes that differ in case or white space alone: 'Run' and 'run'\n" in text
+
+
 def test_layouts(shared_data, tmp_path, capsys):
     flags = ["--data", str(tmp_path), "--lists", str(shared_data / "lists" / "hmdb51"), "--split", "2"]
     assert main(["check", *flags, "--layout", "hmdb51"]) == 1
     text = capsys.readouterr().out
     assert "5100 faults" in text and "... 31 more" in text
-    assert "sit_test_split2.txt line 1: missing file" in text and "leaks" not in text
+    assert "brush_hair_test_split2.txt line 1: missing file" in text and "leaks" not in text
+    assert text.count("fault: ") == 21 and "fault: ... and 5080 more of this kind (missing file)" in text
     assert main(["check", *flags]) == 1
     assert "--lists" in capsys.readouterr().err
     assert main(["check", *flags, "--layout", "nothing"]) == 2

@@ -61,6 +61,7 @@ def test_check_names_the_faults_of_odd_files(odd, tmp_path, said):
     assert main(["check", "--data", str(odd), "--decode", "--workers", "1"]) == 0
     out = said().out
     assert r"$bright$\x1b[31m" in out and r"dark\xff" in out and "0 faults" in out
+    assert "note: " in out and "the paths of 8 videos are not UTF-8, such as " in out
     shutil.copytree(odd, tmp_path / "bad")
     for file in (tmp_path / "bad").rglob("*.mp4"):
         file.write_bytes(b"no video")
@@ -110,6 +111,19 @@ def test_pack_keeps_odd_names(odd, tmp_path, said):
     assert r"s\x1bhards/manifest.json" in said().out
     names = {os.path.basename(example.path) for example in read_data_set(tmp_path / "s\x1bhards").examples}
     assert names == {f"{name}.mp4" for name in NAMES}
+
+
+def test_split_writes_lists_of_odd_names(odd, tmp_path, said):
+    folder = tmp_path / "f\x1bolds"
+    assert main(["split", "--data", str(odd), "--output", str(folder), "--folds", "2"]) == 0
+    assert r"f\x1bolds/fold1_train.csv" in said().out
+    whole = read_data_set(odd)
+    tested = [read_data_set(folder / f"fold{fold}_test.csv", whole.classes).examples for fold in (1, 2)]
+    assert sorted((os.path.realpath(example.path), example.label) for half in tested for example in half) == sorted(
+        (os.path.realpath(example.path), example.label) for example in whole.examples)
+    halves = ["--data", str(folder / "fold1_train.csv"), "--validation", str(folder / "fold1_test.csv")]
+    assert main(["check", *halves, "--decode", "--workers", "1"]) == 0
+    assert r"dark\xff" in said().out
 
 
 def test_train_and_evaluate_with_odd_names(odd, tmp_path, said):

@@ -65,6 +65,19 @@ def test_refusals(two_classes, tmp_path, flags, message, capsys):
     assert message in capsys.readouterr().err and not output.exists()
 
 
+def test_of_many_videos_left_out_twenty_are_named(two_classes, tmp_path, capsys):
+    for label in ("a", "b"):
+        (tmp_path / "v" / label).mkdir(parents=True)
+        for number in range(12):
+            (tmp_path / "v" / label / f"{number}.mp4").write_bytes(b"no video")
+    good = next((two_classes / "dark").glob("*.mp4"))
+    (tmp_path / "v" / "a" / "good.mp4").write_bytes(good.read_bytes())
+    assert main(["pack", "--data", str(tmp_path / "v"), "--output", str(tmp_path / "shards"), "--workers", "2"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith("left out: ") for line in lines) == 20
+    assert "... and 4 more of this kind (left out)" in lines
+
+
 def test_another_quality_is_refused_in_the_same_folder(two_classes, packed, capsys):
     assert main(["pack", "--data", str(two_classes), "--output", str(packed), "--resize", "37x49"]) == 1
     assert "quality is 95 there, 90 now" in capsys.readouterr().err

@@ -197,7 +197,7 @@ def test_csv_lists_apart_from_their_videos(tmp_path):
     write(lists, train__csv="path,label\na.mp4,walk\n./a.mp4,walk\n")
     with pytest.raises(DataError) as caught:
         read_layout("csv", lists, tmp_path / "v")
-    assert caught.value.faults == ("line 3: duplicate path ./a.mp4, first on line 2",)
+    assert caught.value.faults == (f"line 3: duplicate of line 2, {tmp_path}/v/a.mp4",)
 
 
 def test_a_layout_is_a_function_and_a_line(tmp_path, monkeypatch):
@@ -221,6 +221,7 @@ def test_a_layout_is_a_function_and_a_line(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("layout, text, message", [
+    ("caffe", "a\0b 1 0\n", "line 1: malformed: a NUL character in 'a.x00b 1 0'"),
     ("caffe", f"a {'9' * 5000} 0\n", "malformed"), ("caffe", f"a 1 {'9' * 5000}\n", "malformed"),
     ("sports1m", f"youtu.be/abc {'9' * 5000}\n", "malformed"),
     ("kinetics", "label,youtube_id,time_start,time_end,split\na,b,1e999,2,train\n", "malformed: times"),
@@ -230,6 +231,29 @@ def test_numbers_out_of_all_bounds_are_malformed_lines(tmp_path, layout, text, m
     (tmp_path / "list").write_text(text)
     with pytest.raises(DataError, match=message):
         read_layout(layout, tmp_path / "list", tmp_path)
+
+
+@pytest.mark.parametrize("layout, lists, there, gone", [
+    ("ucf101", {"classInd__txt": "1 A\n2 B\n", "trainlist01__txt": "A/v_A_g01_c01.avi 1\nB/v_B_g01_c01.avi 2\n"},
+     "A/v_A_g01_c01.avi", "B/v_B_g01_c01.avi"),
+    ("hmdb51", {"A_test_split1__txt": "a.avi 1\n", "B_test_split1__txt": "b.avi 1\n"}, "A/a.avi", "B/b.avi"),
+    ("kinetics", {"train__csv": f"{KINETICS}A,a,1,2,train\nB,b,3,4,train\n"}, "a.mp4", "b_000003_000004.mp4"),
+    ("caffe", {"train__lst": "a 1 0\nb 1 1\n"}, "a/1.jpg", "b"),
+    ("csv", {"train__csv": "path,label\na.mp4,A\nb.mp4,B\n"}, "a.mp4", "b.mp4"),
+])
+def test_missing_videos_of_any_layout_are_left_out_where_that_is_asked_for(tmp_path, layout, lists, there, gone):
+    write(tmp_path / "lists", **lists)
+    touch(tmp_path / "v" / there)
+    with pytest.raises(DataError, match=r"line \d: missing") as caught:
+        read_layout(layout, tmp_path / "lists", tmp_path / "v")
+    assert len(caught.value.faults) == 1
+    with pytest.warns(UserWarning, match="1 of 2 videos are missing and left out"):
+        data = read_layout(layout, tmp_path / "lists", tmp_path / "v", skip_missing=True)
+    assert data.missing == (str(tmp_path / "v" / gone),) and len(data.classes) == 2
+    assert [example.label for example in data.examples] == [0]
+    shutil.rmtree(tmp_path / "v")
+    with pytest.raises(DataError, match="all 2 videos are missing"):
+        read_layout(layout, tmp_path / "lists", tmp_path / "v", skip_missing=True)
 
 
 def test_wrong_calls(tmp_path):

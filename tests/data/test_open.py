@@ -63,7 +63,7 @@ def test_every_fault_of_a_csv_is_listed_with_its_line(tmp_path):
     with pytest.raises(DataError) as caught:
         read_data_set(tmp_path / "list.csv", classes=("walk", "run"))
     expected = {3: "missing file", 4: "empty label", 5: "malformed: 3 fields",
-                6: "duplicate path ./a.mp4, first on line 2", 7: "empty path", 8: "'fly' is not one of",
+                6: f"duplicate of line 2, {tmp_path}/a.mp4", 7: "empty path", 8: "'fly' is not one of",
                 9: "malformed: 1 fields"}
     assert len(caught.value.faults) == len(expected)
     for line, what in expected.items():
@@ -92,11 +92,11 @@ def test_names_that_are_nothing():
 
 def test_what_a_path_is(tmp_path):
     touch(tmp_path / "folders" / "walk" / "a.mp4", tmp_path / "frames" / "1.jpg", tmp_path / "list.csv",
-          tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "packed" / "manifest.json",
+          tmp_path / "list.txt", tmp_path / "a.MP4", tmp_path / "b.webp", tmp_path / "packed" / "manifest.json",
           tmp_path / "classes" / "manifest.json", tmp_path / "classes" / "walk" / "a.mp4",
           tmp_path / "packed" / ".half" / "a")
     expected = {"folders": "folders", "frames": "frames", "list.csv": "csv", "list.txt": "csv", "a.MP4": "video",
-                "packed": "packed", "classes": "folders", "none": "nothing"}
+                "b.webp": "video", "packed": "packed", "classes": "folders", "none": "nothing"}
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of("motion") == kind_of("motion/test") == kind_of("motion/other") == "motion"
     assert is_motion("motion") and not is_motion(tmp_path) and is_packed(tmp_path / "packed")

@@ -15,8 +15,9 @@ import pytest
 
 from keras_res3d.commands.main import main
 from keras_res3d.training import checkpoint
+from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.steps import StepWatch
-from tests.training.runs import run
+from tests.training.runs import SAMPLING, Few, run, tiny_net
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -187,3 +188,14 @@ def test_differences_name_the_field():
         "options.seed: 0 before, 1 now", "validation: None before, {'videos': 2} now",
     ]  # fmt: skip
     assert checkpoint.differences(before, before) == []
+
+
+def test_runs_begun_before_an_option_came_can_go_on():
+    def options(**changes):
+        net = tiny_net(TrainingOptions())
+        return checkpoint.identity(net, Few("train", 8), None, SAMPLING, TrainingOptions(**changes), "")["options"]
+
+    before = options()
+    assert "momentum" in before and not {"brightness", "reverse", "one_way", "largest_stride"} & set(before)
+    assert checkpoint.differences(before, options(brightness=0.2, one_way="a")) == [
+        "brightness: None before, 0.2 now", "one_way: None before, a now"]

@@ -41,7 +41,7 @@ def _check_frames(reading: Reading, where: str, folder: pathlib.Path, first: int
     if folder not in counts:
         counts[folder] = len(frame_names(folder)) if folder.is_dir() else 0
     if not counts[folder]:
-        reading.faults.append(f"{where}missing frames: no folder of frames (JPEG or PNG) {folder}")
+        reading.lack(where, folder, f"missing frames: no folder of frames (JPEG or PNG) {folder}")
     elif first > counts[folder]:
         reading.faults.append(f"{where}first frame {first} of {folder}, which has {counts[folder]}")
 

@@ -1,42 +1,102 @@
-"""A CSV file with the header path,label or path,label,group: labels by name, one video a line."""
+"""A CSV file with a header and one video a line: its path, its label by name, and its group where there are groups.
+
+What is read, decided once:
+
+- The columns are `path`, `label` and, if there are groups, `group`, in any order and in any case. Further columns are
+  allowed; a note names them, since a `split` column that nobody looks at is a mistake. A name that occurs twice is a
+  fault.
+- Columns are separated by commas, semicolons or tabs; the header shows which, and a note says so if they are no commas.
+  A cell that holds the separator, a quotation mark or a line's end stands in quotation marks.
+- Lines end in LF, CRLF or CR. Blank lines do not count. White space around a cell is dropped, unless the file of a path
+  is there only with it.
+- The file is UTF-8, with or without a byte order mark. Bytes that are not UTF-8 are taken where they are the name of
+  what is there: in a path to a file that exists, and in a label that is a folder of that path.
+- NUL characters, binary files and malformed lines are faults. A path is absolute, or relative to the list's folder.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
+import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from keras_res3d.data.layouts.reading import Layout, Reading, is_video
 from keras_res3d.data.listing import Row
 
-HEADERS = (["path", "label"], ["path", "label", "group"])
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+NEEDED = ("path", "label")
+EXPECTED = "expected the columns path,label or path,label,group, in any order"
+# Python's stand-ins for bytes that are not UTF-8.
+_BYTES = re.compile("[\ud800-\udfff]")
+
+
+class _Header(NamedTuple):
+    """The columns of a list: how many there are, and where those that count stand."""
+
+    width: int
+    places: dict[str, int]
+    names: list[str]
 
 
 def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
     path = reading.first_that_exists([f"{reading.subset}.csv"])
-    text = reading.text(path)
-    rows, seen, header = [], {}, None
-    for where, cells in _cells(reading, text or ""):
+    text = reading.text(path, any_bytes=True)
+    rows, header = [], None
+    for where, cells in _cells(reading, text or "", _separator(reading, text or "")):
         if header is None:
-            header = cells
-            if header not in HEADERS:
-                reading.faults.append(
-                    f"{where}header is {','.join(cells)!r}; expected path,label or path,label,group"
-                )
+            header = _header(reading, where, cells)
+            if header is None:
                 return [], ()
             continue
-        row = _row(reading, where, cells, header, seen)
+        row = _row(reading, where, cells, header)
         if row:
             rows.append(row)
-    if header is None and text is not None:
+    if header is None and text is not None and not reading.faults:
         reading.faults.append("is empty; expected the header path,label or path,label,group, and a line per video")
     return rows, ()
 
 
-def _cells(reading: Reading, text: str) -> Iterator[tuple[str, list[str]]]:
-    """(where, stripped cells) of every line that is not blank; what cannot be read as CSV is a fault, and the end."""
-    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _separator(reading: Reading, text: str) -> str:
+    """What separates the header's columns: the first of the three by which it has those that every list needs."""
+    line = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
+    for separator, name in SEPARATORS.items():
+        try:
+            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
+        except csv.Error:
+            continue
+        if set(NEEDED) <= {cell.strip().casefold() for cell in cells}:
+            if separator != ",":
+                reading.notes.append(f"is read as separated by {name}")
+            return separator
+    return ","
+
+
+def _header(reading: Reading, where: str, cells: list[str]) -> _Header | None:
+    """The columns, or None after adding a fault."""
+    names = [cell.strip() for cell in cells]
+    known = [name.casefold() for name in names]
+    group = reading.group.strip().casefold()
+    wanted = dict.fromkeys((*NEEDED, group))
+    twice = sorted({name for name in wanted if known.count(name) > 1})
+    if not set(NEEDED) <= set(known):
+        reading.faults.append(f"{where}header is {','.join(names)!r}; {EXPECTED}")
+    elif twice:
+        reading.faults.append(f"{where}header has the column {' and '.join(twice)} twice; name each column once")
+    elif reading.group != "group" and group not in known:
+        reading.faults.append(f"{where}header has no column {reading.group!r}; it has {names}")
+    else:
+        more = [name or "one without a name" for name, plain in zip(names, known, strict=True) if plain not in wanted]
+        if more:
+            reading.notes.append(f"columns that are not used: {', '.join(more)}")
+        return _Header(len(names), {name: known.index(name) for name in wanted if name in known}, names)
+    return None
+
+
+def _cells(reading: Reading, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
+    """(where, cells) of every line that is not blank; what cannot be read as CSV is a fault, and the end."""
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:
         try:
             cells = next(lines, None)
@@ -46,31 +106,41 @@ def _cells(reading: Reading, text: str) -> Iterator[tuple[str, list[str]]]:
         if cells is None:
             return
         if any(cell.strip() for cell in cells):
-            yield f"line {lines.line_num}: ", [cell.strip() for cell in cells]
+            yield f"line {lines.line_num}: ", cells
 
 
-def _row(reading: Reading, where: str, cells: list[str], header: list[str], seen: dict[str, str]) -> Row | None:
-    """One line's row, or None after adding its faults. `seen` says where each path stood first."""
-    if len(cells) != len(header):
-        reading.faults.append(f"{where}malformed: {len(cells)} fields; expected {len(header)} ({','.join(header)})")
+def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row | None:
+    """One line's row, or None after adding its faults."""
+    if len(cells) != header.width:
+        reading.faults.append(f"{where}malformed: {len(cells)} fields; expected {header.width} "
+                              f"({','.join(header.names)})")  # fmt: skip
         return None
-    fields = dict(zip(header, cells, strict=True))
-    if not fields["label"]:
+    fields = {name: cells[place] for name, place in header.places.items()}
+    path, label = fields["path"].strip(), fields["label"].strip()
+    if not label:
         reading.faults.append(f"{where}empty label")
-    if not fields["path"]:
+    if not path:
         reading.faults.append(f"{where}empty path")
         return None
-    if "\0" in fields["path"]:
-        reading.faults.append(f"{where}a path with a NUL character, {fields['path']!r}")
+    nul = next((name for name, cell in fields.items() if "\0" in cell), None)
+    if nul:
+        reading.faults.append(f"{where}a {nul} with a NUL character, {fields[nul]!r}")
         return None
-    file = reading.root / fields["path"]
-    if reading.check_files and not is_video(file):
-        reading.faults.append(f"{where}missing file {file}")
-    key = os.path.realpath(file)
-    if key in seen:
-        reading.faults.append(f"{where}duplicate path {fields['path']}, first on {seen[key]}")
-    seen.setdefault(key, where.rstrip(": "))
-    return Row(where, file, fields["label"], fields.get("group") or None) if fields["label"] else None
+    file = reading.root / path
+    there = is_video(file)
+    if not there and path != fields["path"] and is_video(reading.root / fields["path"]):
+        file, there = reading.root / fields["path"], True
+    if any(map(_BYTES.search, fields.values())) and not (there and _names_a_folder(label, file)):
+        reading.faults.append(f"{where}is not UTF-8 text, nor the name of a file; save the list as UTF-8")
+        return None
+    if reading.check_files and not there:
+        reading.lack(where, file, f"missing file {file}")
+    return Row(where, file, label, fields.get(reading.group.strip().casefold(), "").strip() or None) if label else None
+
+
+def _names_a_folder(label: str, file) -> bool:
+    """Whether a label is UTF-8, or else a folder of the video's path."""
+    return not _BYTES.search(label) or label in file.parts
 
 
 LAYOUT = Layout(_read)

@@ -55,7 +55,8 @@ def _row(reading: Reading, where: str, fields: dict[str, str], files: dict) -> l
     # In folders of classes a name may occur twice; the one of this class counts.
     own = [file for file in found if file.parent.name.replace("_", " ") == label.replace("_", " ")]
     if reading.check_files and not found:
-        reading.faults.append(f"{where}missing file {stem}.mp4 (or {name}.mp4), in {reading.root} or its folders")
+        what = f"missing file {stem}.mp4 (or {name}.mp4), in {reading.root} or its folders"
+        reading.lack(where, reading.root / f"{stem}.mp4", what)
     return [Row(where, (own or found or [reading.root / f"{stem}.mp4"])[0], label, name)]
 
 

@@ -26,7 +26,8 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
         several += len(numbers) > 1
         found = files.get(name[1])
         if reading.check_files and not found:
-            reading.faults.append(f"{where}missing file {name[1]}.mp4, in {reading.root} or its folders")
+            what = f"missing file {name[1]}.mp4, in {reading.root} or its folders"
+            reading.lack(where, reading.root / f"{name[1]}.mp4", what)
         rows.append(Row(where, (found or [reading.root / f"{name[1]}.mp4"])[0], classes[numbers[0]]))
     if several:
         reading.notes.append(f"{several} videos have several labels; the first counts")

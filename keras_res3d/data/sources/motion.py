@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.sources.base import FRAME_RATE, Source
-from keras_res3d.data.types import Example
+from keras_res3d.data.types import Example, one_line
 
 CLASSES = ("left", "right", "up", "down", "turn_left", "turn_right", "grow", "shrink")
 SPLIT_SIZES = {"train": 1600, "test": 400}
@@ -175,6 +175,8 @@ class MotionDataSet:
     classes = CLASSES
     # A mirrored "left" is a "right".
     mirror_safe = False
+    # A "left" played backwards is a "right" too.
+    reverse_safe = False
 
     def __init__(self, split: str):
         if split not in SPLIT_SIZES:
@@ -182,6 +184,8 @@ class MotionDataSet:
         self.split, self.name = split, f"motion/{split}"
         numbers = range(SPLIT_SIZES[split])
         self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(CLASSES)) for i in numbers)
+
+    __repr__ = one_line
 
     def __len__(self) -> int:
         return len(self.examples)

@@ -11,7 +11,7 @@ from keras_res3d.data.images import decode_jpeg
 from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest
-from keras_res3d.data.types import DataError, PathLike
+from keras_res3d.data.types import DataError, PathLike, one_line
 
 
 class PackedVideo(Source):
@@ -77,6 +77,7 @@ class PackedDataSet:
         faults = quick_faults(folder, manifest)
         self._resize = tuple(manifest["resize"])
         self.mirror_safe = bool(manifest.get("mirror_safe", True))
+        self.reverse_safe = bool(manifest.get("reverse_safe", True))
         self._shards = [Shard(folder, entry) for entry in manifest["shards"]]
         # (shard, record in it) of each example.
         self._places = [(shard, number) for shard in self._shards for number in range(len(shard.entry["videos"]))]
@@ -90,6 +91,8 @@ class PackedDataSet:
             raise DataError(self.name, [f"its manifest's videos lack {error}; pack the videos again"]) from error
         listing = make_listing(self.name, rows, faults, classes, manifest["classes"])
         self.classes, self.examples = listing.classes, examples_of(listing)
+
+    __repr__ = one_line
 
     def __len__(self) -> int:
         return len(self.examples)
