@@ -113,7 +113,7 @@ def main(arguments=None) -> None:
     """Parses flags, measures, prints one Markdown row a net."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="*", default=NETS, help="names of classification_models_3D")
-    parser.add_argument("--frames", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
