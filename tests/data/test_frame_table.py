@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 
-from keras_res3d.data.sources.container import open_container, read_frame_table
+from keras_res3d.data.sources.container import Medium, open_container
+from keras_res3d.data.sources.frame_table import read_frame_table
 from keras_res3d.data.types import VideoError
 
 MAX_PIXELS = 10_000_000
 
 
 def table_of(path):
-    container, stream = open_container(path, MAX_PIXELS)
+    container, stream = open_container(Medium(path), MAX_PIXELS)
     with container:
-        return read_frame_table(path, container, stream)
+        return read_frame_table(Medium(path), container, stream)
 
 
 @pytest.fixture(scope="module")
@@ -47,4 +48,4 @@ def test_real_placeholders_are_no_frames(shared_data):
 def test_a_bound_on_the_size_of_frames(tmp_path, make_video, pixels):
     path = make_video(tmp_path / "a.mp4", pixels[:2])
     with pytest.raises(VideoError, match=r"a\.mp4: frames are .*; expected at most 100 pixels"):
-        open_container(path, 100)
+        open_container(Medium(path), 100)
