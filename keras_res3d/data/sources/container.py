@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -38,23 +39,27 @@ class Medium:
     @property
     def name(self) -> str:
         """What messages call it."""
-        if isinstance(self.source, (str, os.PathLike)):
+        if self.on_disk:
             return os.fspath(self.source)
         name = getattr(self.source, "name", None)
         if isinstance(name, (str, os.PathLike)):
             return os.fspath(name)
-        return f"the video of {self.size()} bytes"
+        return f"the video of {self.size()} bytes" if self.seekable() else "the file object"
 
     @property
     def on_disk(self) -> bool:
         """Whether it is a path."""
         return isinstance(self.source, (str, os.PathLike))
 
+    def seekable(self) -> bool:
+        """Whether any part of it can be read at any time."""
+        return self.on_disk or isinstance(self.source, bytes) or self.source.seekable()
+
     def size(self) -> int:
         """Bytes of the file."""
         if self.on_disk:
             return os.path.getsize(self.source)
-        return len(self.source) if isinstance(self.source, bytes) else self.source.seek(0, io.SEEK_END)
+        return len(self.source) if isinstance(self.source, bytes) else self._at(0, io.SEEK_END, self.source.tell)
 
     def head(self, count: int) -> bytes:
         """The first bytes of the file."""
@@ -63,8 +68,16 @@ class Medium:
                 return file.read(count)
         if isinstance(self.source, bytes):
             return self.source[:count]
-        self.source.seek(0)
-        return self.source.read(count)
+        return self._at(0, io.SEEK_SET, lambda: self.source.read(count))
+
+    def _at(self, place: int, whence: int, act: Callable) -> int | bytes:
+        """What `act` gives at a place of the file object, which is put back to where FFmpeg reads on."""
+        before = self.source.tell()
+        try:
+            self.source.seek(place, whence)
+            return act()
+        finally:
+            self.source.seek(before)
 
     def check(self) -> None:
         """Raises VideoError where there is no file to read."""
@@ -75,9 +88,8 @@ class Medium:
                                  "relative to")  # fmt: skip
             if os.path.isdir(name):
                 raise VideoError(f"{name}: is a folder; expected a video file")
-        elif not isinstance(self.source, bytes) and not self.source.seekable():
-            raise VideoError(f"{getattr(self.source, 'name', 'the file object')}: cannot be sought in; read it whole, "
-                             "and pass the bytes")  # fmt: skip
+        elif not self.seekable():
+            raise VideoError(f"{self.name}: cannot be sought in; read it whole, and pass the bytes")
         if not self.size():
             raise VideoError(f"{self.name}: is empty (0 bytes); fetch it again or take it off the list")
 
@@ -142,7 +154,7 @@ def _choose(name: str, container: av.container.InputContainer, number: int | Non
         kinds = sorted({stream.type for stream in container.streams}) or ["no streams"]
         raise VideoError(f"{name}: has no video stream ({', '.join(kinds)}); take it off the list")
     if number is None:
-        best = max(streams, key=_rank)
+        best = max(streams, key=_rank) if len(streams) > 1 else streams[0]
         if best.disposition & _COVER:
             raise VideoError(f"{name}: has a cover picture and no film; take it off the list, or ask for stream 0")
         return best

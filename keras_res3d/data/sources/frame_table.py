@@ -23,18 +23,24 @@ from keras_res3d.data.types import VideoError
 PLACEHOLDER_BYTES = 1
 # MPEG-4 in AVI with packed B-frames ends up to this many frames short of what it promises, in good files too.
 UNTIMED_TAIL = 2
-# A day and a half at 30 frames a second. A sample table can claim millions of packets in a file of a few bytes.
+# A day and a half at 30 frames a second. A table can claim millions of packets in a file of a few kilobytes.
 MAX_PACKETS = 4_000_000
+# No real packet and its entry in the table take less.
+PACKET_BYTES = 4
 # How the time of a packet that has none is held.
-_NO_TIME = np.iinfo(np.int64).min
+_NO_TIME = -(2**63)
 # Decoding times that step back by more seconds than this begin anew: files that were put behind one another.
 _RESTART_SECONDS = 0.5
-# Formats whose header names a duration in place of a number of frames.
+# Formats whose header names a duration, or its bytes, in place of a number of frames.
 _WITH_DURATION = ("matroska,webm", "flv", "asf")
+# Where the header is that names them.
+_HEADER = 4096
 # What their frames may end short of it: seconds, or a share of it.
 _SHORT_SECONDS, _SHORT_SHARE = 0.5, 0.02
 # Between two Matroska packets lie headers of some dozen bytes.
 _HEADER_BYTES = 1024
+# ASF's object of file properties, and where the file's bytes are in it.
+_ASF_PROPERTIES, _ASF_BYTES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"), 40
 # EBML, the marks of Matroska: its header, its one large element, and what fills space.
 _EBML, _SEGMENT, _VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\xec"
 
@@ -48,7 +54,7 @@ class FrameTable:
         pts: the same in the stream's ticks; None where a decoded frame cannot be told by its time stamp.
         keys: frame numbers at which decoding may start, ascending; empty without `pts`.
         key_dts: when the packets of `keys` are decoded, in ticks.
-        first: (pts, dts) of the first packet.
+        first: (pts, dts) of the first packet; None where no time stamp leads to it.
         promised: how many frames the header names, 0 if it names none.
         damage: what says that parts of the file are missing, or None.
     """
@@ -57,7 +63,7 @@ class FrameTable:
     pts: np.ndarray | None
     keys: np.ndarray
     key_dts: np.ndarray
-    first: tuple
+    first: tuple | None
     promised: int
     damage: str | None = None
 
@@ -104,32 +110,29 @@ def read_frame_table(medium: Medium, container: av.container.InputContainer, str
     """
     packets = _Packets(container, stream)
     first, pts, dts, keys, passed_over = _read_packets(medium, packets, container.size, stream)
-    if not len(pts):
+    if not pts:
         raise VideoError(f"{medium.name}: holds no frames; fetch it again or take it off the list")
     pieces = _pieces(dts, stream)
-    timed = len(pieces) == 1 and (pts != _NO_TIME).all() and len(np.unique(pts)) == len(pts)
+    timed = len(pieces) == 1 and _NO_TIME not in pts and len(set(pts)) == len(pts)
     mpeg4, format_name = stream.codec_context.name == "mpeg4", container.format.name
     if "avi" in format_name or (mpeg4 and "mov" not in format_name):
         # AVI stores no presentation times: with frames out of order those that FFmpeg guesses are wrong, and packed
         # B-frames come back in another order than their time stamps say.
-        timed = timed and (pts == dts).all() and not passed_over and not stream.codec_context.has_b_frames
-    keys = keys if timed else keys[:0]
-    if len(keys) and keys[0] == 0:
-        # What a recording that begins in an open group shows before its first key frame cannot be decoded.
-        shown = np.flatnonzero(pts >= pts[0])
-        passed_over += len(pts) - len(shown)
-    else:
-        shown = np.arange(len(pts))
-    order = _ascending(pts[shown] if (pts != _NO_TIME).all() else _filled(dts), pieces, stream)
+        timed = timed and pts == dts and not passed_over and not stream.codec_context.has_b_frames
     # Matroska stores no decoding times; it goes to a key frame by its presentation time.
-    starts = sorted((p, p if d == _NO_TIME else d) for p, d in zip(pts[keys].tolist(), dts[keys].tolist(), strict=True))
+    starts = sorted((pts[i], pts[i] if dts[i] == _NO_TIME else dts[i]) for i in keys) if timed else []
+    order = _ascending(_filled(dts) if _NO_TIME in pts else pts, pieces)
+    if starts and keys[0] == 0 and order[0] < pts[0]:
+        # What a recording that begins in an open group shows before its first key frame cannot be decoded.
+        passed_over += int(np.searchsorted(order, pts[0]))
+        order = order[order >= pts[0]]
     promised = max(0, stream.frames - passed_over)
     return FrameTable(
         seconds=_seconds(order, stream),
         pts=order if timed else None,
         keys=np.searchsorted(order, [p for p, _ in starts]),
         key_dts=np.array([d for _, d in starts], np.int64),
-        first=first,
+        first=first if len(pieces) == 1 else None,
         promised=promised,
         damage=_damage(medium, container, packets, len(order), promised),
     )
@@ -137,7 +140,7 @@ def read_frame_table(medium: Medium, container: av.container.InputContainer, str
 
 def _read_packets(medium: Medium, packets: _Packets, file_bytes: int, stream: av.VideoStream) -> tuple:
     """((pts, dts) of the first packet, pts and dts of those that show pictures, starts among them, others' number)."""
-    context, limit = stream.codec_context, min(MAX_PACKETS, file_bytes)
+    context, limit = stream.codec_context, min(MAX_PACKETS, file_bytes // PACKET_BYTES)
     smallest = PLACEHOLDER_BYTES if context.name == "mpeg4" else 0
     shows, starts = shows_picture(context.name), may_start(context.name, context.extradata)
     first, pts, dts, keys, passed_over = None, array("q"), array("q"), [], 0
@@ -159,33 +162,41 @@ def _read_packets(medium: Medium, packets: _Packets, file_bytes: int, stream: av
         pass  # What could be read so far is what there is; the header's promise is compared with it.
     if len(pts) + passed_over > limit:
         raise _too_many(medium, len(pts) + passed_over, file_bytes)
-    return first, np.array(pts, np.int64), np.array(dts, np.int64), np.array(keys, np.int64), passed_over
+    return first, pts, dts, keys, passed_over
 
 
 def _too_many(medium: Medium, packets: int, file_bytes: int) -> VideoError:
-    return VideoError(f"{medium.name}: claims {packets} or more frames in {file_bytes} bytes; expected at most one a "
-                      f"byte, and {MAX_PACKETS}: its table is damaged, or it must be cut into parts")  # fmt: skip
+    return VideoError(f"{medium.name}: claims {packets} or more frames in {file_bytes} bytes; expected at most one in "
+                      f"{PACKET_BYTES} bytes, and {MAX_PACKETS}: fetch it again, take it off the list, or cut it into "
+                      "parts")  # fmt: skip
 
 
-def _pieces(dts: np.ndarray, stream: av.VideoStream) -> list[int]:
+def _pieces(dts: array, stream: av.VideoStream) -> list[int]:
     """Where decoding times begin anew, 0 first: files of one format may be put behind one another."""
-    known = np.flatnonzero(dts != _NO_TIME)
-    back = np.diff(dts[known]) * float(stream.time_base or 0) < -_RESTART_SECONDS
+    if list(dts) == sorted(dts):
+        return [0]
+    times = np.array(dts)
+    known = np.flatnonzero(times != _NO_TIME)
+    back = np.diff(times[known]) * float(stream.time_base or 0) < -_RESTART_SECONDS
     return [0, *known[1:][back].tolist()]
 
 
-def _ascending(ticks: np.ndarray, pieces: list[int], stream: av.VideoStream) -> np.ndarray:
+def _ascending(ticks: array, pieces: list[int]) -> np.ndarray:
     """Ticks in the order in which they are shown; each piece follows the one before it."""
-    ordered = [np.sort(piece) for piece in np.split(ticks, pieces[1:])]
+    if len(pieces) == 1:
+        return np.array(sorted(ticks), np.int64)
+    ordered = [np.sort(piece) for piece in np.split(np.array(ticks), pieces[1:])]
     for before, piece in itertools.pairwise(ordered):
         step = int(np.median(np.diff(piece))) if len(piece) > 1 else 1
         piece += before[-1] + step - piece[0]
     return np.concatenate(ordered)
 
 
-def _filled(dts: np.ndarray) -> np.ndarray:
+def _filled(dts: array) -> array:
     """Decoding times without gaps, for streams that lack presentation times: order counts, not the exact time."""
-    return np.arange(len(dts)) if (dts == _NO_TIME).any() or (np.diff(dts) <= 0).any() else dts
+    if _NO_TIME in dts or any(b <= a for a, b in itertools.pairwise(dts)):
+        return array("q", range(len(dts)))
+    return dts
 
 
 def _seconds(order: np.ndarray, stream: av.VideoStream) -> np.ndarray:
@@ -205,7 +216,7 @@ def _damage(medium: Medium, container: av.container.InputContainer, packets: _Pa
     if container.format.name not in _WITH_DURATION:
         return None
     lasts, end, size = (container.duration or 0) / av.time_base, packets.end, container.size
-    promised_bytes = _segment_end(medium.head(64)) or 0
+    promised_bytes = _promised_bytes(medium.head(_HEADER))
     if promised_bytes > size:
         times = f"{lasts:.2f} seconds, {end:.2f} are there, and " if lasts > end > 0 else ""
         return f"its header promises {times}{promised_bytes} bytes, {size} are there: the file is cut short"
@@ -215,6 +226,14 @@ def _damage(medium: Medium, container: av.container.InputContainer, packets: _Pa
     if "matroska" in container.format.name and lost > _HEADER_BYTES:
         return f"{lost} bytes after {where:.2f} seconds hold no frames: the file is damaged"
     return None
+
+
+def _promised_bytes(head: bytes) -> int:
+    """How long the file is by its first bytes, 0 if they do not say."""
+    place = head.find(_ASF_PROPERTIES) + _ASF_BYTES
+    if place >= _ASF_BYTES:
+        return int.from_bytes(head[place : place + 8], "little")
+    return _segment_end(head) or 0
 
 
 def _segment_end(head: bytes) -> int | None:

@@ -178,8 +178,9 @@ class _Reader:
     def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
         video = self.video
         try:
-            first_pts, first_dts = self.table.first
-            place = min(t for t in (first_pts, first_dts, 0) if t is not None)
+            if self.table.first is None:
+                raise StopIteration
+            place = min(t for t in (*self.table.first, 0) if t is not None)
             video._container.seek(place, stream=video._stream, backward=True)
             packets = video._container.demux(video._stream)
             first = next(packets)
