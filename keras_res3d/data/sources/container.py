@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -12,6 +14,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from keras_res3d.data.sources.mp4 import HARMLESS_SAMPLES, claimed_samples
 from keras_res3d.data.types import PathLike, VideoError
 
 # Demuxers of the file types in `types.VIDEO_EXTENSIONS`. A playlist (m3u8, ffconcat) or an image sequence that poses
@@ -59,39 +62,54 @@ class Medium:
         """Bytes of the file."""
         if self.on_disk:
             return os.path.getsize(self.source)
-        return len(self.source) if isinstance(self.source, bytes) else self._at(0, io.SEEK_END, self.source.tell)
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        with self._opened() as file:
+            return file.seek(0, io.SEEK_END)
 
     def head(self, count: int) -> bytes:
         """The first bytes of the file."""
-        if self.on_disk:
-            with open(self.source, "rb") as file:
-                return file.read(count)
-        if isinstance(self.source, bytes):
-            return self.source[:count]
-        return self._at(0, io.SEEK_SET, lambda: self.source.read(count))
+        with self._opened() as file:
+            return file.read(count)
 
-    def _at(self, place: int, whence: int, act: Callable) -> int | bytes:
-        """What `act` gives at a place of the file object, which is put back to where FFmpeg reads on."""
-        before = self.source.tell()
-        try:
-            self.source.seek(place, whence)
-            return act()
-        finally:
-            self.source.seek(before)
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The file at its beginning; a file object is put back to where FFmpeg reads on."""
+        if self.on_disk:
+            with open(self.source, "rb", buffering=0) as file:
+                yield file
+        elif isinstance(self.source, bytes):
+            yield io.BytesIO(self.source)
+        else:
+            place = self.source.tell()
+            try:
+                self.source.seek(0)
+                yield self.source
+            finally:
+                self.source.seek(place)
 
     def check(self) -> None:
-        """Raises VideoError where there is no file to read."""
+        """Raises VideoError where there is no file to read, or where reading it would fill the memory."""
         if self.on_disk:
-            name = os.fspath(self.source)
-            if not os.path.exists(name):
-                raise VideoError(f"{name}: no such file; check the path, or the folder that the list's paths are "
-                                 "relative to")  # fmt: skip
-            if os.path.isdir(name):
-                raise VideoError(f"{name}: is a folder; expected a video file")
-        elif not self.seekable():
+            try:
+                found = os.stat(self.source)
+            except (OSError, ValueError) as error:
+                raise VideoError(f"{self.name}: no such file; check the path, or the folder that the list's paths are "
+                                 "relative to") from error  # fmt: skip
+            if stat.S_ISDIR(found.st_mode):
+                raise VideoError(f"{self.name}: is a folder; expected a video file")
+            size = found.st_size
+        elif self.seekable():
+            size = self.size()
+        else:
             raise VideoError(f"{self.name}: cannot be sought in; read it whole, and pass the bytes")
-        if not self.size():
+        if not size:
             raise VideoError(f"{self.name}: is empty (0 bytes); fetch it again or take it off the list")
+        with self._opened() as file:
+            claimed = claimed_samples(file, size)
+        if claimed > max(size, HARMLESS_SAMPLES):
+            raise VideoError(f"{self.name}: its table claims {claimed} samples, and the file has {size} bytes; fetch "
+                             "it again or take it off the list")  # fmt: skip
 
     def for_ffmpeg(self) -> tuple[str | BinaryIO, str]:
         """What `av.open` takes, and the protocols that it may use."""

@@ -109,7 +109,7 @@ def read_frame_table(medium: Medium, container: av.container.InputContainer, str
         VideoError: there are no packets, or more than a file of its size can hold.
     """
     packets = _Packets(container, stream)
-    first, pts, dts, keys, passed_over = _read_packets(medium, packets, container.size, stream)
+    first, pts, dts, keys, passed_over = _read_packets(medium, packets, container, stream)
     if not pts:
         raise VideoError(f"{medium.name}: holds no frames; fetch it again or take it off the list")
     pieces = _pieces(dts, stream)
@@ -126,7 +126,7 @@ def read_frame_table(medium: Medium, container: av.container.InputContainer, str
         # What a recording that begins in an open group shows before its first key frame cannot be decoded.
         passed_over += int(np.searchsorted(order, pts[0]))
         order = order[order >= pts[0]]
-    promised = max(0, stream.frames - passed_over)
+    promised = max(0, _promised_frames(container, stream) - passed_over)
     return FrameTable(
         seconds=_seconds(order, stream),
         pts=order if timed else None,
@@ -138,13 +138,16 @@ def read_frame_table(medium: Medium, container: av.container.InputContainer, str
     )
 
 
-def _read_packets(medium: Medium, packets: _Packets, file_bytes: int, stream: av.VideoStream) -> tuple:
+def _read_packets(medium: Medium, packets: _Packets, container: av.container.InputContainer,
+                  stream: av.VideoStream) -> tuple:  # fmt: skip
     """((pts, dts) of the first packet, pts and dts of those that show pictures, starts among them, others' number)."""
-    context, limit = stream.codec_context, min(MAX_PACKETS, file_bytes // PACKET_BYTES)
+    context, file_bytes = stream.codec_context, container.size
+    limit = min(MAX_PACKETS, file_bytes // PACKET_BYTES)
     smallest = PLACEHOLDER_BYTES if context.name == "mpeg4" else 0
     shows, starts = shows_picture(context.name), may_start(context.name, context.extradata)
     first, pts, dts, keys, passed_over = None, array("q"), array("q"), [], 0
-    if stream.frames > limit:
+    # Other formats count what they hold; the number in an AVI's header may be anything.
+    if "mov" in container.format.name and stream.frames > limit:
         raise _too_many(medium, stream.frames, file_bytes)
     try:
         for packet in itertools.islice(packets, limit + 2):
@@ -226,6 +229,12 @@ def _damage(medium: Medium, container: av.container.InputContainer, packets: _Pa
     if "matroska" in container.format.name and lost > _HEADER_BYTES:
         return f"{lost} bytes after {where:.2f} seconds hold no frames: the file is damaged"
     return None
+
+
+def _promised_frames(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """How many frames the header names; of an MP4 without those that its edit list leaves out, as at a negative start.
+    """
+    return min(stream.frames, len(stream.index_entries)) if "mov" in container.format.name else stream.frames
 
 
 def _promised_bytes(head: bytes) -> int:
