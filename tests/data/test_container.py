@@ -147,7 +147,7 @@ def test_animated_webp_is_refused_by_name_and_gif_is_read_with_its_delays(tmp_pa
 
 
 @pytest.mark.parametrize(("name", "codec", "options"), [
-    ("a.mts", "libx264", {"mpegts_flags": "resend_headers"}), ("a.m2ts", "libx264", {"mpegts_m2ts_mode": "1"}),
+    ("a.mts", "libx264", {}), ("a.m2ts", "libx264", {"mpegts_m2ts_mode": "1"}),
     ("a.vob", "mpeg2video", {}), ("a.ogv", "libvpx", {}), ("a.3gp", "h263", {}), ("a.m4v", "mpeg4", {}),
 ])
 def test_names_of_known_formats(tmp_path, make_video, pixels, name, codec, options):
@@ -156,7 +156,7 @@ def test_names_of_known_formats(tmp_path, make_video, pixels, name, codec, optio
     kinds = {"mts": "mpegts", "m2ts": "mpegts", "ogv": "ogg", "m4v": "mp4"}
     size = (288, 352) if codec == "h263" else (48, 64)
     frames = np.zeros((20, *size, 3), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None, None] * 10
-    path = make_video(tmp_path / name, frames, codec=codec, options=options,
+    path = make_video(tmp_path / name, frames, codec=codec, container_options=options,
                       container_format=kinds.get(name.split(".")[1]))  # fmt: skip
     with Video(path, strict=True) as video:
         levels = [int(frame.mean()) for _, frame in video.frames(range(video.num_frames))]

@@ -40,5 +40,5 @@ def test_other_formats_and_broken_boxes_claim_nothing():
 def test_real_tables_claim_no_more_than_the_file_holds(tmp_path, make_video):
     for name, options in (("a.mp4", {}), ("b.mp4", {"movflags": "frag_keyframe+empty_moov"}), ("c.mov", {})):
         codec = "rawvideo" if name == "c.mov" else "libx264"
-        path = make_video(tmp_path / name, np.zeros((30, 48, 64, 3), np.uint8), codec=codec, options=options)
+        path = make_video(tmp_path / name, np.zeros((30, 48, 64, 3), np.uint8), codec=codec, container_options=options)
         assert claimed(path.read_bytes()) == (30 if codec == "rawvideo" else 0)

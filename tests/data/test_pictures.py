@@ -13,12 +13,13 @@ OPEN = {"x264-params": "open-gop=1:keyint=15:bframes=3:scenecut=0:log-level=none
 REFRESH = {"x264-params": "intra-refresh=1:keyint=20:log-level=none"}
 HEVC = {"preset": "ultrafast", "x265-params": "keyint=15:bframes=3:open-gop=1:log-level=none"}
 HEVC_REFRESH = {"preset": "ultrafast", "x265-params": "keyint=20:bframes=0:intra-refresh=1:log-level=none"}
-# Codec, options, files, and at how many frames decoding may start (None: at several).
+FRAGMENTS = "frag_keyframe+empty_moov"
+# Codec, options (movflags is the container's), files, and at how many frames decoding may start (None: at several).
 KINDS = {
     "h264 in open groups": ("libx264", OPEN, ("a.mp4", "a.ts", "a.mkv"), None),
     "h264 in closed groups": ("libx264", {"g": "15", "bf": "3"}, ("a.mp4", "a.flv"), None),
     "h264 in AVI": ("libx264", {"g": "15", "bf": "3"}, ("a.avi",), 0),
-    "h264 in fragments": ("libx264", {"g": "15", "bf": "3", "movflags": "frag_keyframe+empty_moov"}, ("a.mp4",), None),
+    "h264 in fragments": ("libx264", {"g": "15", "bf": "3", "movflags": FRAGMENTS}, ("a.mp4",), None),
     "h264 with intra refresh": ("libx264", REFRESH, ("a.mp4", "a.ts", "a.mkv"), 1),
     "hevc in open groups": ("libx265", HEVC, ("a.mp4", "a.ts", "a.mkv"), None),
     "hevc with intra refresh": ("libx265", HEVC_REFRESH, ("a.mp4",), 1),
@@ -47,7 +48,10 @@ def made(folder, make_video, frames, codec, options, name):
     if codec not in av.codecs_available:
         pytest.skip(f"this FFmpeg has no {codec}")
     pix_fmt = "bgr8" if codec == "gif" else "yuv420p"
-    return make_video(folder / name, frames, codec=codec, options=options, pix_fmt=pix_fmt)
+    container_options = {key: options[key] for key in ("movflags",) if key in options}
+    options = {key: value for key, value in options.items() if key not in container_options}
+    return make_video(folder / name, frames, codec=codec, options=options, pix_fmt=pix_fmt,
+                      container_options=container_options)  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", KINDS)

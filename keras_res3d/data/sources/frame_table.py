@@ -23,8 +23,8 @@ from keras_res3d.data.types import VideoError
 PLACEHOLDER_BYTES = 1
 # MPEG-4 in AVI with packed B-frames ends up to this many frames short of what it promises, in good files too.
 UNTIMED_TAIL = 2
-# A day and a half at 30 frames a second. A table can claim millions of packets in a file of a few kilobytes.
-MAX_PACKETS = 4_000_000
+# 18 hours at 30 frames a second. A table can claim millions of packets in a file of a few kilobytes.
+MAX_PACKETS = 2_000_000
 # No real packet and its entry in the table take less.
 PACKET_BYTES = 4
 # How the time of a packet that has none is held.
