@@ -9,9 +9,9 @@ from keras_res3d.data.sources.pictures import may_start, shows_picture
 from keras_res3d.data.sources.video_file import Video
 
 VPX = {"g": "20", "b": "200k"}
-OPEN = {"x264-params": "open-gop=1:keyint=15:bframes=3:scenecut=0:log-level=none"}
+OPEN = {"x264-params": "open-gop=1:keyint=15:bframes=3:b-adapt=0:scenecut=0:log-level=none"}
 REFRESH = {"x264-params": "intra-refresh=1:keyint=20:log-level=none"}
-HEVC = {"preset": "ultrafast", "x265-params": "keyint=15:bframes=3:open-gop=1:log-level=none"}
+HEVC = {"preset": "ultrafast", "x265-params": "keyint=15:bframes=3:b-adapt=0:open-gop=1:log-level=none"}
 HEVC_REFRESH = {"preset": "ultrafast", "x265-params": "keyint=20:bframes=0:intra-refresh=1:log-level=none"}
 FRAGMENTS = "frag_keyframe+empty_moov"
 # Codec, options (movflags is the container's), files, and at how many frames decoding may start (None: at several).
@@ -163,3 +163,27 @@ def test_starts_of_hevc_by_lengths_and_by_start_codes(kind, start):
 
 def test_other_codecs_go_by_the_container():
     assert may_start("mpeg4", b"") is None and shows_picture("h264") is None
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv"])
+def test_a_recording_that_begins_in_an_open_group_starts_at_its_first_whole_picture(tmp_path, make_video, moving, name):
+    path = made(tmp_path, make_video, moving, "libx264", OPEN, name)
+    with Video(path) as video:
+        whole, start = [pixels for _, pixels in video.frames(range(60))], int(video._table.keys[1])
+        begins = int(video._table.pts[start])
+    later = tmp_path / f"later{path.suffix}"
+    with av.open(str(path)) as source, av.open(str(later), "w") as copy:
+        stream, begun = copy.add_stream_from_template(source.streams.video[0]), False
+        for packet in source.demux(video=0):
+            begun = begun or (packet.is_keyframe and packet.pts == begins)
+            if begun and packet.size and packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    with av.open(str(later)) as container:
+        times = [packet.pts for packet in container.demux(video=0) if packet.size]
+    assert min(times) < times[0], "no picture is shown before the first key frame"
+    with Video(later, strict=True) as video:
+        assert video.num_frames == 60 - start
+        found = [pixels for _, pixels in video.frames(range(video.num_frames))]
+        assert all(np.array_equal(mine, theirs) for mine, theirs in zip(found, whole[start:], strict=True))
+        assert np.array_equal(next(video.frames([video.num_frames - 1]))[1], whole[-1])

@@ -105,7 +105,8 @@ class Medium:
             raise VideoError(f"{self.name}: cannot be sought in; read it whole, and pass the bytes")
         if not size:
             raise VideoError(f"{self.name}: is empty (0 bytes); fetch it again or take it off the list")
-        with self._opened() as file:
+        # What `_opened` does for a path, without the time that a generator takes.
+        with open(self.source, "rb", buffering=0) if self.on_disk else self._opened() as file:
             claimed = claimed_samples(file, size)
         if claimed > max(size, HARMLESS_SAMPLES):
             raise VideoError(f"{self.name}: its table claims {claimed} samples, and the file has {size} bytes; fetch "
@@ -173,7 +174,7 @@ def _choose(name: str, container: av.container.InputContainer, number: int | Non
         raise VideoError(f"{name}: has no video stream ({', '.join(kinds)}); take it off the list")
     if number is None:
         best = max(streams, key=_rank) if len(streams) > 1 else streams[0]
-        if best.disposition & _COVER:
+        if best.frames < 2 and best.disposition & _COVER:
             raise VideoError(f"{name}: has a cover picture and no film; take it off the list, or ask for stream 0")
         return best
     if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number < len(streams):

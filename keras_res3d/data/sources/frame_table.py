@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -145,26 +144,27 @@ def _read_packets(medium: Medium, packets: _Packets, container: av.container.Inp
     limit = min(MAX_PACKETS, file_bytes // PACKET_BYTES)
     smallest = PLACEHOLDER_BYTES if context.name == "mpeg4" else 0
     shows, starts = shows_picture(context.name), may_start(context.name, context.extradata)
-    first, pts, dts, keys, passed_over = None, array("q"), array("q"), [], 0
+    first, pts, dts, keys, passed_over = None, [], [], [], 0
     # Other formats count what they hold; the number in an AVI's header may be anything.
     if "mov" in container.format.name and stream.frames > limit:
         raise _too_many(medium, stream.frames, file_bytes)
     try:
+        # A million packets: what every one of them costs is kept small.
         for packet in itertools.islice(packets, limit + 2):
-            shown, decoded = packet.pts, packet.dts
             if first is None:
-                first = shown, decoded
+                first = packet.pts, packet.dts
             if packet.size > smallest and not packet.is_discard and (shows is None or shows(packet)):
                 if packet.is_keyframe and (starts is None or starts(packet)):
                     keys.append(len(pts))
-                pts.append(_NO_TIME if shown is None else shown)
-                dts.append(_NO_TIME if decoded is None else decoded)
-            elif decoded is not None:  # not the one that marks the end
+                pts.append(packet.pts)
+                dts.append(packet.dts)
+            elif packet.dts is not None:  # not the one that marks the end
                 passed_over += 1
     except av.error.FFmpegError:
         pass  # What could be read so far is what there is; the header's promise is compared with it.
     if len(pts) + passed_over > limit:
         raise _too_many(medium, len(pts) + passed_over, file_bytes)
+    pts, dts = ([_NO_TIME if t is None else t for t in times] if None in times else times for times in (pts, dts))
     return first, pts, dts, keys, passed_over
 
 
@@ -174,9 +174,9 @@ def _too_many(medium: Medium, packets: int, file_bytes: int) -> VideoError:
                       "parts")  # fmt: skip
 
 
-def _pieces(dts: array, stream: av.VideoStream) -> list[int]:
+def _pieces(dts: list[int], stream: av.VideoStream) -> list[int]:
     """Where decoding times begin anew, 0 first: files of one format may be put behind one another."""
-    if list(dts) == sorted(dts):
+    if dts == sorted(dts):
         return [0]
     times = np.array(dts)
     known = np.flatnonzero(times != _NO_TIME)
@@ -184,7 +184,7 @@ def _pieces(dts: array, stream: av.VideoStream) -> list[int]:
     return [0, *known[1:][back].tolist()]
 
 
-def _ascending(ticks: array, pieces: list[int]) -> np.ndarray:
+def _ascending(ticks: list[int], pieces: list[int]) -> np.ndarray:
     """Ticks in the order in which they are shown; each piece follows the one before it."""
     if len(pieces) == 1:
         return np.array(sorted(ticks), np.int64)
@@ -195,19 +195,18 @@ def _ascending(ticks: array, pieces: list[int]) -> np.ndarray:
     return np.concatenate(ordered)
 
 
-def _filled(dts: array) -> array:
+def _filled(dts: list[int]) -> list[int]:
     """Decoding times without gaps, for streams that lack presentation times: order counts, not the exact time."""
     if _NO_TIME in dts or any(b <= a for a, b in itertools.pairwise(dts)):
-        return array("q", range(len(dts)))
+        return list(range(len(dts)))
     return dts
 
 
 def _seconds(order: np.ndarray, stream: av.VideoStream) -> np.ndarray:
     """Ticks to seconds; where ticks only count frames (no usable time stamps) the average rate sets the pace."""
     base = float(stream.time_base or 0)
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
     if not (base > 0 and math.isfinite(base)) or (order.size > 1 and (order == np.arange(order.size)).all()):
-        base = 1 / rate
+        base = 1 / float(stream.average_rate or stream.guessed_rate or 25)
     return order * base
 
 

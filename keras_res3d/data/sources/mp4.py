@@ -23,13 +23,13 @@ def claimed_samples(file: BinaryIO, size: int) -> int:
     """How many samples are claimed without being listed one by one; 0 for files of other formats.
 
     Args:
-        file: the file, which is sought in.
+        file: the file at its beginning; it is sought in.
         size: bytes of it.
     """
+    if file.read(8)[4:] not in _FIRST:
+        return 0
     claimed = 0
     for place, length, kind in _boxes(file, size):
-        if not place and kind not in _FIRST:
-            return 0
         if kind in (b"moov", b"moof"):
             file.seek(place)
             claimed += sum(_claims(file.read(length)))

@@ -69,7 +69,10 @@ class Video(Source):
             self._table = read_frame_table(medium, self._container, self._stream)
             if self._table.damage:
                 self._damaged(self._table.damage)
-            self._number_frames(self._table.seconds, fps, float(self._stream.average_rate or FRAME_RATE))
+            seconds = self._table.seconds
+            # The times of one frame tell no rate.
+            rate = FRAME_RATE if len(seconds) > 1 else float(self._stream.average_rate or FRAME_RATE)
+            self._number_frames(seconds, fps, rate)
         except BaseException:
             self.close()
             raise
