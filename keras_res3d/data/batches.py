@@ -6,7 +6,6 @@ import collections
 import contextlib
 import itertools
 import re
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import tensorflow as tf
 
 from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.evaluation import evaluation_clips
+from keras_res3d.data.leaving import stop_flag
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
 from keras_res3d.io import usable_cores
@@ -227,7 +227,7 @@ class VideoBatches:
 
     def _videos(self):
         """The clips of each video in order; `workers` are read at a time and at most one more waits."""
-        stop = threading.Event()
+        stop = stop_flag()
         with ThreadPoolExecutor(self.workers) as pool:
             pending = collections.deque()
             try:
