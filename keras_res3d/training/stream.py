@@ -7,6 +7,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.bad_videos import BadVideos
 from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
@@ -65,6 +66,8 @@ def recipe_stream(
     start_step: int = 0,
     preprocess: bool = True,
     sample_weight=None,
+    *,
+    on_bad_video: str | BadVideos | None = None,
 ) -> tf.data.Dataset:
     """The training batches of a recipe, from `start_step` to the run's last step, for one call of `fit`.
 
@@ -76,6 +79,7 @@ def recipe_stream(
         start_step: of a resumed run (`ResumeExactly(...).start_step`).
         preprocess: False gives pixels from 0 to 255: uint8, or float32 under mixup.
         sample_weight: a weight for each video, `(videos,)`.
+        on_bad_video: as of `training_batches`; None: as the options say.
 
     Returns:
         A tf.data.Dataset of clips, targets and, where given, weights. Targets are class numbers, or probabilities
@@ -91,7 +95,7 @@ def recipe_stream(
     stream = training_stream(
         data, sampling, options.batch_size, options.seed, start_step, options.workers, options.mirror,
         preprocess and not options.mixup, augment, last_step=options.total_steps(len(data_set)),
-        sample_weight=sample_weight,
+        sample_weight=sample_weight, on_bad_video=options.on_bad_video if on_bad_video is None else on_bad_video,
     )  # fmt: skip
     if not has_soft_targets(options):
         return stream
