@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
 from keras_res3d.data.clips import Sampling, random_clip
+from keras_res3d.data.crashes import reading
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
@@ -99,15 +100,15 @@ class _Source:
         raise none_is_left(self.data_set, last)
 
     def _clip(self, example: int, rng: np.random.Generator):
-        sampling = self.sampling
+        sampling, path = self.sampling, self.data_set.examples[example].path
         try:
-            with self.data_set.open(example, fps=sampling.fps) as video:
+            with reading(path), self.data_set.open(example, fps=sampling.fps) as video:
                 indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
                 clip = next(video.clips([indices], size=sampling.resize))
         except UNREADABLE as error:
             if self.bad is None:
                 raise
-            self.bad.note(self.data_set.examples[example].path, error)
+            self.bad.note(path, error)
             raise VideoError(str(error)) from error
         clip = self.augment(clip, sampling.crop, rng, self.mirror)
         return clip, np.int32(self.data_set.examples[example].label), np.int64(example)
@@ -295,9 +296,9 @@ class VideoBatches:
 
     def _read(self, number, stop):
         """uint8 (clips, frames, height, width, 3) of one video, cropped as soon as decoded; the error of a bad one."""
-        clips = []
+        clips, path = [], self.data_set.examples[number].path
         try:
-            with self.data_set.open(number, fps=self.sampling.fps) as video:
+            with reading(path), self.data_set.open(number, fps=self.sampling.fps) as video:
                 for clip in evaluation_clips(video, self.sampling, self.clips):
                     if stop.is_set():
                         return None
@@ -311,7 +312,8 @@ class VideoBatches:
     def _count(self, number, stop):
         if stop.is_set():
             return 0
-        with self.data_set.open(number, fps=self.sampling.fps) as video:
+        path = self.data_set.examples[number].path
+        with reading(path), self.data_set.open(number, fps=self.sampling.fps) as video:
             return len(evaluation_places(video, self.sampling, self.clips))
 
 

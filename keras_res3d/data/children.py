@@ -6,6 +6,9 @@ import contextlib
 import multiprocessing
 import multiprocessing.connection
 import signal
+import sys
+import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -21,10 +24,31 @@ class Outcome(NamedTuple):
     Args:
         value: what the function returned.
         error: what went wrong in place of a value: an error's text, or how the process ended.
+        crashed: whether the process ended.
     """
 
     value: object = None
     error: str | None = None
+    crashed: bool = False
+
+
+@contextlib.contextmanager
+def _without_the_program() -> Iterator[None]:
+    """A process that is started inside the block does not run this one's program.
+
+    `multiprocessing` has every new process run it once more, for what functions it defines; a program without
+    `if __name__ == "__main__":` would start all over in each. The functions here are of modules, and need none of it.
+    """
+    with _STARTING:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
+
+
+_STARTING = threading.Lock()
 
 
 class _Child:
@@ -35,7 +59,8 @@ class _Child:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        self.process.start()
+        with _without_the_program():
+            self.process.start()
         theirs.close()
         self.number = None
 
@@ -53,7 +78,7 @@ class _Child:
             code = self.process.exitcode
             how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             error = f"crashed the process that decoded it ({how}); convert it, or take it off the list"
-            return self.number, Outcome(error=error), False
+            return self.number, Outcome(error=error, crashed=True), False
 
     def stop(self) -> None:
         self.pipe.close()
