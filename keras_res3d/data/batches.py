@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import re
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
-from keras_res3d.data.clips import Sampling, random_clip
+from keras_res3d.data.clips import Sampling
 from keras_res3d.data.crashes import reading
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
+from keras_res3d.data.training_clips import ClipsFromChildren, TrainingClips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
 from keras_res3d.io import usable_cores
@@ -43,7 +45,7 @@ class _Source:
     """How the examples of a data set become training batches; the arguments of `training_stream`."""
 
     def __init__(self, data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight,
-                 on_bad_video):  # fmt: skip
+                 on_bad_video, processes):  # fmt: skip
         preprocessing_row(sampling.preprocessing)
         if seed < 0:
             raise ValueError(f"seed is {seed}; expected 0 or more")
@@ -53,8 +55,13 @@ class _Source:
                 raise ValueError(f"sample_weight has shape {sample_weight.shape}; expected a number for each of the "
                                  f"{len(data_set)} videos")  # fmt: skip
         self.data_set, self.sampling, self.seed, self.sample_weight = data_set, sampling, seed, sample_weight
-        self.workers, self.preprocess, self.augment = _workers(workers), preprocess, augment
-        self.mirror, self.bad = mirror and data_set.mirror_safe, collector(on_bad_video)
+        if processes < 0:
+            raise ValueError(f"processes is {processes}; expected 0, for threads, or more")
+        self.workers, self.preprocess, self.bad = _workers(workers), preprocess, collector(on_bad_video)
+        self.clips = TrainingClips(data_set, sampling, augment, mirror and data_set.mirror_safe)
+        if processes:
+            # Two clips wait for a process, so that none is idle.
+            self.clips, self.workers = ClipsFromChildren(self.clips, processes), processes + 2
         self.batch, self.steps = min(len(data_set), batch_size), steps_per_epoch(len(data_set), batch_size)
 
     def batches(self, numbers: tf.data.Dataset, cardinality) -> tf.data.Dataset:
@@ -65,7 +72,12 @@ class _Source:
         if self.preprocess:
             mode = self.sampling.preprocessing
             data = data.map(lambda clips, *rest: (preprocess_input(clips, mode), *rest))
-        return data.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
+        data = data.apply(tf.data.experimental.assert_cardinality(cardinality)).prefetch(2)
+        if isinstance(self.clips, ClipsFromChildren):
+            # TensorFlow keeps functions for good, so the children cannot end with the one that calls them. Not at the
+            # end of the program: calls that wait for an answer then would take their videos for crashing ones.
+            weakref.finalize(data, self.clips.close).atexit = False
+        return data
 
     def _place(self, number):
         """Epoch and example of the clip with this number."""
@@ -85,7 +97,7 @@ class _Source:
         """One random clip, uint8, its label, and its number; (seed, epoch, example) decides all that is random."""
         key = self.seed, int(epoch), int(example)
         try:
-            return self._clip(key[2], np.random.default_rng(key))
+            return self._clip(key[2], key)
         except VideoError as error:
             if self.bad is None:
                 raise
@@ -94,24 +106,21 @@ class _Source:
         for other in np.random.default_rng((*key, 1)).permutation(len(self.data_set)).tolist():
             try:
                 if other != key[2]:
-                    return self._clip(other, np.random.default_rng((*key, 2, other)))
+                    return self._clip(other, (*key, 2, other))
             except VideoError as error:
                 last = error
         raise none_is_left(self.data_set, last)
 
-    def _clip(self, example: int, rng: np.random.Generator):
-        sampling, path = self.sampling, self.data_set.examples[example].path
+    def _clip(self, number: int, key: tuple[int, ...]):
+        example = self.data_set.examples[number]
         try:
-            with reading(path), self.data_set.open(example, fps=sampling.fps) as video:
-                indices = random_clip(video.num_frames, sampling.frames, sampling.stride, rng.random())
-                clip = next(video.clips([indices], size=sampling.resize))
+            clip = self.clips.read(number, key)
         except UNREADABLE as error:
             if self.bad is None:
                 raise
-            self.bad.note(path, error)
+            self.bad.note(example.path, error)
             raise VideoError(str(error)) from error
-        clip = self.augment(clip, sampling.crop, rng, self.mirror)
-        return clip, np.int32(self.data_set.examples[example].label), np.int64(example)
+        return clip, np.int32(example.label), np.int64(number)
 
 
 def training_stream(
@@ -128,14 +137,15 @@ def training_stream(
     last_step: int | None = None,
     sample_weight=None,
     on_bad_video: str | BadVideos = STOP,
+    processes: int = 0,
 ) -> tf.data.Dataset:
     """Training batches of all epochs back to back, from any step on: what an exactly resumed run needs.
 
     Give `fit` this together with `steps_per_epoch`; Keras takes it as a stream without an end.
 
     Args:
-        data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight, on_bad_video: as of
-            `training_batches`.
+        data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight, on_bad_video,
+        processes: as of `training_batches`.
         start_step: batches to leave out; nothing of them is read.
         last_step: nothing is read beyond this step, counted from the first step of all, and asking for more is an
             error. None: there is no end.
@@ -145,7 +155,7 @@ def training_stream(
         in the epoch) and the data alone.
     """
     source = _Source(data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight,
-                     on_bad_video)  # fmt: skip
+                     on_bad_video, processes)  # fmt: skip
     end = np.iinfo(np.int64).max // (source.batch + 1) if last_step is None else last_step
     if not 0 <= start_step <= end:
         raise ValueError(f"start_step is {start_step}; expected 0 to {end}, the last step")
@@ -167,6 +177,7 @@ def training_batches(
     *,
     sample_weight=None,
     on_bad_video: str | BadVideos = STOP,
+    processes: int = 0,
 ) -> tf.data.Dataset:
     """Random clips for `model.fit`: each pass over it is the next epoch, in a new order and with new crops.
 
@@ -186,6 +197,9 @@ def training_batches(
             video in its place, and warns once of each: the next that can be read in a random order of all videos,
             which follows from (seed, epoch, video) alone, so that a resumed run takes the same. A `BadVideos` is
             "skip", and has their names.
+        processes: a number reads in so many child processes in place of threads, the same clips. They share no lock,
+            so many cores serve a fast GPU; a file that crashes its decoder is a video that cannot be read. Data set
+            and `augment` are sent to them by pickle.
 
     Returns:
         A tf.data.Dataset of float32 clips `(batch, frames, height, width, 3)` and int32 labels `(batch,)`, which
@@ -197,9 +211,9 @@ def training_batches(
                       "how many there are", DeprecationWarning, stacklevel=2)  # fmt: skip
     if start_step:
         return training_stream(data_set, sampling, batch_size, seed, start_step, workers, mirror, preprocess, augment,
-                               sample_weight=sample_weight, on_bad_video=on_bad_video)  # fmt: skip
+                               sample_weight=sample_weight, on_bad_video=on_bad_video, processes=processes)  # fmt: skip
     source = _Source(data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight,
-                     on_bad_video)  # fmt: skip
+                     on_bad_video, processes)  # fmt: skip
     passes, clips = itertools.count(), source.steps * source.batch
 
     def one_pass(_):

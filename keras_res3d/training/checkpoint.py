@@ -17,7 +17,7 @@ from keras_res3d.training.recipes import TrainingOptions
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
-_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video")
+_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes")
 # The sampling says these.
 SAMPLED = ("frames", "stride", "crop")
 

@@ -38,6 +38,7 @@ sources = [
     lambda: recipe_stream(data, sampling, options),
     lambda: evaluation_batches(data, sampling, 8, clips=2),
     lambda: video_batches(data, sampling, 8, clips=2),
+    lambda: keras_res3d.training_batches(data.data, sampling, 8, processes=2),
 ]
 iterators = [iter(source()) for source in sources for _ in range(2)]
 if "mirrored" in sys.argv:

@@ -91,6 +91,10 @@ class PackedDataSet:
         listing = make_listing(self.name, rows, faults, classes, manifest["classes"])
         self.classes, self.examples = listing.classes, examples_of(listing)
 
+    def __reduce__(self):
+        """Another process reads the manifest itself: locks do not travel."""
+        return PackedDataSet, (self.name, self.classes)
+
     def __len__(self) -> int:
         return len(self.examples)
 
