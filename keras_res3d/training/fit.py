@@ -116,6 +116,12 @@ def _callbacks(folder, card, validation, sampling, options, total, identity, giv
     return [resume, StopOnNaN(), Speed(), Bar(), *keepers]
 
 
+def bad_videos_of(folder) -> list[str]:
+    """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
+    path = pathlib.Path(folder) / BAD_VIDEOS
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 @contextlib.contextmanager
 def _saying_how_to_go_on() -> Iterator[None]:
     """A VideoError in the middle of a run, with what its user can do."""

@@ -103,3 +103,19 @@ def test_evaluate_goes_on_after_bad_videos_and_names_them(trained, two_classes, 
     said = capsys.readouterr()
     assert "keras-res3d evaluate: " in said.err and "clip ü 2.mp4: cannot be opened" in said.err
     assert "wrote" not in said.out
+
+
+def test_train_skips_bad_videos_when_it_is_told_to(two_classes, tmp_path, capsys):
+    shutil.copytree(two_classes, tmp_path / "videos")
+    bad = tmp_path / "videos" / "bright" / "clip ü 1.mp4"
+    bad.write_bytes(b"no video" * 100)
+    call = ["train", "--data", str(tmp_path / "videos"), "--validation", str(tmp_path / "videos"), "--net", "d10"]
+    call += ["--width", "2", "--frames", "4", "--crop", "32", "--epochs", "1", "--output", str(tmp_path / "run")]
+    assert main(call) == 1
+    said = capsys.readouterr().err
+    assert "clip ü 1.mp4: cannot be opened" in said and "the run can go on" in said
+    assert main([*call, "--on_bad_video", "skip", "--processes", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("left out: ") == 1 and "1 bad video was skipped" in said.out
+    (line,) = (tmp_path / "run" / "bad_videos.txt").read_text().splitlines()
+    assert line.startswith(f"{bad}\t{bad}: cannot be opened")
