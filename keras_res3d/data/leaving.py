@@ -33,11 +33,15 @@ def _stop_readers() -> None:
 
 def _close_iterators() -> None:
     """Lets go of all tf.data iterators; the last reference closes each, and waits for the clips in work."""
-    for thing in gc.get_objects():
-        # Its type alone is asked: `isinstance` runs the code of proxies, which may do anything.
-        if issubclass(type(thing), (OwnedIterator, OwnedMultiDeviceIterator)):
-            vars(thing).clear()
-    del thing
+    # Its type alone is asked: `isinstance` runs the code of proxies, which may do anything.
+    kinds = (OwnedIterator, OwnedMultiDeviceIterator)
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]
+    # First what reads, then the data that it reads from: children of these must not end under it.
+    for iterator in alive:
+        for name in ("_iterator_resource", "_multi_device_iterator_resource", "_components"):
+            vars(iterator).pop(name, None)
+    for iterator in alive:
+        vars(iterator).clear()
     gc.collect()
 
 

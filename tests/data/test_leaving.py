@@ -36,7 +36,7 @@ sources = [
     lambda: keras_res3d.training_batches(data, sampling, 8),
     lambda: training_stream(data, sampling, 8, start_step=5).map(lambda clips, labels: clips),
     lambda: recipe_stream(data, sampling, options),
-    lambda: evaluation_batches(data, sampling, 8, clips=2),
+    lambda: evaluation_batches(data, sampling, 8, clips=1),
     lambda: video_batches(data, sampling, 8, clips=2),
     lambda: keras_res3d.training_batches(data.data, sampling, 8, processes=2),
 ]
