@@ -51,6 +51,8 @@ def _without_the_program() -> Iterator[None]:
 
 
 _STARTING = threading.Lock()
+# The program is ending: no process is started any more for `Children`.
+ENDING = threading.Event()
 
 
 class _Child:
@@ -164,6 +166,8 @@ class Children:
         """The item's outcome; an error of the function is in it, and is not raised."""
         child, alive = self._idle.get(), False
         try:
+            if child is None and ENDING.is_set():
+                return Outcome(error="the program is ending")
             child = child or _Child(self._function)
             child.give(0, item)
             _, outcome, alive = child.take()
