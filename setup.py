@@ -23,7 +23,7 @@ setup(
         "keras>=3.15",
         "numpy",
         "absl-py",
-        "av>=14",
+        "av>=18",
         "opencv-python-headless>=4.11",
         "pillow",
         "matplotlib",

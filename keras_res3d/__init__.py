@@ -25,6 +25,7 @@ _PUBLIC = {
     "keras_res3d.nets.counts": ["count_macs", "count_params", "solve_width"],
     "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
     "keras_res3d.data.augment": ["Augment"],
+    "keras_res3d.data.bad_videos": ["BadVideos"],
     "keras_res3d.data.clips": ["Sampling"],
     "keras_res3d.data.labels": ["decode_predictions", "label_names"],
     "keras_res3d.data.open": ["open_video", "read_data_set", "read_layout"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -24,12 +24,15 @@ class Scores:
         probabilities: of the clips, `(clips, classes)`: the model's own outputs.
         videos: number of each clip's video, `(clips,)`, from 0 without gaps.
         truth: class of each video, `(videos,)`.
+        left_out: what is wrong with each video that could not be read and is not among these, by its number in the
+            data set; the videos that were scored are numbered without them.
     """
 
     labels: tuple[str, ...]
     probabilities: np.ndarray
     videos: np.ndarray
     truth: np.ndarray
+    left_out: dict[int, str] = field(default_factory=dict)
 
     @cached_property
     def video_probabilities(self) -> np.ndarray:
@@ -69,13 +72,14 @@ class Scores:
         ]
 
     def summary(self) -> dict:
-        """The three accuracies with the counts they rest on, ready for JSON."""
+        """The three accuracies with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
         return {
             "clip@1": self.clip_at_1,
             "video@1": self.video_at_1,
             "video@5": self.video_at_5,
             "clips": len(self.probabilities),
             "videos": len(self.truth),
+            "left_out": len(self.left_out),
             "classes": len(self.labels),
             "chance": 1 / len(self.labels),
         }
@@ -94,7 +98,7 @@ def score(
     Args:
         classify: a function of clips `(batch, frames, height, width, 3)` that gives scores `(batch, classes)`. They are
             averaged over the clips of a video and compared, so both probabilities and logits will do.
-        batches: clips, classes and video numbers.
+        batches: clips, classes and video numbers, which may have gaps.
         labels: class names, in the order of the outputs.
         on_videos: called after each batch with the number of videos begun so far.
 
@@ -118,5 +122,7 @@ def score(
             on_videos(len(truth))
     if not truth:
         raise ValueError("no clip to score: the data set is empty")
-    classes_in_order = np.array([truth[number] for number in sorted(truth)])
-    return Scores(tuple(labels), np.concatenate(probabilities), np.concatenate(videos), classes_in_order)
+    # Videos that were left out have left gaps in the numbers.
+    numbers, places = np.unique(np.concatenate(videos), return_inverse=True)
+    classes_in_order = np.array([truth[number] for number in numbers.tolist()])
+    return Scores(tuple(labels), np.concatenate(probabilities), places, classes_in_order)

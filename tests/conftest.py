@@ -18,13 +18,13 @@ def shared_data():
 
 
 def write_video(path, frames_uint8, codec="mpeg4", pix_fmt="yuv420p", fps=25, pts=None, time_base=None, options=None,
-                source_format="rgb24", container_format=None):
+                source_format="rgb24", container_format=None, container_options=None):
     """Encode (frames, height, width, 3) uint8 RGB with PyAV. pts: ticks of time_base, one per frame."""
     import fractions
 
     import av
 
-    with av.open(str(path), "w", format=container_format) as container:
+    with av.open(str(path), "w", format=container_format, options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=fps, options=options or {})
         stream.height, stream.width = frames_uint8[0].shape[:2]
         stream.pix_fmt = pix_fmt

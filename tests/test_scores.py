@@ -1,5 +1,7 @@
 """Scores against numbers worked out by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,6 +54,16 @@ def test_score_counts_every_clip_once():
     scores = score(lambda clips: np.tile([0.9, 0.1], (len(clips), 1)), _batches(), ("a", "b"), seen.append)
     assert seen == [1, 2] and len(scores.probabilities) == 3
     assert scores.truth.tolist() == [1, 0] and scores.video_at_1 == 0.5
+
+
+def test_videos_that_were_left_out_leave_gaps_in_the_numbers():
+    def batches():
+        for clips, classes, numbers in _batches():
+            yield clips, classes, 3 * numbers + 2
+
+    scores = score(lambda clips: np.tile([0.9, 0.1], (len(clips), 1)), batches(), ("a", "b"))
+    assert scores.videos.tolist() == [0, 0, 1] and scores.truth.tolist() == [1, 0] and scores.video_at_1 == 0.5
+    assert dataclasses.replace(scores, left_out={0: "no video"}).summary()["left_out"] == 1
 
 
 def test_refusals():

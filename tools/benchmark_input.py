@@ -6,7 +6,8 @@
 One thread reads one random clip of every video, the contestants taking turns: A B C A B C. The last is what training
 code around torchvision's read_video does, written with PyAV: every frame of the video is decoded to RGB, then a clip is
 sampled and its frames are resized, by OpenCV as everywhere here. Seconds are the thread's own processor time, which
-other work on the machine hardly touches; a ratio is the median of the rounds' own ratios.
+other work on the machine hardly touches; a ratio is the median of the rounds' own ratios. Then the pipeline itself is
+measured with several threads and processes (--threads, --processes), which needs an idle machine: `benchmarks.scaling`.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--frames", type=int, default=8, help="frames of a clip (%(default)s)")
     parser.add_argument("--stride", type=int, default=2, help="distance of a clip's frames in the video (%(default)s)")
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2, 4], help="of the pipeline (1 2 4)")
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="of the pipeline (1 2)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of these (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, help="write every round there")
     options = parser.parse_args(arguments)
     if min(options.videos, options.rounds) < 1:
@@ -128,6 +132,8 @@ def report(seconds: dict[str, list[float]]) -> dict[str, float]:
 def main(arguments=None) -> None:
     """Packs the videos into a temporary folder, measures and prints."""
     options = parse(arguments)
+    from benchmarks import scaling
+
     from keras_res3d.data.pack import pack
 
     sampling = Sampling(frames=options.frames, stride=options.stride)
@@ -149,8 +155,12 @@ def main(arguments=None) -> None:
             options.rounds,
         )
         ratios = report(seconds)
+        counts = options.threads, options.processes
+        scaled = scaling.measure({"shards": shards, "files": files}, sampling, *counts, options.rounds, options.seconds)
+        scaling.report(scaled)
     if options.json:
-        options.json.write_text(json.dumps({"seconds_a_clip": seconds, "ratios": ratios}, indent=1) + "\n")
+        found = {"seconds_a_clip": seconds, "ratios": ratios, "scaling": scaled}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {options.json}")
 
 

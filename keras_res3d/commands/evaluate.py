@@ -6,21 +6,21 @@
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of published weights. A video's score is
 the mean of its clips' scores (10 clips, centre crop, as in the paper). You are warned if the model was trained
-on some of these videos.
+on some of these videos. A video that cannot be read is reported and left out of the scores, scores.json names it, and
+the exit code is then 1; where no video can be read, nothing is written.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import pathlib
 
 from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, percent, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
-from keras_res3d.tables import printable
+from keras_res3d.tables import as_json, printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH"
@@ -33,6 +33,8 @@ def define_flags() -> None:
     flags.DEFINE_bool("allow_contaminated", False, "Score the weights even where they were trained on these videos.")
     flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
     flags.DEFINE_integer("batch_size", 16, "Clips that are scored at a time.", lower_bound=1)
+    flags.DEFINE_enum("on_bad_video", "skip", ["stop", "skip"], "What a video that cannot be read does: skip leaves it "
+                      "out of the scores, stop ends with an error at the first one.")  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for scores.json, classes.csv and confusion.png (by default, the folder "
                         "'scores' beside the model).")  # fmt: skip
     define_sampling_flags("as in training")
@@ -42,7 +44,7 @@ def _write(scores, folder: pathlib.Path, details: dict) -> None:
     from keras_res3d.io import write_atomically
     from keras_res3d.reports.plots import confusion_matrix, save_png
 
-    write_atomically(folder / "scores.json", json.dumps({**details, **scores.summary()}, indent=2) + "\n")
+    write_atomically(folder / "scores.json", as_json({**details, **scores.summary()}))
     rows = io.StringIO(newline="")
     csv.writer(rows).writerows([("class", "videos", "right", "accuracy"), *scores.per_class()])
     write_atomically(folder / "classes.csv", rows.getvalue())
@@ -58,6 +60,8 @@ def _show(scores) -> None:
     for name in ("clip_at_1", "video_at_1", "video_at_5"):
         print(f"{name.replace('_at_', '@'):<8} {percent(getattr(scores, name))}")
     print(f"{'chance':<8} {percent(1 / len(scores.labels))}")
+    if left_out := len(scores.left_out):
+        print(f"left out {left_out} of {left_out + len(scores.truth)} videos, which could not be read")
 
 
 def _benchmark() -> str:
@@ -99,10 +103,15 @@ def run(args: list[str]) -> int:
         batch_size=FLAGS.batch_size,
         benchmark=_benchmark(),
         allow_contaminated=FLAGS.allow_contaminated,
+        on_bad_video=FLAGS.on_bad_video,
     )
     _show(scores)
     model = pathlib.Path(args[0])
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else (model if model.is_dir() else model.parent) / "scores"
-    _write(scores, folder, {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()})
+    details = {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()}
+    if scores.left_out:
+        names = {number: str(data.examples[number].path) for number in scores.left_out}
+        details["left_out_videos"] = [{"video": names[n], "fault": fault} for n, fault in scores.left_out.items()]
+    _write(scores, folder, details)
     print(f"wrote {printable(folder)}/scores.json, classes.csv, confusion.png")
-    return 0
+    return int(bool(scores.left_out))

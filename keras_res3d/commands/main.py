@@ -6,6 +6,7 @@ Usage: keras-res3d VERB [ARGUMENTS] [--flags]
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -22,6 +23,7 @@ from absl import flags
 
 from keras_res3d.commands.arguments import HELP, close_to, parse, suggestion
 from keras_res3d.commands.common import require_tensorflow
+from keras_res3d.data.crashes import watched
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -34,10 +36,12 @@ class Verb:
     Attributes:
         summary: what it does, in one line.
         needs_tensorflow: whether it works only where Keras runs on TensorFlow.
+        reads_videos: whether it decodes in its own process, which a file that crashes the decoder takes down.
     """
 
     summary: str
     needs_tensorflow: bool = False
+    reads_videos: bool = False
 
 
 VERBS = {
@@ -46,9 +50,9 @@ VERBS = {
     "check": Verb("name every fault of a data set in one pass, before anything is trained"),
     "split": Verb("write lists of k folds for cross-validation, no group in two folds"),
     "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
-    "train": Verb("train a net on your videos", True),
-    "evaluate": Verb("score a trained net per clip and per video"),
-    "predict": Verb("classify videos, and draw the scores over time"),
+    "train": Verb("train a net on your videos", True, reads_videos=True),
+    "evaluate": Verb("score a trained net per clip and per video", reads_videos=True),
+    "predict": Verb("classify videos, and draw the scores over time", reads_videos=True),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
     "weights": Verb("list, download and convert pretrained weights"),
 }
@@ -109,7 +113,8 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
             return 2
         if VERBS[verb].needs_tensorflow:
             require_tensorflow(f"keras-res3d {verb}")
-        return module.run(words)
+        with watched(f"keras-res3d {verb}") if VERBS[verb].reads_videos else contextlib.nullcontext():
+            return module.run(words)
     finally:
         FLAGS.unparse_flags()
         for name in names:

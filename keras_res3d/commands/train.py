@@ -9,7 +9,8 @@
 The output folder gets model.keras after every epoch and, with --validation, best.keras: the model with the best
 val_video@1. Beside each lies its card, a .json with class names, sampling and all settings. log.csv has the figures of
 every epoch, curves.png draws them. A run that was interrupted goes on from its last checkpoint when you give the same
-command again.
+command again. A video that cannot be read stops the run; with --on_bad_video skip it goes on with a clip of another
+video, and lists the bad one in bad_videos.txt.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
-    from keras_res3d.training.fit import prepare_net, train
+    from keras_res3d.training.fit import bad_videos_of, prepare_net, train
     from keras_res3d.training.folder import SKIPPED
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
@@ -136,6 +137,10 @@ def run(args: list[str]) -> int:
         model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
     )  # fmt: skip
     plots.save_png(plots.learning_curves({net.name: history}, 1 / len(data.classes)), output / "curves.png")
+    bad = bad_videos_of(output)
+    if bad:
+        count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"
+        print(f"{count} skipped; {printable(output)}/bad_videos.txt lists them")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
     more = ", best.keras" if validation else ""
     more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""

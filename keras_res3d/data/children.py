@@ -5,7 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import multiprocessing.connection
+import pickle
+import queue
 import signal
+import sys
+import threading
+import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -21,10 +26,33 @@ class Outcome(NamedTuple):
     Args:
         value: what the function returned.
         error: what went wrong in place of a value: an error's text, or how the process ended.
+        crashed: whether the item crashed the process; not where somebody killed it, or memory was short.
     """
 
     value: object = None
     error: str | None = None
+    crashed: bool = False
+
+
+@contextlib.contextmanager
+def _without_the_program() -> Iterator[None]:
+    """A process that is started inside the block does not run this one's program.
+
+    `multiprocessing` has every new process run it once more, for what functions it defines; a program without
+    `if __name__ == "__main__":` would start all over in each. The functions here are of modules, and need none of it.
+    """
+    with _STARTING:
+        program = sys.modules["__main__"]
+        sys.modules["__main__"] = types.ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = program
+
+
+_STARTING = threading.Lock()
+# The program is ending: no process is started any more for `Children`.
+ENDING = threading.Event()
 
 
 class _Child:
@@ -35,7 +63,14 @@ class _Child:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(function, theirs), daemon=True)
-        self.process.start()
+        try:
+            with _without_the_program():
+                self.process.start()
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise ValueError(
+                f"what reads cannot be sent to another process ({error}); a data set of your own, and what is done to "
+                "its clips, must be defined in a module that can be imported, not in the program itself"
+            ) from error
         theirs.close()
         self.number = None
 
@@ -53,7 +88,8 @@ class _Child:
             code = self.process.exitcode
             how = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
             error = f"crashed the process that decoded it ({how}); convert it, or take it off the list"
-            return self.number, Outcome(error=error), False
+            killed = code in (-signal.SIGTERM, -getattr(signal, "SIGKILL", signal.SIGTERM))
+            return self.number, Outcome(error=error, crashed=not killed), False
 
     def stop(self) -> None:
         self.pipe.close()
@@ -109,3 +145,48 @@ def map_in_children(function: Callable, items: Iterable, workers: int | None = N
     finally:
         for child in [*idle, *busy.values()]:
             child.stop()
+
+
+class Children:
+    """Processes that call a function for the threads of this one: each call goes to the first that is idle.
+
+    They are started when they are needed.
+
+    Args:
+        function: of one item; functions, items and values travel by pickle.
+        count: of processes.
+    """
+
+    def __init__(self, function: Callable, count: int):
+        self._function, self._count, self._closed, self._idle = function, count, False, queue.SimpleQueue()
+        for _ in range(count):
+            self._idle.put(None)  # one that is not started yet
+
+    def __call__(self, item) -> Outcome:
+        """The item's outcome; an error of the function is in it, and is not raised."""
+        child, alive = self._idle.get(), False
+        try:
+            if child is None and ENDING.is_set():
+                return Outcome(error="the program is ending")
+            child = child or _Child(self._function)
+            child.give(0, item)
+            _, outcome, alive = child.take()
+            return outcome
+        finally:
+            self._idle.put(self._kept(child, alive))
+
+    def _kept(self, child: _Child | None, alive: bool) -> _Child | None:
+        if child is None or (alive and not self._closed):
+            return child
+        child.stop()
+        return None
+
+    def close(self) -> None:
+        """Ends the processes, those at work after their item. Later calls are answered, each by a process of its own.
+        """
+        self._closed = True
+        for _ in range(self._count):
+            try:
+                self._idle.put(self._kept(self._idle.get_nowait(), True))
+            except queue.Empty:
+                return

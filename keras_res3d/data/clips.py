@@ -215,7 +215,9 @@ def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
     gap = float(np.median(np.diff(times))) if times.size > 1 else 1 / fps
     count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))
     if count > MAX_TICKS:
+        widest = int(np.argmax(np.diff(times, prepend=0)))
         raise ValueError(f"frames span {times[-1]:.0f} seconds, {count} ticks at {fps} a second; expected at most "
-                         f"{MAX_TICKS} ticks: a time stamp is wrong, or fps too high")  # fmt: skip
+                         f"{MAX_TICKS} ticks: a time stamp is wrong (there is a gap of "
+                         f"{times[widest] - times[widest - 1]:.1f} seconds before frame {widest}), or fps too high")
     ticks = np.arange(count) / fps
     return np.searchsorted(times, ticks + TICK_TOLERANCE_SECONDS, side="right") - 1

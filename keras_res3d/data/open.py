@@ -123,7 +123,7 @@ def open_video(
     from keras_res3d.data.sources.video_file import Video  # PyAV, which lists can do without
 
     source = bytes(source) if isinstance(source, (bytearray, memoryview)) else source
-    return Video(source, size, fps=fps, strict=strict, **({} if stream is None else {"stream": stream}))
+    return Video(source, size, fps=fps, strict=strict, stream=stream)
 
 
 def _array(source, size: tuple[int, int] | None, fps: float | None, strict: bool, frame_rate: float) -> ArrayVideo:

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
+from keras_res3d.data.crashes import reading
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import open_video
@@ -76,7 +77,8 @@ def predict_video(
     classifier = as_classifier(model, labels, sampling, card)
     check_takes_videos(classifier)
     sampling = classifier.card.sampling
-    with open_video(path, fps=sampling.fps, stream=stream, frame_rate=frame_rate) as video:
+    what = path if isinstance(path, (str, os.PathLike)) else type(path).__name__
+    with reading(what), open_video(path, fps=sampling.fps, stream=stream, frame_rate=frame_rate) as video:
         named = str(path) if isinstance(path, (str, os.PathLike)) else str(getattr(video, "path", type(path).__name__))
         places = evaluation_places(video, sampling, clips, step)
         seconds = np.array([video.seconds[place].mean() for place in places])

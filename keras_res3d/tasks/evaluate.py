@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 import keras
 
 from keras_res3d.cards import ModelCard
+from keras_res3d.data.bad_videos import SKIP
 from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
@@ -32,6 +34,7 @@ def evaluate(
     benchmark: str | None = None,
     allow_contaminated: bool = False,
     workers: int | None = None,
+    on_bad_video: str = SKIP,
 ) -> Scores:
     """Scores a model on videos with labels: `evaluate("runs/mine", "test.csv").video_at_1`.
 
@@ -51,15 +54,17 @@ def evaluate(
         benchmark: what `data` is part of, e.g. "ucf101 split 2"; None means its own name.
         allow_contaminated: score weights even on videos that they were trained on.
         workers: threads that read videos; None means one for each core.
+        on_bad_video: "skip" leaves out a video that cannot be read, warns of it, and goes on; "stop" ends with an error
+            at the first one.
 
     Returns:
-        Every clip's scores, and the accuracies that follow from them.
+        Every clip's scores, and the accuracies that follow from them; its `left_out` names the videos that they lack.
 
     Raises:
         ContaminatedError: the benchmark's test videos were among the training videos, as far as names tell.
         ValueError: the classes of `data` are not those of the model, or its clips do not fit.
         DataError: `data` has faults.
-        VideoError: a video cannot be read; names it.
+        VideoError: no video can be read, or with on_bad_video "stop" one cannot; names it.
 
     Warns where `data` shares videos or groups with the list that the model was trained on.
     """
@@ -82,8 +87,11 @@ def evaluate(
     if seen := warning_for(card.seen, data):
         warnings.warn(seen, stacklevel=2)
     bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
-    batches = video_batches(data, card.sampling, batch_size, clips, workers, preprocess=False)
-    return score(classifier.predict, batches, data.classes, bar.update)
+    batches = video_batches(
+        data, card.sampling, batch_size, clips, workers, preprocess=False, on_bad_video=on_bad_video
+    )  # fmt: skip
+    scores = score(classifier.predict, batches, data.classes, bar.update)
+    return dataclasses.replace(scores, left_out=dict(batches.left_out))
 
 
 def _some(names) -> str:

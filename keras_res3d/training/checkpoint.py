@@ -17,7 +17,7 @@ from keras_res3d.training.recipes import TrainingOptions
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
-_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution")
+_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes")
 # Options that came later: said only where they are used, so that runs begun before can go on.
 _LATER = ("brightness", "contrast", "saturation", "hue", "grey", "reverse", "one_way", "largest_stride")
 # The sampling says these.

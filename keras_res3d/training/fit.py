@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import pathlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import keras
 
 from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, card_of
+from keras_res3d.data.bad_videos import SKIP, STOP, BadVideos
 from keras_res3d.data.batches import naming_the_video
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.seen import sketch_of
+from keras_res3d.data.types import VideoError
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
@@ -28,6 +31,8 @@ from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
 from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.freeze import freeze
+
+BAD_VIDEOS = "bad_videos.txt"
 
 
 def batch_norm_momentum(published: float | None, steps: int) -> float | None:
@@ -91,12 +96,14 @@ def _tensorboard(folder: pathlib.Path) -> keras.callbacks.TensorBoard:
     return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
-def _callbacks(folder, card, validation, sampling, options, total, identity, given) -> list[keras.callbacks.Callback]:
+def _callbacks(folder, card, validation, sampling, options, total, identity, given, bad) -> list:
     """The run's callbacks in their order: each hears of what those before it have added to the logs."""
     keepers = []
     if validation is not None:
         batch, clips = options.batch_size, options.validation_clips
-        keepers.append(ValidateVideos(validation, sampling, clips, batch, options.workers, preprocess=False))
+        keepers.append(
+            ValidateVideos(validation, sampling, clips, batch, options.workers, preprocess=False, on_bad_video=bad)
+        )  # fmt: skip
     if options.early_stopping:
         patience = options.early_stopping
         keepers.append(keras.callbacks.EarlyStopping("val_video@1", mode="max", patience=patience))
@@ -107,6 +114,22 @@ def _callbacks(folder, card, validation, sampling, options, total, identity, giv
         folder, options.checkpoint_steps, steps=total, callbacks=keepers, identity=identity, keep=True
     )  # fmt: skip
     return [resume, StopOnNaN(), Speed(), Bar(), *keepers]
+
+
+def bad_videos_of(folder) -> list[str]:
+    """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
+    path = pathlib.Path(folder) / BAD_VIDEOS
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on() -> Iterator[None]:
+    """A VideoError in the middle of a run, with what its user can do."""
+    try:
+        with naming_the_video():
+            yield
+    except VideoError as error:
+        raise VideoError(f"{error}; the run can go on: mend or replace the file, or let on_bad_video be skip") from None
 
 
 def train(
@@ -125,7 +148,8 @@ def train(
 ) -> dict[str, list[float]]:
     """Trains `net` in place by one call of `model.fit`; the folder `output` gets `model.keras`, its card and `log.csv`.
 
-    While it runs the folder holds `checkpoint.npz`, all that it takes to go on.
+    While it runs the folder holds `checkpoint.npz`, all that it takes to go on. With `on_bad_video="skip"` in the
+    options, `bad_videos.txt` lists the videos that could not be read, each once.
 
     Args:
         net: a classifier with one output per class of the data set, as of `prepare_net`, or any functional Keras model
@@ -165,18 +189,20 @@ def train(
     folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
     if not resume:
         checkpoint.remove(folder)
+        (folder / BAD_VIDEOS).unlink(missing_ok=True)
     weights = None if sample_weight is None else checkpoint.digest_of(sample_weight)
     identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
-    run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks)
+    bad = BadVideos(folder / BAD_VIDEOS) if options.on_bad_video == SKIP else STOP
+    run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks, bad)
     write_skipped(folder, data_set, validation)
     start = run[0].start_step
     if start:
         print(f"going on at step {start} of {total}")
     metrics = metrics_of(net)
-    with twin_of(net, options, sampling) as twin, naming_the_video():
+    with twin_of(net, options, sampling) as twin, _saying_how_to_go_on():
         compile_by_recipe(twin, options, total, metrics)
-        stream = recipe_stream(data_set, sampling, options, start, preprocess=False, sample_weight=sample_weight)
+        stream = recipe_stream(data_set, sampling, options, start, False, sample_weight, on_bad_video=bad)
         twin.fit(
             stream, epochs=-(-total // steps), steps_per_epoch=steps, callbacks=run, shuffle=False, verbose=0
         )  # fmt: skip

@@ -157,6 +157,15 @@ class TrainingOptions:
         None, "The number of videos that are decoded at a time. By default it is the number of cores, 16 at most.",
         low=1,
     )  # fmt: skip
+    processes: int = _option(
+        0, "The number of processes that decode the training videos, for machines with many cores. 0 decodes in the "
+        "threads that --workers counts.", low=0,
+    )  # fmt: skip
+    on_bad_video: str = _option(
+        "stop", "What a video that cannot be read does. stop ends the run with an error, and the run can go on later. "
+        "skip takes a clip of another video in its place and lists the video in bad_videos.txt in the output folder.",
+        choices=("stop", "skip"),
+    )  # fmt: skip
     seed: int = _option(
         0, "The seed of new weights, of the videos' order, and of crops, mirroring, mixup and dropout.", low=0
     )

@@ -11,27 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.augment import AUGMENTATIONS, Augment
+from keras_res3d.data.bad_videos import BadVideos
 from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
+from keras_res3d.data.training_clips import SeveralClips
 from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
 from keras_res3d.training.recipes import TrainingOptions
-
-
-class SeveralClips:
-    """A data set in which every video stands several times, so that an epoch takes several random clips of it."""
-
-    def __init__(self, data_set, clips_per_video: int):
-        self._data_set = data_set
-        self.examples = tuple(data_set.examples) * clips_per_video
-
-    def __len__(self):
-        return len(self.examples)
-
-    def __getattr__(self, name):
-        return getattr(self._data_set, name)
-
-    def open(self, i, *args, **kwargs):
-        return self._data_set.open(range(len(self))[i] % len(self._data_set), *args, **kwargs)
 
 
 def mixup_shares(options: TrainingOptions, step: int, batch: int) -> np.ndarray:
@@ -99,6 +84,8 @@ def recipe_stream(
     start_step: int = 0,
     preprocess: bool = True,
     sample_weight=None,
+    *,
+    on_bad_video: str | BadVideos | None = None,
 ) -> tf.data.Dataset:
     """The training batches of a recipe, from `start_step` to the run's last step, for one call of `fit`.
 
@@ -106,10 +93,11 @@ def recipe_stream(
 
     Args:
         data_set, sampling: as of `training_batches`.
-        options: seed, batch size, crops, mixup, smoothing and the length of the run count here.
+        options: seed, batch size, crops, mixup, smoothing, processes and the length of the run count here.
         start_step: of a resumed run (`ResumeExactly(...).start_step`).
         preprocess: False gives pixels from 0 to 255: uint8, or float32 under mixup.
         sample_weight: a weight for each video, `(videos,)`.
+        on_bad_video: as of `training_batches`; None: as the options say.
 
     Returns:
         A tf.data.Dataset of clips, targets and, where given, weights. Targets are class numbers, or probabilities
@@ -123,7 +111,8 @@ def recipe_stream(
     stream = training_stream(
         data, sampling, options.batch_size, options.seed, start_step, options.workers, options.mirror,
         preprocess and not options.mixup, augment, last_step=options.total_steps(len(data_set)),
-        sample_weight=sample_weight,
+        sample_weight=sample_weight, on_bad_video=options.on_bad_video if on_bad_video is None else on_bad_video,
+        processes=options.processes,
     )  # fmt: skip
     if not has_soft_targets(options):
         return stream

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.data.bad_videos import STOP, BadVideos
 from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.scores import score
@@ -70,13 +71,17 @@ class ValidateVideos(keras.callbacks.Callback):
         batch_size: clips scored at a time.
         workers: videos read at a time; None: one for each processor core.
         preprocess: False for models that take pixels from 0 to 255.
+        on_bad_video: "stop" ends `fit` with a VideoError at the first video that cannot be read. "skip" leaves it out
+            of the scores and warns of it once. A `BadVideos` is "skip", and has their names.
     """
 
     def __init__(self, data_set, sampling: Sampling, clips: int = 1, batch_size: int = 16, workers: int | None = None,
-                 preprocess: bool = True):  # fmt: skip
+                 preprocess: bool = True, *, on_bad_video: str | BadVideos = STOP):  # fmt: skip
         super().__init__()
         self.data_set, self.clips = data_set, clips
-        self.batches = video_batches(data_set, sampling, batch_size, clips, workers, preprocess)
+        self.batches = video_batches(
+            data_set, sampling, batch_size, clips, workers, preprocess, on_bad_video=on_bad_video
+        )  # fmt: skip
         self._predictor = None
 
     def on_train_begin(self, logs=None):

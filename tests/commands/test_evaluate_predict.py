@@ -84,3 +84,38 @@ def test_evaluate_warns_of_videos_that_were_trained_on(trained, two_classes, tmp
     said = capsys.readouterr()
     assert "shares 8 of its 8 videos with" in said.err and "which the model was trained on" in said.err
     assert json.loads((tmp_path / "scores" / "scores.json").read_text())["videos"] == 8
+
+
+def test_evaluate_goes_on_after_bad_videos_and_names_them(trained, two_classes, tmp_path, capsys):
+    shutil.copytree(two_classes, tmp_path / "videos")
+    bad = tmp_path / "videos" / "dark" / "clip ü 2.mp4"
+    bad.write_bytes(b"no video" * 100)
+    call = ["evaluate", str(trained), "--data", str(tmp_path / "videos"), "--clips", "1"]
+    call += ["--output", str(tmp_path / "scores")]
+    assert main(call) == 1
+    said = capsys.readouterr()
+    assert said.err.count("clip ü 2.mp4: cannot be opened") == 1 and "left out 1 of 8 videos" in said.out
+    found = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert (found["videos"], found["left_out"]) == (7, 1)
+    (row,) = found["left_out_videos"]
+    assert row["video"] == str(bad) and "cannot be opened" in row["fault"]
+    assert main([*call, "--on_bad_video", "stop"]) == 1
+    said = capsys.readouterr()
+    assert "keras-res3d evaluate: " in said.err and "clip ü 2.mp4: cannot be opened" in said.err
+    assert "wrote" not in said.out
+
+
+def test_train_skips_bad_videos_when_it_is_told_to(two_classes, tmp_path, capsys):
+    shutil.copytree(two_classes, tmp_path / "videos")
+    bad = tmp_path / "videos" / "bright" / "clip ü 1.mp4"
+    bad.write_bytes(b"no video" * 100)
+    call = ["train", "--data", str(tmp_path / "videos"), "--validation", str(tmp_path / "videos"), "--net", "d10"]
+    call += ["--width", "2", "--frames", "4", "--crop", "32", "--epochs", "1", "--output", str(tmp_path / "run")]
+    assert main(call) == 1
+    said = capsys.readouterr().err
+    assert "clip ü 1.mp4: cannot be opened" in said and "the run can go on" in said
+    assert main([*call, "--on_bad_video", "skip", "--processes", "1"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("left out: ") == 1 and "1 bad video was skipped" in said.out
+    (line,) = (tmp_path / "run" / "bad_videos.txt").read_text().splitlines()
+    assert line.startswith(f"{bad}\t{bad}: cannot be opened")

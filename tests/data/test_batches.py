@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_res3d.data.bad_videos import SHOWN, BadVideos
 from keras_res3d.data.batches import (
     evaluation_batches,
     naming_the_video,
@@ -188,6 +189,7 @@ def test_fit_makes_as_many_passes_as_it_has_epochs_with_new_crops(options):
     assert [row[:2] for row in rows] == expected
 
 
+@pytest.mark.filterwarnings("error:Your input ran out of data")
 @pytest.mark.parametrize("clips", [1, 5])
 def test_evaluate_predict_and_validation_data_give_the_right_figures(clips):
     data = CountedSet([40, 7, 9, 1, 30])
@@ -255,6 +257,90 @@ def test_unreadable_files_are_named(tmp_path, make_video):
         with pytest.raises(VideoError, match=r"bad ü\.mp4") as error, naming_the_video():
             list(batches_of(data, SMALL, 2))
         assert "Traceback" not in str(error.value) and "\n" not in str(error.value)
+
+
+class DamagedSet(CountedSet):
+    """A CountedSet some of whose videos cannot be read, as their files or only where frames are asked for."""
+
+    def __init__(self, lengths, bad):
+        super().__init__(lengths)
+        self.bad = bad
+
+    def open(self, i, fps=None):
+        if i in self.bad and i % 2:
+            raise VideoError(f"{i}: cannot be opened as a video")
+        video = super().open(i, fps)
+        if i in self.bad:
+            video.clips = self.fail
+        return video
+
+    def fail(self, clips, size):
+        raise OSError("no such colours")
+        yield
+
+
+def test_a_skipped_video_is_replaced_by_one_that_seed_epoch_and_video_decide():
+    data, bad = DamagedSet([40] * 12, {3, 4, 11}), BadVideos()
+    with pytest.warns(UserWarning, match="left out: 3: cannot be opened as a video"):
+        source = training_batches(
+            data, SMALL, 4, seed=2, on_bad_video=bad, sample_weight=np.arange(12) / 4, workers=3
+        )  # fmt: skip
+        got = [[part.numpy() for part in batch] for _ in range(6) for batch in source]
+    assert bad.faults == {"3": "3: cannot be opened as a video", "11": "11: cannot be opened as a video",
+                          "4": "no such colours"}  # fmt: skip
+    sound = batches(CountedSet([40] * 12), SMALL, 4, epochs=6, seed=2)
+    replaced = []
+    for (clips, labels, weights), (expected, _) in zip(got, sound, strict=True):
+        videos = np.array(videos_of(clips))
+        assert (videos % 3 == labels).all() and (videos / 4 == weights).all()
+        for clip, video, theirs, right in zip(clips, videos, expected, videos_of(expected), strict=True):
+            if right in data.bad:
+                replaced.append(video)
+            else:
+                assert np.array_equal(clip, theirs)
+    assert len(replaced) == 18 and not set(replaced) & data.bad and len(set(replaced)) > 4
+
+
+@pytest.mark.parametrize("start", [2, 5])
+def test_a_resumed_stream_skips_as_the_uninterrupted_one(start):
+    options = {"seed": 5, "last_step": 8, "on_bad_video": "skip"}
+    whole = streamed(DamagedSet([40] * 10, {0, 7}), SMALL, 3, workers=3, **options)
+    rest = streamed(DamagedSet([40] * 10, {0, 7}), SMALL, 3, start_step=start, workers=1, **options)
+    for (a, b), (c, d) in zip(whole[start:], rest, strict=True):
+        assert np.array_equal(a, c) and np.array_equal(b, d)
+
+
+def test_bad_videos_stop_unless_they_are_skipped_and_all_bad_is_an_error():
+    with pytest.raises(tf.errors.OpError, match="3: cannot be opened"):
+        batches(DamagedSet([40] * 4, {3}), SMALL, 4, epochs=1)
+    hopeless = DamagedSet([40] * 4, {0, 1, 2, 3})
+    with pytest.raises(VideoError, match="counted: none of its 4 videos can be read"), naming_the_video():
+        batches(hopeless, SMALL, 2, epochs=1, on_bad_video="skip")
+    with pytest.raises(VideoError, match=r"none of its 4 videos can be read; the last one: 3"):
+        list(video_batches(hopeless, SMALL, 2, on_bad_video="skip"))
+    with pytest.raises(ValueError, match="on_bad_video is 'go on'; expected stop or skip"):
+        training_batches(hopeless, SMALL, 2, on_bad_video="go on")
+
+
+def test_evaluation_leaves_out_bad_videos():
+    stream = video_batches(DamagedSet([40] * 6, {1, 4}), SMALL, 4, clips=2, on_bad_video="skip")
+    for _ in range(2):
+        numbers = np.concatenate([videos for *_, videos in stream])
+        assert numbers.tolist() == [0, 0, 2, 2, 3, 3, 5, 5]
+        assert stream.left_out == {1: "1: cannot be opened as a video", 4: "no such colours"}
+    assert len(stream.bad) == 2
+
+
+def test_bad_videos_are_listed_once(tmp_path, recwarn):
+    for _ in range(2):  # of two runs into one folder
+        bad = BadVideos(tmp_path / "bad_videos.txt")
+        for number in [*range(SHOWN + 5), 0, 1]:
+            bad.note(f"video\n{number}", VideoError(f"video\n{number}: is no video"))
+        assert len(bad) == SHOWN + 5
+    lines = (tmp_path / "bad_videos.txt").read_text().splitlines()
+    assert lines == [f"video\\n{n}\tvideo\\n{n}: is no video" for n in range(SHOWN + 5)]
+    said = [str(warning.message) for warning in recwarn]
+    assert said[0] == "left out: video\\n0: is no video" and said[SHOWN].startswith("more than 20 bad videos")
 
 
 def test_files_and_the_embedded_set_give_net_inputs(tmp_path, make_video):

@@ -404,3 +404,17 @@ def test_damaged_videos_are_packed_with_their_faults(tmp_path, make_video):
     manifest = pack(read_data_set(tmp_path), tmp_path / "shards", workers=1)
     video, = manifest["shards"][0]["videos"]
     assert video["faults"] >= 1 and "cut short" in video["fault"] and video["frames"] < 60
+
+
+def test_a_program_without_a_guard_packs(files, tmp_path):
+    """Children do not run the program that starts them."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "from keras_res3d.data.open import read_data_set\nfrom keras_res3d.data.pack import pack\n"
+        "print('run')\n"
+        f"data = read_data_set({files.name!r})\n"
+        f"print(pack(data, {str(tmp_path / 'shards')!r}, workers=2)['records'], 'of', len(data))\n"
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert done.stdout.splitlines() == ["run", f"{VIDEOS} of {VIDEOS}"]

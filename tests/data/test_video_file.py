@@ -233,9 +233,10 @@ def cut(path, kept, target):
 def test_a_truncated_file_warns_once_or_raises(tmp_path, make_video):
     rng = np.random.default_rng(0)
     frames = np.kron(rng.integers(0, 255, (60, 6, 8, 3), np.uint8), np.ones((1, 8, 8, 1), np.uint8))
-    path = cut(make_video(tmp_path / "a.mp4", frames, options={"movflags": "faststart"}), 0.5, tmp_path / "cut.mp4")
-    faststart = make_video(tmp_path / "b.mkv", frames)
-    for half in (path, cut(faststart, 0.5, tmp_path / "cut.mkv"),
+    path = make_video(tmp_path / "a.mp4", frames, container_options={"movflags": "faststart"})
+    for half in (cut(path, 0.5, tmp_path / "cut.mp4"),
+                 cut(make_video(tmp_path / "b.mp4", frames), 0.5, tmp_path / "late.mp4"),
+                 cut(make_video(tmp_path / "b.mkv", frames), 0.5, tmp_path / "cut.mkv"),
                  cut(make_video(tmp_path / "c.avi", frames), 0.5, tmp_path / "cut.avi")):
         try:
             with warnings.catch_warnings(record=True) as caught:
@@ -243,12 +244,13 @@ def test_a_truncated_file_warns_once_or_raises(tmp_path, make_video):
                 with Video(half) as video:
                     assert 10 < video.num_frames < 60, half
                     assert len(list(video.frames(range(video.num_frames)))) == video.num_frames
-            if half.suffix != ".mkv":  # Matroska names no frame count
-                assert len(caught) == 1 and half.name in str(caught[0].message) and "60" in str(caught[0].message)
-                with pytest.raises(VideoError, match="60"):
-                    Video(half, strict=True)
+            # Matroska names its bytes and its seconds in place of its frames.
+            promised = "2.40 seconds" if half.suffix == ".mkv" else "60"
+            assert len(caught) == 1 and half.name in str(caught[0].message) and promised in str(caught[0].message)
+            with pytest.raises(VideoError, match=promised):
+                Video(half, strict=True)
         except VideoError as error:  # an MP4 whose table stood at its end
-            assert half.name in str(error) and half.suffix == ".mp4"
+            assert half.name in str(error) and half.name == "late.mp4"
 
 
 def blank_packets(path, lost):

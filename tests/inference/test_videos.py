@@ -1,12 +1,10 @@
 """One video's scores: times, names, a folder of frames."""
 
-import inspect
-
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d import Video, open_video, predict_video
+from keras_res3d import open_video, predict_video
 from keras_res3d.data.types import VideoError
 from keras_res3d.inference.videos import VideoPrediction
 
@@ -28,7 +26,6 @@ def test_a_folder_of_frames(tmp_path):
     assert found.probabilities.shape == (2, 3) and found.labels == ("a", "b", "c") and len(found.seconds) == 2
 
 
-@pytest.mark.skipif("stream" not in inspect.signature(Video).parameters, reason="Video reads from disk alone")
 def test_bytes_and_file_objects_score_as_their_file(tmp_path, make_video):
     frames = np.random.default_rng(0).integers(0, 256, (12, 36, 48, 3), np.uint8)
     path = make_video(tmp_path / "x.mp4", frames)

@@ -14,6 +14,7 @@ from keras_res3d import evaluate, load_model, load_runner, predict_video, read_c
 from keras_res3d.cards import card_of
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import sketch_of
+from keras_res3d.data.types import VideoError
 from keras_res3d.weights.contamination import ContaminatedError
 
 from ..users_models import MODELS, SAMPLING, foreign, transfer
@@ -135,6 +136,25 @@ def test_a_list_that_was_not_trained_on_is_scored_in_silence(fitted, data, recwa
     other = {"name": "train.csv", "videos": 1, "hashes": ["0" * 16], "groups": ["0" * 12]}
     evaluate(model, data, card=dataclasses.replace(card_of(model, data.classes, SAMPLING), seen=other), clips=1)
     assert not [w for w in recwarn if "trained on" in str(w.message)]
+
+
+def test_bad_videos_are_left_out_and_named(fitted, videos, tmp_path):
+    model, _ = fitted
+    shutil.copytree(videos, tmp_path / "videos")
+    (tmp_path / "videos" / "a dark" / "1.mp4").write_bytes(b"no video" * 100)
+    data = read_data_set(tmp_path / "videos")
+    with pytest.warns(UserWarning, match=r"left out: .*1\.mp4: cannot be opened"):
+        scores = evaluate(model, data, SAMPLING, clips=2)
+    whole = evaluate(model, read_data_set(videos), SAMPLING, clips=2)
+    assert list(scores.left_out) == [1] and "1.mp4" in scores.left_out[1] and scores.summary()["left_out"] == 1
+    np.testing.assert_allclose(scores.video_probabilities, np.delete(whole.video_probabilities, 1, 0), atol=1e-6)
+    assert scores.truth.tolist() == [0, 1, 1, 2, 2]
+    with pytest.raises(VideoError, match=r"1\.mp4"):
+        evaluate(model, data, SAMPLING, clips=2, on_bad_video="stop")
+    for path in (tmp_path / "videos").rglob("*.mp4"):
+        path.write_bytes(b"no video" * 100)
+    with pytest.warns(UserWarning), pytest.raises(VideoError, match="none of its 6 videos can be read"):
+        evaluate(model, data, SAMPLING, clips=2)
 
 
 def test_refusals(fitted, data, videos):

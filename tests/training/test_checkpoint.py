@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from keras_res3d.commands.main import main
+from keras_res3d.data.types import VideoError
 from keras_res3d.training import checkpoint
+from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.steps import StepWatch
 from tests.training.runs import SAMPLING, Few, run, tiny_net
@@ -123,6 +125,43 @@ def test_the_command_goes_on_by_itself(tmp_path, monkeypatch, capsys):
     assert main(flags) == 0
     assert "going on at step 2 of 3" in capsys.readouterr().out
     assert len(log_of(tmp_path / "run", scored=False)) == 1
+
+
+class Damaged(Few):
+    """Videos of the embedded data set, some of which cannot be read."""
+
+    def __init__(self, split, count, bad):
+        super().__init__(split, count)
+        self.bad, self._open = bad, self.open
+        self.open = self._or_fail
+
+    def _or_fail(self, i, *args, **options):
+        if i in self.bad:
+            raise VideoError(f"{self.examples[i].path}: is damaged")
+        return self._open(i, *args, **options)
+
+
+def test_bad_videos_stop_a_run_which_goes_on_without_them_exactly(tmp_path):
+    """Stopped by a bad video, then told to skip it, then killed: the same as one run that was told to skip at once."""
+
+    def trained(folder, **how):
+        options = TrainingOptions(**{**how.pop("options", {}), "epochs": 3, "batch_size": 8, "learning_rate": 0.05})
+        net = tiny_net(options)
+        data, held_out = Damaged("train", 40, {3, 17, 18}), Damaged("test", 16, {5})
+        return net, train(net, data, SAMPLING, tmp_path / folder, options, held_out, **how)
+
+    skip = {"on_bad_video": "skip", "checkpoint_steps": 1}
+    with pytest.raises(VideoError, match=r"is damaged; the run can go on: .*on_bad_video be skip"):
+        trained("stopped", options={"checkpoint_steps": 1})
+    with pytest.raises(KeyboardInterrupt):
+        trained("stopped", options=skip, resume=True, callbacks=[Interrupt(3)])
+    assert checkpoint.load(tmp_path / "stopped") is not None
+    resumed, history = trained("stopped", options=skip, resume=True)
+    alone, expected = trained("alone", options=skip)
+    assert history == expected and same_weights(resumed, alone)
+    lists = [(tmp_path / folder / "bad_videos.txt").read_text().splitlines() for folder in ("stopped", "alone")]
+    assert len(lists[1]) == 4 and sorted(lists[0]) == sorted(lists[1])
+    assert all(line.endswith("is damaged") for line in lists[1])
 
 
 VALUES = [np.arange(5, dtype=np.float32), np.array(7, np.int64), np.array([1, 2], np.uint32)]

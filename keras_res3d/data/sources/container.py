@@ -1,87 +1,165 @@
-"""Opens a video file safely, and reads its table of frames from the packets without decoding anything.
-
-The table says which frames a file promises, when each is shown, and where decoding may start. Frames are numbered in
-the order in which they are shown, which is the order in which the decoder returns them.
-"""
+"""Opens a video file safely, wherever it is, and chooses its stream."""
 
 from __future__ import annotations
 
-import itertools
-import math
+import contextlib
+import io
 import os
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import av
 import numpy as np
+from av.stream import Disposition
 
+from keras_res3d.data.sources.mp4 import HARMLESS_SAMPLES, claimed_samples
 from keras_res3d.data.types import PathLike, VideoError
 
 # Demuxers of the file types in `types.VIDEO_EXTENSIONS`. A playlist (m3u8, ffconcat) or an image sequence that poses
 # as a video would open other files or addresses, so anything else is refused, and so is any protocol but files.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg"
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif"
 # Titles that are not UTF-8 (some HMDB51 files) are no reason to refuse a video. PyAV 19 replaces them by itself, and
 # does not know the argument any more.
 BROKEN_METADATA = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# MPEG-4 in AVI marks a delayed frame by a packet of one byte, which yields no picture (many HMDB51 files have one).
-PLACEHOLDER_BYTES = 1
+# Pictures that players show beside a film.
+_COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+# FFmpeg's own weight of the default flag against the number of pixels.
+_DEFAULT_PIXELS = 5_000_000
 
 
 @dataclass(frozen=True)
-class FrameTable:
-    """What the packets of a video say.
+class Medium:
+    """A video file where it is: at a path, in memory, or behind a file object.
 
     Args:
-        seconds: when each frame is shown, float64, ascending.
-        pts: the same in the stream's ticks; None where a decoded frame cannot be told by its time stamp.
-        keys: frame numbers at which decoding may start, ascending; empty without `pts`.
-        key_dts: when the packets of `keys` are decoded, in ticks.
-        first: (pts, dts) of the first packet.
-        promised: how many frames the header names, 0 if it names none.
+        source: a path, a file's bytes, or a binary file object that can be sought in.
     """
 
-    seconds: np.ndarray
-    pts: np.ndarray | None
-    keys: np.ndarray
-    key_dts: np.ndarray
-    first: tuple
-    promised: int
+    source: PathLike | bytes | BinaryIO
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        if self.on_disk:
+            return os.fspath(self.source)
+        name = getattr(self.source, "name", None)
+        if isinstance(name, (str, os.PathLike)):
+            return os.fspath(name)
+        return f"the video of {self.size()} bytes" if self.seekable() else "the file object"
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether it is a path."""
+        return isinstance(self.source, (str, os.PathLike))
+
+    def seekable(self) -> bool:
+        """Whether any part of it can be read at any time."""
+        return self.on_disk or isinstance(self.source, bytes) or self.source.seekable()
+
+    def size(self) -> int:
+        """Bytes of the file."""
+        if self.on_disk:
+            return os.path.getsize(self.source)
+        if isinstance(self.source, bytes):
+            return len(self.source)
+        with self._opened() as file:
+            return file.seek(0, io.SEEK_END)
+
+    def head(self, count: int) -> bytes:
+        """The first bytes of the file."""
+        with self._opened() as file:
+            return file.read(count)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The file at its beginning; a file object is put back to where FFmpeg reads on."""
+        if self.on_disk:
+            with open(self.source, "rb", buffering=0) as file:
+                yield file
+        elif isinstance(self.source, bytes):
+            yield io.BytesIO(self.source)
+        else:
+            place = self.source.tell()
+            try:
+                self.source.seek(0)
+                yield self.source
+            finally:
+                self.source.seek(place)
+
+    def check(self) -> None:
+        """Raises VideoError where there is no file to read, or where reading it would fill the memory."""
+        if self.on_disk:
+            try:
+                found = os.stat(self.source)
+            except (OSError, ValueError) as error:
+                raise VideoError(f"{self.name}: no such file; check the path, or the folder that the list's paths are "
+                                 "relative to") from error  # fmt: skip
+            if stat.S_ISDIR(found.st_mode):
+                raise VideoError(f"{self.name}: is a folder; expected a video file")
+            size = found.st_size
+        elif self.seekable():
+            size = self.size()
+        else:
+            raise VideoError(f"{self.name}: cannot be sought in; read it whole, and pass the bytes")
+        if not size:
+            raise VideoError(f"{self.name}: is empty (0 bytes); fetch it again or take it off the list")
+        # What `_opened` does for a path, without the time that a generator takes.
+        with open(self.source, "rb", buffering=0) if self.on_disk else self._opened() as file:
+            claimed = claimed_samples(file, size)
+        if claimed > max(size, HARMLESS_SAMPLES):
+            raise VideoError(f"{self.name}: its table claims {claimed} samples, and the file has {size} bytes; fetch "
+                             "it again or take it off the list")  # fmt: skip
+
+    def for_ffmpeg(self) -> tuple[str | BinaryIO, str]:
+        """What `av.open` takes, and the protocols that it may use."""
+        if self.on_disk:
+            # The prefix keeps FFmpeg from reading a protocol out of the name.
+            return "file:" + os.path.abspath(os.fspath(self.source)), "file"
+        if isinstance(self.source, bytes):
+            return io.BytesIO(self.source), "none"
+        self.source.seek(0)
+        return self.source, "none"
 
 
-def open_container(path: PathLike, max_pixels: int) -> tuple[av.container.InputContainer, av.VideoStream]:
+def open_container(
+    medium: Medium, max_pixels: int, stream: int | None = None
+) -> tuple[av.container.InputContainer, av.VideoStream]:
     """Opens a video file.
 
     Args:
-        path: the file.
+        medium: the file.
         max_pixels: larger frames are refused.
+        stream: number among the video streams, from 0; None is the best one, as FFmpeg chooses it.
 
     Returns:
         The container and its video stream.
 
     Raises:
-        VideoError: the file is missing, empty, a folder, no video, without a decoder, or its frames are too large.
+        VideoError: the file is missing, empty, a folder, no video, without a decoder, or its frames are too large; or
+            there is no such stream.
     """
-    name = os.fspath(path)
-    if not os.path.exists(name):
-        raise VideoError(f"{name}: no such file; check the path, or the folder that the list's paths are relative to")
-    if os.path.isdir(name):
-        raise VideoError(f"{name}: is a folder; expected a video file")
-    if not os.path.getsize(name):
-        raise VideoError(f"{name}: is empty (0 bytes); fetch it again or take it off the list")
+    medium.check()
+    file, protocols = medium.for_ffmpeg()
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, "max_pixels": _padded(max_pixels)}
     try:
-        container = av.open(
-            # The prefix keeps FFmpeg from reading a protocol out of the name.
-            "file:" + os.path.abspath(name),
-            options={"format_whitelist": FORMATS, "protocol_whitelist": "file", "max_pixels": _padded(max_pixels)},
-            **BROKEN_METADATA,
-        )
-    except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(f"{name}: cannot be opened as a video ({error}); expected a video file such as MP4, AVI or "
-                         "Matroska: convert it, or take it off the list") from error
+        container = av.open(file, options=options, **BROKEN_METADATA)
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        what = _kind(medium) or error
+        raise VideoError(f"{medium.name}: cannot be opened as a video ({what}); expected a video file such as MP4, AVI "
+                         "or Matroska: convert it, or take it off the list") from error
     try:
-        return container, _video_stream(name, container, max_pixels)
+        return container, _checked(medium.name, _choose(medium.name, container, stream), max_pixels)
     except BaseException:
         container.close()
         raise
+
+
+def _kind(medium: Medium) -> str | None:
+    """What a file that is no video is instead, where its first bytes tell."""
+    head = medium.head(12)
+    return "it is WebP, of which no animation is read" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
 
 
 def _padded(max_pixels: int) -> str:
@@ -89,11 +167,33 @@ def _padded(max_pixels: int) -> str:
     return str(max_pixels + max_pixels // 8 + 65536)
 
 
-def _video_stream(name: str, container, max_pixels: int) -> av.VideoStream:
-    if not container.streams.video:
+def _choose(name: str, container: av.container.InputContainer, number: int | None) -> av.VideoStream:
+    streams = container.streams.video
+    if not streams:
         kinds = sorted({stream.type for stream in container.streams}) or ["no streams"]
         raise VideoError(f"{name}: has no video stream ({', '.join(kinds)}); take it off the list")
-    stream = container.streams.video[0]
+    if number is None:
+        best = max(streams, key=_rank) if len(streams) > 1 else streams[0]
+        if best.frames < 2 and best.disposition & _COVER:
+            raise VideoError(f"{name}: has a cover picture and no film; take it off the list, or ask for stream 0")
+        return best
+    if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or not 0 <= number < len(streams):
+        count = f"{len(streams)} video streams" if len(streams) > 1 else "1 video stream"
+        raise VideoError(f"{name}: stream {number!r} was asked for, and it has {count}; expected a number from 0 to "
+                         f"{len(streams) - 1}")  # fmt: skip
+    return streams[number]
+
+
+def _rank(stream: av.VideoStream) -> tuple:
+    """The larger the better: a film before a still picture, then what FFmpeg counts, pixels and the default flag."""
+    context, flags = stream.codec_context, stream.disposition
+    if context is None:
+        return (0,)
+    pixels = context.width * context.height + _DEFAULT_PIXELS * bool(flags & Disposition.default)
+    return 1, not flags & _COVER, stream.frames != 1, pixels
+
+
+def _checked(name: str, stream: av.VideoStream, max_pixels: int) -> av.VideoStream:
     context = stream.codec_context
     if context is None:
         raise VideoError(f"{name}: no decoder for its video stream; convert it, for example to H.264 in MP4")
@@ -108,58 +208,3 @@ def _video_stream(name: str, container, max_pixels: int) -> av.VideoStream:
     # One thread a video is fastest at the sizes of UCF101, HMDB51 and Kinetics; several videos are read at a time.
     context.thread_type, context.thread_count = "SLICE", 1
     return stream
-
-
-def read_frame_table(path: PathLike, container, stream: av.VideoStream) -> FrameTable:
-    """The FrameTable of a freshly opened video, from one pass over its packets.
-
-    Raises:
-        VideoError: there are no packets.
-    """
-    mpeg4 = stream.codec_context.name == "mpeg4"
-    packets, passed_over = [], 0
-    try:
-        for packet in container.demux(stream):
-            if packet.size > (PLACEHOLDER_BYTES if mpeg4 else 0) and not packet.is_discard:
-                packets.append((packet.pts, packet.dts, packet.is_keyframe))
-            elif packet.dts is not None:  # not the one that marks the end
-                passed_over += 1
-    except av.error.FFmpegError:
-        pass  # What could be read so far is what there is; the header's promise is compared with it.
-    if not packets:
-        raise VideoError(f"{path}: holds no frames; fetch it again or take it off the list")
-    pts, dts, _ = (list(column) for column in zip(*packets, strict=True))
-    timed = None not in pts and len(set(pts)) == len(pts)
-    if "avi" in container.format.name or (mpeg4 and "mov" not in container.format.name):
-        # AVI stores no presentation times: with frames out of order those that FFmpeg guesses are wrong, and packed
-        # B-frames come back in another order than their time stamps say.
-        timed = timed and pts == dts and not passed_over and not stream.codec_context.has_b_frames
-    # Matroska stores no decoding times; it goes to a key frame by its presentation time.
-    starts = sorted((p, p if d is None else d) for p, d, key in packets if key) if timed else []
-    times = sorted(pts if None not in pts else _filled(dts))
-    order = np.array(times, np.int64)
-    return FrameTable(
-        seconds=_seconds(order, stream),
-        pts=order if timed else None,
-        keys=np.searchsorted(order, [p for p, _ in starts]),
-        key_dts=np.array([d for _, d in starts], np.int64),
-        first=(pts[0], dts[0]),
-        promised=max(0, stream.frames - passed_over),
-    )
-
-
-def _filled(dts: list[int | None]) -> list[int]:
-    """Decoding times without gaps, for streams that lack presentation times: order counts, not the exact time."""
-    known = [t for t in dts if t is not None]
-    if len(known) < len(dts) or any(b <= a for a, b in itertools.pairwise(dts)):
-        return list(range(len(dts)))
-    return dts
-
-
-def _seconds(order: np.ndarray, stream: av.VideoStream) -> np.ndarray:
-    """Ticks to seconds; where ticks only count frames (no usable time stamps) the average rate sets the pace."""
-    base = float(stream.time_base or 0)
-    rate = float(stream.average_rate or stream.guessed_rate or 25)
-    if not (base > 0 and math.isfinite(base)) or (order.size > 1 and (order == np.arange(order.size)).all()):
-        base = 1 / rate
-    return order * base

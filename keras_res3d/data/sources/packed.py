@@ -94,6 +94,10 @@ class PackedDataSet:
 
     __repr__ = one_line
 
+    def __reduce__(self):
+        """Another process reads the manifest itself: locks do not travel."""
+        return PackedDataSet, (self.name, self.classes)
+
     def __len__(self) -> int:
         return len(self.examples)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -10,13 +12,12 @@ import numpy as np
 from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.sources.base import FRAME_RATE, Source
 from keras_res3d.data.sources.colours import Colours
-from keras_res3d.data.sources.container import open_container, read_frame_table
+from keras_res3d.data.sources.container import Medium, open_container
+from keras_res3d.data.sources.frame_table import UNTIMED_TAIL, read_frame_table
 from keras_res3d.data.types import PathLike, VideoError
 
 # Decoding this many frames costs about as much as one seek, which empties the decoder and starts at a key frame.
 SEEK_MARGIN = 8
-# MPEG-4 in AVI with packed B-frames ends up to this many frames short of what it promises, in good files too.
-UNTIMED_TAIL = 2
 
 
 class Video(Source):
@@ -30,13 +31,16 @@ class Video(Source):
     metadata are undone. Their colours follow the matrix and the range that the file names.
 
     Args:
-        path: a video file.
+        path: a video file: its path, its bytes, or a binary file object that can be sought in. A file object is read
+            from its beginning, stays open, and must not be moved while the video is open.
         size: (height, width) in pixels that frames are resized to, the aspect ratio not kept, as OpenCV's bilinear
             `resize` does (the released nets' preprocessing); None keeps the stored size.
         max_pixels: larger frames are refused before anything is decoded.
         fps: None numbers the frames as stored; a rate numbers the ticks of that clock, by time stamps.
         strict: damage raises VideoError. Otherwise it is counted in `faults`, one warning names the file, and a frame
             that cannot be decoded is stood in for by the last one before it.
+        stream: number among the file's video streams, from 0; None is the best one, as FFmpeg chooses it: no cover
+            picture, then the largest, the default one before others.
 
     Attributes:
         num_frames: frames as numbered.
@@ -50,21 +54,25 @@ class Video(Source):
 
     def __init__(
         self,
-        path: PathLike,
+        path: PathLike | bytes | BinaryIO,
         size: tuple[int, int] | None = None,
         max_pixels: int = MAX_PIXELS,
         fps: float | None = None,
         strict: bool = False,
+        stream: int | None = None,
     ):
-        super().__init__(path, size, strict)
-        self._container, self._stream = open_container(self.path, max_pixels)
-        self._max_pixels = max_pixels
+        medium = Medium(path)
+        super().__init__(medium.name, size, strict)
+        self._opening, self._max_pixels = (medium, max_pixels, stream), max_pixels
+        self._container, self._stream = open_container(*self._opening)
         try:
-            self._table = read_frame_table(self.path, self._container, self._stream)
-            self._number_frames(self._table.seconds, fps, float(self._stream.average_rate or FRAME_RATE))
-            stored, promised = len(self._table.seconds), self._table.promised
-            if stored + UNTIMED_TAIL < promised:
-                self._damaged(f"its header promises {promised} frames, {stored} are there: the file is cut short")
+            self._table = read_frame_table(medium, self._container, self._stream)
+            if self._table.damage:
+                self._damaged(self._table.damage)
+            seconds = self._table.seconds
+            # The times of one frame tell no rate.
+            rate = FRAME_RATE if len(seconds) > 1 else float(self._stream.average_rate or FRAME_RATE)
+            self._number_frames(seconds, fps, rate)
         except BaseException:
             self.close()
             raise
@@ -91,7 +99,7 @@ class Video(Source):
 
     def _reopen(self) -> None:
         self._container.close()
-        self._container, self._stream = open_container(self.path, self._max_pixels)
+        self._container, self._stream = open_container(*self._opening)
 
 
 class _Reader:
@@ -160,7 +168,10 @@ class _Reader:
                 continue
             # Right after a seek Matroska knows no decoding time.
             if first.dts <= dts if first.dts is not None else first.is_keyframe and first.pts <= pts:
-                self.pictures = self._pictures(first, packets, pts)
+                # The container may have gone to an earlier packet, from which nothing can be decoded.
+                packets = itertools.chain([first], packets)
+                packets = itertools.dropwhile(lambda packet: packet.pts != pts or not packet.is_keyframe, packets)
+                self.pictures = self._pictures(packets, pts)
                 return True
         if self.pictures is not None:
             # The decoder was reading on when the seek lost its place: find it again from the start.
@@ -170,8 +181,9 @@ class _Reader:
     def _from_start(self) -> Iterator[tuple[int, av.VideoFrame]]:
         video = self.video
         try:
-            first_pts, first_dts = self.table.first
-            place = min(t for t in (first_pts, first_dts, 0) if t is not None)
+            if self.table.first is None:
+                raise StopIteration
+            place = min(t for t in (*self.table.first, 0) if t is not None)
             video._container.seek(place, stream=video._stream, backward=True)
             packets = video._container.demux(video._stream)
             first = next(packets)
@@ -181,12 +193,12 @@ class _Reader:
             video._reopen()
             packets = video._container.demux(video._stream)
             first = next(packets)
-        return self._pictures(first, packets, first.pts)
+        return self._pictures(itertools.chain([first], packets), first.pts)
 
-    def _pictures(self, first, packets, key_pts) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _pictures(self, packets, key_pts) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield (frame number, frame) as decoded from here on, none shown before `key_pts`; numbers ascend."""
         count = 0
-        for frame in self._decoded(first, packets):
+        for frame in self._decoded(packets):
             if self.table.pts is None:
                 number, count = count, count + 1
             elif frame.pts is None or frame.pts < key_pts:
@@ -200,10 +212,14 @@ class _Reader:
                 self.video._damaged(f"frame {number} is damaged")
             yield number, frame
 
-    def _decoded(self, first, packets) -> Iterator[av.VideoFrame]:
-        context = self.video._stream.codec_context
-        packet, ended = first, False
+    def _decoded(self, packets) -> Iterator[av.VideoFrame]:
+        context, ended = self.video._stream.codec_context, False
         while not ended:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as error:
+                self.video._damaged(f"it cannot be read to its end ({error})")
+                packet = None
             ended = packet is None
             # An empty packet inside a file is a dropped frame; to the decoder it would mean the end.
             if ended or packet.size:
@@ -213,8 +229,3 @@ class _Reader:
                     return
                 except av.error.FFmpegError as error:
                     self.video._damaged(f"a packet cannot be decoded ({error})")
-            try:
-                packet = None if ended else next(packets, None)
-            except av.error.FFmpegError as error:
-                self.video._damaged(f"it cannot be read to its end ({error})")
-                packet = None
