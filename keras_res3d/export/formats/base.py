@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,6 +91,9 @@ def check_batch(clips, input_shape: tuple, dtype) -> np.ndarray:
 class Runner:
     """An exported net: call it with a batch of clips.
 
+    Threads may share a runner: each call gives the scores of its own clips. One LiteRT or OpenVINO runner works on one
+    call at a time with all its threads, and calls from other threads wait; ONNX Runtime and TensorFlow overlap them.
+
     Attributes:
         path: of the export.
         input_shape: of one clip, `(frames, height, width, channels)`.
@@ -103,6 +107,8 @@ class Runner:
     def __init__(self, path):
         self.path = pathlib.Path(path)
         self.card = self._read_card()
+        # For runtimes that keep a call's clips and scores in one place.
+        self._one_call = threading.Lock()
 
     def _read_card(self) -> ModelCard | None:
         return read_card(self.path)

@@ -51,18 +51,24 @@ class LiteRTRunner(Runner):
     def _run(self, clips: np.ndarray) -> np.ndarray:
         if self._input["dtype"] == np.int8:
             clips = _quantized(clips, self._input)
+        with self._one_call:
+            scores, output = self._invoke(clips)
+        if scores.dtype == np.float32:
+            return scores
+        scale, zero = output["quantization"]
+        return (scores.astype(np.float32) - zero) * np.float32(scale)
+
+    def _invoke(self, clips: np.ndarray) -> tuple[np.ndarray, dict]:
+        """The output's own numbers, and what the file says of them."""
         if len(clips) != self._batch:
+            self._batch = None
             self._interpreter.resize_tensor_input(self._input["index"], clips.shape)
             self._interpreter.allocate_tensors()
             self._batch = len(clips)
         self._interpreter.set_tensor(self._input["index"], clips)
         self._interpreter.invoke()
         (output,) = self._interpreter.get_output_details()
-        scores = self._interpreter.get_tensor(output["index"])
-        if scores.dtype == np.float32:
-            return scores
-        scale, zero = output["quantization"]
-        return (scores.astype(np.float32) - zero) * np.float32(scale)
+        return self._interpreter.get_tensor(output["index"]), output
 
 
 def _quantized(clips: np.ndarray, details: dict) -> np.ndarray:

@@ -48,9 +48,12 @@ class OpenVINORunner(Runner):
         self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
         self.input_shape = tuple(n.get_length() for n in list(self._compiled.input(0).partial_shape)[1:])
         self.dtype = np.dtype(self._compiled.input(0).element_type.to_dtype())
+        self._request = self._compiled.create_infer_request()
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
-        return np.array(self._compiled([clips])[self._compiled.output(0)], np.float32)
+        # Clips are copied into the request: where OpenVINO shares the caller's array, a later call may write into it.
+        with self._one_call:
+            return np.array(self._request.infer([clips], share_inputs=False)[self._compiled.output(0)], np.float32)
 
 
 # OpenVINO's own 3-D convolutions are fast; the 2-D form moves more memory there.
