@@ -9,9 +9,9 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.cards import ModelCard, card_of, card_path, classes_of, clip_shape_of, read_card
-from keras_res3d.export.formats import FORMATS, FORMS
-from keras_res3d.export.formats.base import Format, Request
+from keras_res3d.cards import ModelCard, card_of, classes_of, clip_shape_of
+from keras_res3d.export.formats import FORMATS, FORMS, read_card
+from keras_res3d.export.formats.base import Format, Request, fits
 from keras_res3d.export.graph import ServingGraph, float32_model, output_of
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
@@ -40,7 +40,7 @@ def export_model(
         model: any Keras model, functional or sequential, of one clip `(batch, frames, height, width, channels)` with
             one output: from this package's builders, with layers of the user's own, or somebody else's.
         path: a folder for "saved_model", else a file: .tflite, .onnx, or .xml with its .bin for "openvino". The card
-            goes beside it as .json, or into a SavedModel's assets. What is there is replaced, after the check.
+            is stored inside. What is there is replaced, after the check.
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
         quantize: "none" keeps float32. "float16" stores the weights in float16 (litert, openvino), "dynamic" in int8
             (litert). "int8" computes with int8 weights and activations (litert, onnx, openvino).
@@ -54,8 +54,8 @@ def export_model(
         calibration: clips for "int8": an array `(clips, frames, height, width, channels)` of uint8 RGB pixels or
             preprocessed float32; batches of such clips (a tf.data.Dataset); or a data set's path. None takes the
             embedded data set.
-        card: class names, sampling and licence to store. None takes the card beside `path` where it fits the model,
-            or else a card without class names, with the paper's sampling at the model's clip size.
+        card: class names, sampling and licence to store. None takes the card of the export that is at `path`, where it fits the
+            model, or else a card without class names, with the paper's sampling at the model's clip size.
         check_clips: clips to compare on, given like `calibration`; None takes 32 of the embedded data set.
         integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
 
@@ -89,8 +89,6 @@ def export_model(
         )
         if fault := report.fault():
             raise ExportError(f"the {format} export of {model.name} was not written to {path}: {fault}")
-        if not row.holds_card:
-            card_path(stage).write_text(card.to_json(), encoding="utf-8")
     return report
 
 
@@ -162,16 +160,21 @@ def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> t
 
 
 def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape) -> ModelCard:
-    """`card`, or the one beside `path` if it fits, or one without class names."""
+    """`card`, or that of what is to be replaced if it fits, or one without class names."""
     classes = classes_of(model)
     if card is None:
-        card = read_card(path) if path.suffix else None
-        if card and (card.sampling.frames, *card.sampling.crop) == input_shape[:3] and len(card.labels) in (0, classes):
-            return card
-        return card_of(model)
+        card = _card_at(path)
+        return card if card and fits(card, input_shape, classes) else card_of(model)
     if card.labels and len(card.labels) != classes:
         raise ValueError(f"the card has {len(card.labels)} class names, the model {classes} outputs")
     return card
+
+
+def _card_at(path: pathlib.Path) -> ModelCard | None:
+    try:
+        return read_card(path) if path.exists() else None
+    except (ValueError, ImportError):  # it is replaced, whatever it is
+        return None
 
 
 def _graph(

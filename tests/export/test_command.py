@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from keras_res3d.cards import card_path, read_card
+from keras_res3d import read_card
+from keras_res3d.cards import card_path
 from keras_res3d.commands.main import main
 from keras_res3d.io import write_atomically
 

@@ -5,12 +5,13 @@ import os
 
 import pytest
 
-from keras_res3d.cards import ModelCard, card_path, read_card
+from keras_res3d import read_card
+from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.export import export, report
 from keras_res3d.export.export import export_model
 from keras_res3d.export.report import ExportError
-from keras_res3d.io import atomic_group, write_atomically
+from keras_res3d.io import atomic_group
 
 from .nets import narrow_net
 
@@ -39,7 +40,7 @@ def test_each_export_is_the_keras_model(exported, format, quantize, options):
 
 def test_only_the_export_and_its_card_are_left(exported, card):
     path, _ = exported("litert")
-    assert sorted(os.listdir(path.parent)) == ["net.json", "net.tflite"]
+    assert sorted(os.listdir(path.parent)) == ["net.tflite"]
     assert read_card(path) == card
     path, _ = exported("saved_model")
     assert os.listdir(path.parent) == ["net"]
@@ -146,12 +147,14 @@ def test_an_open_input_size_is_the_cards(card):
     assert export._input_shape(model, card) == (4, 32, 32, 3)
 
 
-def test_the_card_beside_is_kept_where_it_fits(model, card, tmp_path):
-    path = tmp_path / "net.tflite"
-    write_atomically(card_path(path), card.to_json())
+def test_the_card_of_what_is_replaced_is_kept_where_it_fits(exported, model, card, tmp_path):
+    path, _ = exported("litert")
     assert export._checked_card(model, path, None, model.input_shape[1:]) == card
-    write_atomically(card_path(path), dataclasses.replace(card, labels=("a", "b")).to_json())
-    assert export._checked_card(model, path, None, model.input_shape[1:]).labels == ()
+    other = narrow_net("sr18", classes=2)
+    assert export._checked_card(other, path, None, other.input_shape[1:]).labels == ()
+    damaged = tmp_path / "net.tflite"
+    damaged.write_bytes(b"damaged")
+    assert export._checked_card(model, damaged, None, model.input_shape[1:]).labels == ()
 
 
 def test_features_are_judged_by_their_difference(clips, tmp_path):

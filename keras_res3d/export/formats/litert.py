@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pathlib
 import warnings
+import zipfile
 
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, threads_or_all
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, threads_or_all
 
 
 def write(graph, path, request: Request) -> None:
@@ -32,6 +33,17 @@ def write(graph, path, request: Request) -> None:
                 converter.inference_input_type = tf.uint8 if graph.dtype == np.uint8 else tf.int8
                 converter.inference_output_type = tf.int8
         pathlib.Path(path).write_bytes(converter.convert())
+    # LiteRT keeps label files as a zip archive at the end of the model, which its runtimes pass over.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(CARD_NAME), request.card.to_json())
+
+
+def _card_text(path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(CARD_NAME).decode("utf-8")
+    except (zipfile.BadZipFile, KeyError):
+        return None
 
 
 class LiteRTRunner(Runner):
@@ -47,6 +59,8 @@ class LiteRTRunner(Runner):
         # An int8 input stands for preprocessed floats, a uint8 one for the pixels themselves.
         self.dtype = np.dtype("uint8" if self._input["dtype"] == np.uint8 else "float32")
         self._batch = None
+        self.classes = int(self._interpreter.get_output_details()[0]["shape"][-1])
+        self.card_text = _card_text(path)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         if self._input["dtype"] == np.int8:

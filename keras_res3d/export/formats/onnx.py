@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
 
 
@@ -21,6 +21,7 @@ def write(graph, path, request: Request) -> None:
     model, _ = tf2onnx.convert.from_function(graph.function, graph.function.input_signature, opset=17)
     if request.quantize == "int8":
         model = quantized(model, request.calibration, "onnx", model.graph.input[0].name)
+    model.metadata_props.add(key=CARD_NAME, value=request.card.to_json())
     onnx.save(model, str(path))
 
 
@@ -39,6 +40,9 @@ class OnnxRunner(Runner):
         (details,) = self._session.get_inputs()
         self._name, self.input_shape = details.name, tuple(details.shape[1:])
         self.dtype = np.dtype({"tensor(uint8)": "uint8", "tensor(float)": "float32"}[details.type])
+        sizes = self._session.get_outputs()[0].shape
+        self.classes = sizes[-1] if isinstance(sizes[-1], int) else None
+        self.card_text = self._session.get_modelmeta().custom_metadata_map.get(CARD_NAME)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._name: clips})[0]

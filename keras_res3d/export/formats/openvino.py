@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
 from keras_res3d.export.formats.saved_model import write as write_saved_model
 
@@ -22,6 +22,7 @@ def write(graph, path, request: Request) -> None:
         model = openvino.convert_model(folder)
         if request.quantize == "int8":
             model = quantized(model, request.calibration, "openvino")
+        model.set_rt_info(request.card.to_json(), ["keras_res3d", CARD_NAME])
         openvino.save_model(model, str(path), compress_to_fp16=request.quantize == "float16")
 
 
@@ -45,9 +46,15 @@ class OpenVINORunner(Runner):
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads_or_all(threads),
         }
-        self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        if model.has_rt_info(["keras_res3d", CARD_NAME]):
+            self.card_text = model.get_rt_info(["keras_res3d", CARD_NAME]).astype(str)
+        self._compiled = core.compile_model(model, "CPU", config)
         self.input_shape = tuple(n.get_length() for n in list(self._compiled.input(0).partial_shape)[1:])
         self.dtype = np.dtype(self._compiled.input(0).element_type.to_dtype())
+        sizes = self._compiled.output(0).partial_shape
+        self.classes = sizes[-1].get_length() if sizes.rank.is_static and sizes[-1].is_static else None
         self._request = self._compiled.create_infer_request()
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
