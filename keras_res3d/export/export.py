@@ -14,8 +14,8 @@ from keras_res3d.export.formats import FORMATS, FORMS, read_card
 from keras_res3d.export.formats.base import Format, Request, fits
 from keras_res3d.export.graph import ServingGraph, float32_model, output_of
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
-from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
-from keras_res3d.export.samples import clips_from, default_count, embedded_input
+from keras_res3d.export.report import AGREEMENT_BOUND, ExportError, ExportReport, decided, largest_difference, top1_agreement
+from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
 from keras_res3d.io import atomic_group
 
@@ -33,6 +33,8 @@ def export_model(
     card: ModelCard | None = None,
     check_clips=None,
     integer_io: bool = False,
+    *,
+    min_agreement: float = AGREEMENT_BOUND,
 ) -> ExportReport:
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
@@ -56,8 +58,12 @@ def export_model(
             embedded data set.
         card: class names, sampling and licence to store. None takes the card of the export that is at `path`, where it fits the
             model, or else a card without class names, with the paper's sampling at the model's clip size.
-        check_clips: clips to compare on, given like `calibration`; None takes 32 of the embedded data set.
+        check_clips: clips to compare on, given like `calibration`. None holds a third of the calibration's clips out
+            of it and takes these; without calibration it takes 32 of the embedded data set.
         integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
+        min_agreement: of the clips on which the Keras model's best class leads by more than an int8 step, the share
+            that must have the same best class in a "dynamic" or "int8" export. Where the clips are too few to show
+            that share (fewer than 100 for 0.99), one of 10 or more may differ.
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
@@ -65,28 +71,29 @@ def export_model(
     Raises:
         ValueError: a combination that does not exist (the message says why), or clips that do not fit.
         ExportError: the conversion failed, or the export differs too much from the model. The bound is 1e-4 of the
-            largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree on 99 %
-            of the clips. Nothing is written.
+            largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree as
+            `min_agreement` says. Nothing is written.
         ImportError: an optional package is missing; the message has the extra to install.
     """
     start = time.perf_counter()
     path = pathlib.Path(path)
     _check_combination(path, format, quantize, form, integer_io)
+    if not 0 <= min_agreement <= 1:
+        raise ValueError(f"min_agreement is {min_agreement}; expected a share from 0 to 1")
     row = FORMATS[format]
     input_shape = _input_shape(model, card, preprocessing)
     channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
     model = float32_model(model)
     graph = _graph(model, row, form, quantize, input_shape, card, preprocessing)
-    ranges = _calibration(calibration, quantize, card, preprocessing, channels)
+    ranges, held_out = _calibration(calibration, quantize, card, preprocessing, channels, check_clips is None)
     request = Request(quantize, ranges, integer_io, card)
-    clips = _check_clips(check_clips, card, channels)
+    clips = held_out if held_out is not None else _check_clips(check_clips, card, channels)
     with atomic_group(path) as stage:
         _write(row, graph, stage, request, model)
         measured = _compare(model, stage, clips, card, preprocessing)
-        report = ExportReport(
-            str(path), format, quantize, graph.form, clips=len(clips), **measured, seconds=time.perf_counter() - start
-        )
+        measured |= {"seconds": time.perf_counter() - start, "min_agreement": min_agreement}
+        report = ExportReport(str(path), format, quantize, graph.form, clips=len(clips), **measured)
         if fault := report.fault():
             raise ExportError(f"the {format} export of {model.name} was not written to {path}: {fault}")
     return report
@@ -99,9 +106,14 @@ def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, pre
     except RuntimeError as error:
         raise ExportError(str(error)) from error
     expected, keras_latency = _keras_scores(model, clips_from(clips, card.sampling, False, channels=clips.shape[-1]))
+    classifier = _is_classifier(model, card)
+    sure = decided(expected) if classifier else np.ones(len(expected), bool)
+    judged = classifier and sure.any()
     return {
         "largest_difference": largest_difference(expected, found.scores),
-        "top1_agreement": top1_agreement(expected, found.scores) if _is_classifier(model, card) else None,
+        "top1_agreement": top1_agreement(expected, found.scores) if classifier else None,
+        "close_clips": int((~sure).sum()),
+        "decided_agreement": top1_agreement(expected[sure], found.scores[sure]) if judged else None,
         "size_bytes": sum(file.stat().st_size for file in stage.parent.rglob("*") if file.is_file()),
         "latency_seconds": found.latency_seconds,
         "peak_memory_bytes": found.peak_memory_bytes,
@@ -197,10 +209,13 @@ def _graph(
 
 
 def _calibration(
-    source, quantize: str, card: ModelCard, preprocessing: bool, channels: int = 3
-) -> np.ndarray | None:
+    source, quantize: str, card: ModelCard, preprocessing: bool, channels: int = 3, hold_out: bool = False
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Clips to calibrate int8 on, and those held out of the caller's own where `hold_out` asks for them."""
     if quantize != "int8":
-        return None
+        return None, None
+    if source is not None and hold_out:
+        return calibration_and_check(source, card.sampling, preprocessing, CHECK_CLIPS, channels)
     if source is None:
         if not card.trained_on.startswith("motion"):
             warnings.warn(
@@ -208,7 +223,7 @@ def _calibration(
                 stacklevel=3,
             )
         source = embedded_input(card.sampling, default_count(card.sampling), "train", channels)
-    return clips_from(source, card.sampling, preprocessing, channels=channels)
+    return clips_from(source, card.sampling, preprocessing, channels=channels), None
 
 
 def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:

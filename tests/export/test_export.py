@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+import numpy as np
 import pytest
 
 from keras_res3d import read_card
@@ -10,6 +11,7 @@ from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.export import export, report
 from keras_res3d.export.export import export_model
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.export.report import ExportError
 from keras_res3d.io import atomic_group
 
@@ -167,13 +169,13 @@ def test_features_are_judged_by_their_difference(clips, tmp_path):
 def test_int8_without_calibration_warns(card, monkeypatch):
     monkeypatch.setattr(export, "default_count", lambda sampling: 2)
     with pytest.warns(UserWarning, match="embedded data set; pass calibration"):
-        assert export._calibration(None, "int8", card, preprocessing=True).shape == (2, 4, 32, 32, 3)
-    assert export._calibration(None, "dynamic", card, preprocessing=True) is None
+        assert export._calibration(None, "int8", card, preprocessing=True)[0].shape == (2, 4, 32, 32, 3)
+    assert export._calibration(None, "dynamic", card, preprocessing=True) == (None, None)
 
 
 def test_a_net_trained_on_the_embedded_data_is_calibrated_on_it(card, recwarn):
     card = dataclasses.replace(card, trained_on="motion/train")
-    assert len(export._calibration(None, "int8", card, preprocessing=True)) == 128
+    assert len(export._calibration(None, "int8", card, preprocessing=True)[0]) == 128
     assert not recwarn
 
 
@@ -181,3 +183,21 @@ def test_a_net_trained_on_the_embedded_data_is_calibrated_on_it(card, recwarn):
 def test_a_name_that_runtimes_cannot_open_is_refused_before_any_work(tmp_path, place):
     with pytest.raises(ValueError, match="is not UTF-8; runtimes do not open such files"):
         export_model(narrow_net(), tmp_path / os.fsdecode(place), "litert")
+
+
+def test_int8_is_checked_on_clips_held_out_of_the_calibration(model, card, clips, tmp_path, monkeypatch):
+    seen = {}
+    row = FORMATS["litert"]
+
+    def write(graph, path, request):
+        seen["calibration"] = request.calibration
+        return row.write(graph, path, request)
+
+    compare = export._compare
+    monkeypatch.setitem(export.FORMATS, "litert", dataclasses.replace(row, write=write))
+    monkeypatch.setattr(export, "_compare", lambda *given: seen.update(check=given[2]) or compare(*given))
+    found = export_model(model, tmp_path / "net.tflite", "litert", "int8", calibration=clips, card=card)
+    assert found.clips == 8 and found.decided_agreement == 1 and found.min_agreement == 0.99
+    np.testing.assert_array_equal(np.concatenate([seen["calibration"], seen["check"]]), clips)
+    with pytest.raises(ValueError, match=r"min_agreement is 95; expected a share from 0 to 1"):
+        export_model(model, tmp_path / "net.tflite", "litert", "int8", card=card, min_agreement=95)
