@@ -40,6 +40,11 @@ def define_flags() -> None:
     flags.DEFINE_float("min_agreement", AGREEMENT_BOUND, "Share of the compared clips on which dynamic and int8 must "
                        "have the Keras model's best class; of too few clips to show it, one may "
                        "differ.", lower_bound=0, upper_bound=1)  # fmt: skip
+    flags.DEFINE_integer("batch", None, "For litert: how many clips go in at a time (by default any number).",
+                         lower_bound=1)  # fmt: skip
+    flags.DEFINE_bool("rank4", False, "For litert: clips go in as (batch * frames, height, width, channels), and no "
+                      "tensor has more than four axes, for GPU delegates and NNAPI; --batch is then 1 if not "
+                      "given.")  # fmt: skip
     flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
                       "input too.")  # fmt: skip
 
@@ -80,6 +85,8 @@ def run(args: list[str]) -> int:
         check_clips=FLAGS.check,
         integer_io=FLAGS.integer_io,
         min_agreement=FLAGS.min_agreement,
+        batch=FLAGS.batch,
+        rank4=FLAGS.rank4,
     )
     print(f"\n{report.table()}\n\nwrote {printable(report.path)} in {report.seconds:.0f} s")
     return 0

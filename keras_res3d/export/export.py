@@ -35,6 +35,8 @@ def export_model(
     integer_io: bool = False,
     *,
     min_agreement: float = AGREEMENT_BOUND,
+    batch: int | None = None,
+    rank4: bool = False,
 ) -> ExportReport:
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
@@ -64,6 +66,10 @@ def export_model(
         min_agreement: of the clips on which the Keras model's best class leads by more than an int8 step, the share
             that must have the same best class in a "dynamic" or "int8" export. Where the clips are too few to show
             that share (fewer than 100 for 0.99), one of 10 or more may differ.
+        batch: for LiteRT, the number of clips that go in at a time, for runtimes that take no open size; None leaves
+            it open. The runner still takes any number.
+        rank4: for LiteRT in the 2-D form, whether clips go in as `(batch * frames, height, width, channels)`, so that
+            no tensor has more than four axes; `batch` is then 1 where it is not given. For GPU delegates and NNAPI.
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
@@ -78,6 +84,7 @@ def export_model(
     start = time.perf_counter()
     path = pathlib.Path(path)
     _check_combination(path, format, quantize, form, integer_io)
+    _check_sizes(format, form, batch, rank4)
     if not 0 <= min_agreement <= 1:
         raise ValueError(f"min_agreement is {min_agreement}; expected a share from 0 to 1")
     row = FORMATS[format]
@@ -85,7 +92,8 @@ def export_model(
     channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
     model = float32_model(model)
-    graph = _graph(model, row, form, quantize, input_shape, card, preprocessing)
+    sizes = {"batch": batch, "rank4": rank4}
+    graph = _graph(model, row, "2d" if rank4 else form, quantize, input_shape, card, preprocessing, **sizes)
     ranges, held_out = _calibration(calibration, quantize, card, preprocessing, channels, check_clips is None)
     request = Request(quantize, ranges, integer_io, card)
     clips = held_out if held_out is not None else _check_clips(check_clips, card, channels)
@@ -152,6 +160,15 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"path is {path}, a file; a {format} export is a folder")
 
 
+def _check_sizes(format: str, form: str | None, batch: int | None, rank4: bool) -> None:
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch is {batch!r}; expected a number of clips from 1, or None for any")
+    if format != "litert" and (batch is not None or rank4):
+        raise ValueError(f"batch and rank4 are for format 'litert'; {format} takes any batch size")
+    if rank4 and form == "3d":
+        raise ValueError("rank4 is for the 2-D form; the 3-D form has tensors of five axes")
+
+
 def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> tuple[int, int, int, int]:
     """The clip size of the export: the model's, and the card's where the model takes any."""
     own = clip_shape_of(model)
@@ -190,12 +207,13 @@ def _card_at(path: pathlib.Path) -> ModelCard | None:
 
 
 def _graph(
-    model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool
-) -> ServingGraph:
+    model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool,
+    **sizes,
+) -> ServingGraph:  # fmt: skip
     """The function to write, in the form asked for or the format's own, or in 3-D if there is no 2-D form."""
     mode = card.sampling.preprocessing if preprocessing else None
     try:
-        return ServingGraph(model, input_shape, form or row.form, mode)
+        return ServingGraph(model, input_shape, form or row.form, mode, **sizes)
     except NoTwoDFormError as error:
         if form is not None:
             raise ValueError(f"form is '2d', and {model.name} has no 2-D form: {error}") from error
@@ -205,7 +223,7 @@ def _graph(
                 f"{error}"
             ) from error
         warnings.warn(f"{model.name} is written in the 3-D form, as it has no 2-D form: {error}", stacklevel=3)
-        return ServingGraph(model, input_shape, "3d", mode)
+        return ServingGraph(model, input_shape, "3d", mode, **sizes)
 
 
 def _calibration(

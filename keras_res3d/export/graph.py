@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.transform import preprocess_input, preprocessing_row
+from keras_res3d.export.formats.base import fixed_batches
 from keras_res3d.export.two_d import to_2d
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
@@ -74,18 +75,23 @@ class ServingGraph(tf.Module):
         input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
         mode: a name in `PREPROCESSING` takes uint8 RGB pixels; None takes preprocessed float32 clips.
+        batch: how many clips go in at a time; None takes any number.
+        rank4: whether clips go in as `(batch * frames, height, width, channels)`; `batch` is 1 then where it is None.
 
     Attributes:
-        function: a `tf.function` of `(batch, frames, height, width, channels)`, uint8 or float32, any batch size; gives
-            a dictionary with the one key "output".
+        function: a `tf.function` of `(batch, frames, height, width, channels)`, or as `rank4` has it, uint8 or float32;
+            gives a dictionary with the one key "output".
+        model: the Keras model inside, in its form; it takes clips after `prepare`.
 
     Raises:
         NoTwoDFormError: the model has no 2-D form.
     """
 
-    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d"):
+    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d", batch: int | None = None,
+                 rank4: bool = False):  # fmt: skip
         super().__init__()
-        self.form, self.input_shape = form, tuple(input_shape)
+        self.form, self.input_shape, self.rank4 = form, tuple(input_shape), rank4
+        self.batch = 1 if rank4 and batch is None else batch
         self.dtype = np.dtype("float32" if mode is None else "uint8")
         if form == "2d":
             model, prepare = _two_d(model, self.input_shape, mode)
@@ -98,10 +104,17 @@ class ServingGraph(tf.Module):
         self._variables = [variable.value for variable in model.variables]
 
         def serve(clip):
-            return {OUTPUT_NAME: output_of(model, prepare(clip))}
+            # The reshape meets the one that the 2-D form begins with, and a converter drops both.
+            clip = tf.reshape(prepare(clip), (self.batch, *self.input_shape)) if rank4 else prepare(clip)
+            return {OUTPUT_NAME: output_of(model, clip)}
 
-        spec = tf.TensorSpec((None, *self.input_shape), self.dtype, name=INPUT_NAME)
-        self.function = tf.function(serve, input_signature=[spec])
+        frames, *size = self.input_shape
+        shape = (self.batch * frames, *size) if rank4 else (self.batch, *self.input_shape)
+        self.function = tf.function(serve, input_signature=[tf.TensorSpec(shape, self.dtype, name=INPUT_NAME)])
+
+    def fed(self, clips: np.ndarray) -> Iterator[np.ndarray]:
+        """Clips `(clips, frames, height, width, channels)` as the function takes them, a call's at a time."""
+        return fixed_batches(clips, self.batch or 1, self.rank4)
 
 
 def _two_d(model, input_shape, mode: str | None):

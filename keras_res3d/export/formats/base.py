@@ -9,7 +9,7 @@ import functools
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +88,20 @@ def check_batch(clips, input_shape: tuple, dtype) -> np.ndarray:
     if clips.dtype != np.dtype(dtype):
         raise ValueError(f"clips are {clips.dtype}; {expected}")
     return clips
+
+
+def fixed_batches(clips: np.ndarray, batch: int, rank4: bool) -> Iterator[np.ndarray]:
+    """`batch` clips at a time; the last of them is repeated where there are fewer left.
+
+    Args:
+        clips: `(clips, frames, height, width, channels)`.
+        batch: how many a call takes.
+        rank4: whether a call takes `(batch * frames, height, width, channels)`.
+    """
+    for start in range(0, len(clips), batch):
+        part = clips[start : start + batch]
+        part = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
+        yield part.reshape(-1, *part.shape[2:]) if rank4 else part
 
 
 def fits(card: ModelCard, input_shape: tuple, classes: int | None) -> bool:

@@ -8,7 +8,8 @@ import zipfile
 
 import numpy as np
 
-from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, threads_or_all
+from keras_res3d.cards import ModelCard
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, fixed_batches, threads_or_all
 
 
 def write(graph, path, request: Request) -> None:
@@ -26,7 +27,7 @@ def write(graph, path, request: Request) -> None:
             converter.target_spec.supported_types = [tf.float16]
         if request.quantize == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ([clip[None]] for clip in request.calibration)
+            converter.representative_dataset = lambda: ([clips] for clips in graph.fed(request.calibration))
             if graph.dtype == np.uint8:
                 converter.inference_input_type = tf.uint8
             if request.integer_io:
@@ -47,7 +48,10 @@ def _card_text(path) -> str | None:
 
 
 class LiteRTRunner(Runner):
-    """Through `ai_edge_litert`; quantised inputs and outputs are converted here."""
+    """Through `ai_edge_litert`; quantised inputs and outputs are converted here.
+
+    A file of a fixed batch size is called as often as it takes, and one whose clips enter as frames gets frames.
+    """
 
     def __init__(self, path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
@@ -55,18 +59,30 @@ class LiteRTRunner(Runner):
         super().__init__(path)
         self._interpreter = Interpreter(str(path), num_threads=threads_or_all(threads))
         (self._input,) = self._interpreter.get_input_details()
-        self.input_shape = tuple(int(n) for n in self._input["shape_signature"][1:])
+        first, *rest = (int(n) for n in self._input["shape_signature"])
+        self._fixed = first if first > 0 else None
+        self.input_shape = tuple(rest)
         # An int8 input stands for preprocessed floats, a uint8 one for the pixels themselves.
         self.dtype = np.dtype("uint8" if self._input["dtype"] == np.uint8 else "float32")
         self._batch = None
         self.classes = int(self._interpreter.get_output_details()[0]["shape"][-1])
         self.card_text = _card_text(path)
+        self._rank4 = len(rest) == 3
+        if self._rank4:
+            if self.card_text is None:
+                raise ValueError("its clips enter as frames, and it holds no card that says how many make a clip")
+            frames = ModelCard.from_json(self.card_text).sampling.frames
+            self.input_shape, self._fixed = (frames, *rest), first // frames
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         if self._input["dtype"] == np.int8:
             clips = _quantized(clips, self._input)
         with self._one_call:
-            scores, output = self._invoke(clips)
+            if self._fixed is None:
+                scores, output = self._invoke(clips)
+            else:
+                calls = [self._invoke(part) for part in fixed_batches(clips, self._fixed, self._rank4)]
+                scores, output = np.concatenate([scores for scores, _ in calls])[: len(clips)], calls[0][1]
         if scores.dtype == np.float32:
             return scores
         scale, zero = output["quantization"]
