@@ -45,6 +45,8 @@ def define_flags() -> None:
     flags.DEFINE_bool("rank4", False, "For litert: clips go in as (batch * frames, height, width, channels), and no "
                       "tensor has more than four axes, for GPU delegates and NNAPI; --batch is then 1 if not "
                       "given.")  # fmt: skip
+    flags.DEFINE_string("layer_report", None, "For litert: a file (.csv or text) for the signal to noise of each layer "
+                        "against Keras, the worst first.")  # fmt: skip
     flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
                       "input too.")  # fmt: skip
 
@@ -87,6 +89,7 @@ def run(args: list[str]) -> int:
         min_agreement=FLAGS.min_agreement,
         batch=FLAGS.batch,
         rank4=FLAGS.rank4,
+        layer_report=FLAGS.layer_report,
     )
     print(f"\n{report.table()}\n\nwrote {printable(report.path)} in {report.seconds:.0f} s")
     return 0

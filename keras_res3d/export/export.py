@@ -13,6 +13,7 @@ from keras_res3d.cards import ModelCard, card_of, classes_of, clip_shape_of
 from keras_res3d.export.formats import FORMATS, FORMS, read_card
 from keras_res3d.export.formats.base import Format, Request, fits
 from keras_res3d.export.graph import ServingGraph, float32_model, output_of
+from keras_res3d.export.layer_report import CLIPS, layer_errors, write_layer_report
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import AGREEMENT_BOUND, ExportError, ExportReport, decided, largest_difference, top1_agreement
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
@@ -37,6 +38,7 @@ def export_model(
     min_agreement: float = AGREEMENT_BOUND,
     batch: int | None = None,
     rank4: bool = False,
+    layer_report=None,
 ) -> ExportReport:
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
@@ -70,6 +72,8 @@ def export_model(
             it open. The runner still takes any number.
         rank4: for LiteRT in the 2-D form, whether clips go in as `(batch * frames, height, width, channels)`, so that
             no tensor has more than four axes; `batch` is then 1 where it is not given. For GPU delegates and NNAPI.
+        layer_report: a file, .csv or text, for the signal to noise of each layer's output in the LiteRT file against
+            Keras', the worst first; it is also written where the export misses its bound.
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
@@ -85,6 +89,8 @@ def export_model(
     path = pathlib.Path(path)
     _check_combination(path, format, quantize, form, integer_io)
     _check_sizes(format, form, batch, rank4)
+    if layer_report is not None and format != "litert":
+        raise ValueError(f"layer_report is for format 'litert', whose files say what every layer gives; not {format}")
     if not 0 <= min_agreement <= 1:
         raise ValueError(f"min_agreement is {min_agreement}; expected a share from 0 to 1")
     row = FORMATS[format]
@@ -100,6 +106,9 @@ def export_model(
     with atomic_group(path) as stage:
         _write(row, graph, stage, request, model)
         measured = _compare(model, stage, clips, card, preprocessing)
+        if layer_report is not None:
+            some = clips_from(clips[:CLIPS], card.sampling, preprocessing, channels=channels)
+            write_layer_report(layer_report, layer_errors(stage, graph, some))
         measured |= {"seconds": time.perf_counter() - start, "min_agreement": min_agreement}
         report = ExportReport(str(path), format, quantize, graph.form, clips=len(clips), **measured)
         if fault := report.fault():

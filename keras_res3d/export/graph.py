@@ -67,6 +67,11 @@ def _in_float32(config):
     return changed
 
 
+class _Hidden:
+    def __init__(self, model: keras.Model, prepare):
+        self.model, self.prepare = model, prepare
+
+
 class ServingGraph(tf.Module):
     """One exported function of a batch of clips.
 
@@ -81,7 +86,6 @@ class ServingGraph(tf.Module):
     Attributes:
         function: a `tf.function` of `(batch, frames, height, width, channels)`, or as `rank4` has it, uint8 or float32;
             gives a dictionary with the one key "output".
-        model: the Keras model inside, in its form; it takes clips after `prepare`.
 
     Raises:
         NoTwoDFormError: the model has no 2-D form.
@@ -100,7 +104,8 @@ class ServingGraph(tf.Module):
             def prepare(clips):
                 return clips if mode is None else preprocess_input(clips, mode)
 
-        # The variables alone are kept: an export needs no Keras objects.
+        # Hidden from TensorFlow, which would store whatever hangs on a module: an export holds the variables alone.
+        self._inside = _Hidden(model, prepare)
         self._variables = [variable.value for variable in model.variables]
 
         def serve(clip):
@@ -111,6 +116,15 @@ class ServingGraph(tf.Module):
         frames, *size = self.input_shape
         shape = (self.batch * frames, *size) if rank4 else (self.batch, *self.input_shape)
         self.function = tf.function(serve, input_signature=[tf.TensorSpec(shape, self.dtype, name=INPUT_NAME)])
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model inside."""
+        return self._inside.model
+
+    def prepare(self, clips):
+        """What `model` takes, of what the function takes."""
+        return self._inside.prepare(clips)
 
     def fed(self, clips: np.ndarray) -> Iterator[np.ndarray]:
         """Clips `(clips, frames, height, width, channels)` as the function takes them, a call's at a time."""
