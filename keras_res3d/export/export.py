@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import time
 import warnings
@@ -18,7 +19,7 @@ from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import AGREEMENT_BOUND, ExportError, ExportReport, decided, largest_difference, top1_agreement
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
-from keras_res3d.io import atomic_group
+from keras_res3d.io import atomic_group, silenced
 
 CHECK_CLIPS = 32
 
@@ -261,8 +262,11 @@ def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:
 
 
 def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Request, model) -> None:
+    # Progress bars are for a terminal alone; what converters print to stderr, and warn of in each other, is for nobody.
     try:
-        row.write(graph, stage, request)
+        with silenced(*([2] if os.isatty(1) else [1, 2])), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            row.write(graph, stage, request)
     except ImportError:
         raise
     except Exception as error:  # converters raise whatever they like
