@@ -13,7 +13,7 @@ import tensorflow as tf
 from keras_res3d.cards import ModelCard, card_of, classes_of, clip_shape_of
 from keras_res3d.export.formats import FORMATS, FORMS, read_card
 from keras_res3d.export.formats.base import Format, Request, fits
-from keras_res3d.export.graph import ServingGraph, float32_model, output_of
+from keras_res3d.export.graph import ServingGraph, all_layers, float32_model, output_of
 from keras_res3d.export.layer_report import CLIPS, layer_errors, write_layer_report
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
 from keras_res3d.export.report import AGREEMENT_BOUND, ExportError, ExportReport, decided, largest_difference, top1_agreement
@@ -98,6 +98,7 @@ def export_model(
     input_shape = _input_shape(model, card, preprocessing)
     channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
+    _check_not_quantized(model, format, form)
     model = float32_model(model)
     sizes = {"batch": batch, "rank4": rank4}
     graph = _graph(model, row, "2d" if rank4 else form, quantize, input_shape, card, preprocessing, **sizes)
@@ -168,6 +169,17 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"path is {path}, a folder that is not a SavedModel, so it is not replaced")
     if path.is_file() and not row.suffix:
         raise ValueError(f"path is {path}, a file; a {format} export is a folder")
+
+
+def _check_not_quantized(model, format: str, form: str | None) -> None:
+    """Keras' integer layers are TensorFlow's own: no other runtime computes them as Keras does."""
+    names = [layer.name for layer in all_layers(model) if getattr(layer, "quantization_mode", None)]
+    if names and (format, form or "3d") != ("saved_model", "3d"):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ValueError(
+            f"{model.name} was quantised by Keras ({', '.join(names[:3])}{more}), which only a saved_model in the 3-D "
+            f"form can hold: export the model as it was before quantize(), with quantize='int8' for integers in {format}"
+        )
 
 
 def _check_sizes(format: str, form: str | None, batch: int | None, rank4: bool) -> None:
