@@ -40,6 +40,7 @@ def export_model(
     batch: int | None = None,
     rank4: bool = False,
     layer_report=None,
+    max_drop: float | None = None,
 ) -> ExportReport:
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
@@ -75,6 +76,8 @@ def export_model(
             no tensor has more than four axes; `batch` is then 1 where it is not given. For GPU delegates and NNAPI.
         layer_report: a file, .csv or text, for the signal to noise of each layer's output in the LiteRT file against
             Keras', the worst first; it is also written where the export misses its bound.
+        max_drop: for int8 OpenVINO, the largest share of the calibration's clips that may get another best class: the
+            layers that cost most stay in float until that holds (NNCF's accuracy control, which takes long).
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
@@ -90,6 +93,9 @@ def export_model(
     path = pathlib.Path(path)
     _check_combination(path, format, quantize, form, integer_io)
     _check_sizes(format, form, batch, rank4)
+    if max_drop is not None and ((format, quantize) != ("openvino", "int8") or not 0 <= max_drop <= 1):
+        raise ValueError(f"max_drop is {max_drop}; expected a share from 0 to 1, for format 'openvino' with quantize "
+                         f"'int8'; given {format!r} and {quantize!r}")  # fmt: skip
     if layer_report is not None and format != "litert":
         raise ValueError(f"layer_report is for format 'litert', whose files say what every layer gives; not {format}")
     if not 0 <= min_agreement <= 1:
@@ -103,7 +109,7 @@ def export_model(
     sizes = {"batch": batch, "rank4": rank4}
     graph = _graph(model, row, "2d" if rank4 else form, quantize, input_shape, card, preprocessing, **sizes)
     ranges, held_out = _calibration(calibration, quantize, card, preprocessing, channels, check_clips is None)
-    request = Request(quantize, ranges, integer_io, card)
+    request = Request(quantize, ranges, integer_io, card, max_drop)
     clips = held_out if held_out is not None else _check_clips(check_clips, card, channels)
     with atomic_group(path) as stage:
         _write(row, graph, stage, request, model)

@@ -128,6 +128,7 @@ def test_a_saved_model_is_replaced(model, clips, tmp_path, monkeypatch):
         ("net", {"batch": 1}, "'litert'; saved_model takes any batch size"),
         ("net.tflite", {"format": "litert", "batch": 0}, "batch is 0; expected a number of clips from 1"),
         ("net.tflite", {"format": "litert", "form": "3d", "rank4": True}, "five axes"),
+        ("net.xml", {"format": "openvino", "max_drop": 0.1}, "given 'openvino' and 'none'"),
         ("net", {"layer_report": "layers.csv"}, "'litert', whose files"),
         (".", {}, "not a SavedModel"),
         ("file", {}, "is a folder"),

@@ -49,3 +49,30 @@ def test_the_file_is_smaller_and_the_same_net(exported, model, quantize):
     _, report = exported("openvino", quantize)
     assert report.fault() is None and report.top1_agreement == 1 and report.form == "3d"
     assert report.size_bytes < {"none": 2, "float16": 1, "int8": 0.5}[quantize] * 1e6 < 2 * 4 * model.count_params()
+
+
+def test_layers_stay_in_float_until_the_drop_is_small_enough(tmp_path):
+    """One kernel so large that int8 leaves nothing of the others: with a bound, it stays in float."""
+    nncf = pytest.importorskip("nncf")
+    assert hasattr(nncf, "quantize_with_accuracy_control")
+    keras.utils.set_random_seed(0)
+    clip = keras.Input((2, 12, 12, 3))
+    x = keras.layers.Conv3D(8, (1, 3, 3), name="first")(clip)
+    x = keras.layers.Conv3D(8, (1, 3, 3), name="second")(x)
+    model = keras.Model(clip, keras.layers.Dense(6, name="scores")(keras.layers.GlobalAveragePooling3D()(x)))
+    kernel, bias = model.get_layer("first").get_weights()
+    kernel[..., 0] *= 3000
+    model.get_layer("first").set_weights([kernel, bias])
+    kernel, bias = model.get_layer("second").get_weights()
+    kernel[..., 0, :] = 0
+    model.get_layer("second").set_weights([kernel, bias])
+    clips = np.random.default_rng(0).normal(0, 60, (24, 2, 12, 12, 3)).astype(np.float32)
+    expected = model.predict_on_batch(clips).argmax(-1)
+    card = ModelCard("one", (), Sampling(2, 1, (12, 12), (12, 12)))
+    agreement = []
+    for max_drop in (None, 0.05):
+        path = tmp_path / "net.xml"
+        graph = ServingGraph(model, (2, 12, 12, 3), "3d", None)
+        FORMATS["openvino"].write(graph, path, Request("int8", clips, False, card, max_drop))
+        agreement.append((load_runner(path)(clips).argmax(-1) == expected).mean())
+    assert agreement[0] < 0.9 and agreement[1] >= 0.95

@@ -30,12 +30,15 @@ class Request:
             needs them.
         integer_io: whether an int8 LiteRT file has integer input and output.
         card: to store inside the export.
+        max_drop: for int8 OpenVINO: the share of the calibration's clips that may get another best class; layers go
+            back to floats until that holds. None does without.
     """
 
     quantize: str
     calibration: np.ndarray | None
     integer_io: bool
     card: ModelCard
+    max_drop: float | None = None
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ def write(graph, path, request: Request) -> None:
         model = openvino.convert_model(folder)
         _drop_dead_taps(model)
         if request.quantize == "int8":
-            model = quantized(model, request.calibration, "openvino")
+            model = quantized(model, request.calibration, "openvino", max_drop=request.max_drop)
         model.set_rt_info(request.card.to_json(), ["keras_res3d", CARD_NAME])
         openvino.save_model(model, str(path), compress_to_fp16=request.quantize == "float16")
 
