@@ -47,8 +47,8 @@ def define_flags() -> None:
                       "given.")  # fmt: skip
     flags.DEFINE_string("layer_report", None, "For litert: a file (.csv or text) for the signal to noise of each layer "
                         "against Keras, the worst first.")  # fmt: skip
-    flags.DEFINE_float("max_drop", None, "For int8 openvino: share of the calibration's clips that may get another best "
-                       "class; layers stay in float until that holds.", lower_bound=0, upper_bound=1)  # fmt: skip
+    flags.DEFINE_float("max_drop", None, "For int8 openvino: share of the calibration's clips that may get another "
+                       "best class; layers stay in float until that holds.", lower_bound=0, upper_bound=1)  # fmt: skip
     flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
                       "input too.")  # fmt: skip
 

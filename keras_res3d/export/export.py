@@ -16,7 +16,14 @@ from keras_res3d.export.formats.base import Format, Request, fits
 from keras_res3d.export.graph import ServingGraph, all_layers, float32_model, output_of
 from keras_res3d.export.layer_report import CLIPS, layer_errors, write_layer_report
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
-from keras_res3d.export.report import AGREEMENT_BOUND, ExportError, ExportReport, decided, largest_difference, top1_agreement
+from keras_res3d.export.report import (
+    AGREEMENT_BOUND,
+    ExportError,
+    ExportReport,
+    decided,
+    largest_difference,
+    top1_agreement,
+)
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
 from keras_res3d.io import atomic_group, silenced

@@ -64,7 +64,7 @@ def test_the_report_is_written(model, card, clips, tmp_path):
     for name in ("layers.csv", "layers.txt"):
         export_model(model, tmp_path / "net.tflite", "litert", "int8", calibration=clips, check_clips=clips, card=card,
                      layer_report=tmp_path / name)  # fmt: skip
-    header, *rows = csv.reader(open(tmp_path / "layers.csv", newline=""))
+    header, *rows = csv.reader((tmp_path / "layers.csv").read_text().splitlines())
     assert header == ["layer", "kind", "shape", "signal to noise in dB"]
     values = [float(row[-1]) for row in rows]
     assert values == sorted(values) and 10 < values[0] < 60 and {"conv1_relu", "fc8"} <= {row[0] for row in rows}

@@ -55,7 +55,8 @@ def _with_open_weights(graph) -> tuple:
         return {"output": keras.tree.flatten(outputs)[0]}
 
     specs = [tf.TensorSpec(variables[number].shape, tf.float32, name=names[number]) for number in open_ones]
-    return tf.function(serve, input_signature=[clip, *specs]), {names[number]: variables[number] for number in open_ones}
+    function = tf.function(serve, input_signature=[clip, *specs])
+    return function, {names[number]: variables[number] for number in open_ones}
 
 
 def _put_weights(model, weights: dict) -> None:

@@ -34,7 +34,7 @@ def _drop_dead_taps(model) -> None:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "Convolution" or len(node.input(1).get_partial_shape()) != 5:
             continue
-        frames, positions = (shape[2] for shape in (node.input(0).get_partial_shape(), node.get_output_partial_shape(0)))
+        frames, positions = node.input(0).get_partial_shape()[2], node.get_output_partial_shape(0)[2]
         kernel = node.input_value(1).get_node()
         if frames.is_dynamic or positions.is_dynamic or kernel.get_type_name() != "Constant":
             continue
