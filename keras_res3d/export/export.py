@@ -69,8 +69,8 @@ def export_model(
         calibration: clips for "int8": an array `(clips, frames, height, width, channels)` of uint8 RGB pixels or
             preprocessed float32; batches of such clips (a tf.data.Dataset); or a data set's path. None takes the
             embedded data set.
-        card: class names, sampling and licence to store. None takes the card of the export that is at `path`, where it fits the
-            model, or else a card without class names, with the paper's sampling at the model's clip size.
+        card: class names, sampling and licence to store. None takes the card of the export that is at `path`, where it
+            fits the model, or else a card without class names, with the paper's sampling at the model's clip size.
         check_clips: clips to compare on, given like `calibration`. None holds a third of the calibration's clips out
             of it and takes these; without calibration it takes 32 of the embedded data set.
         integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
@@ -191,7 +191,8 @@ def _check_not_quantized(model, format: str, form: str | None) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise ValueError(
             f"{model.name} was quantised by Keras ({', '.join(names[:3])}{more}), which only a saved_model in the 3-D "
-            f"form can hold: export the model as it was before quantize(), with quantize='int8' for integers in {format}"
+            "form can hold: export the model as it was before quantize(), with quantize='int8' for integers in "
+            f"{format}"
         )
 
 

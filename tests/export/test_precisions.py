@@ -15,7 +15,8 @@ def test_what_keras_quantised_stays_with_tensorflow(mode, card, clips, tmp_path)
     model.quantize(mode)
     assert export_model(model, tmp_path / "net", card=card, check_clips=clips).largest_difference < 1e-5
     for name, options in (("net.tflite", {"format": "litert"}),
-                          ("net.tflite", {"format": "litert", "quantize": "int8"}), ("net.onnx", {"format": "onnx"}), ("net.xml", {"format": "openvino"}),
+                          ("net.tflite", {"format": "litert", "quantize": "int8"}),
+                          ("net.onnx", {"format": "onnx"}), ("net.xml", {"format": "openvino"}),
                           ("net", {"form": "2d"})):  # fmt: skip
         with pytest.raises(ValueError, match=r"sr18 was quantised by Keras \(fc8\), .*before quantize\(\)"):
             export_model(model, tmp_path / name, card=card, **options)
