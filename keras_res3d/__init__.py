@@ -11,9 +11,9 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "keras_res3d.applications": ["C3D", "MixedConv3D", "Res3D18", "Res3D34", "SR18", "build_model"],
-    "keras_res3d.cards": ["ModelCard", "read_card", "save_model"],
+    "keras_res3d.cards": ["ModelCard", "save_model"],
     "keras_res3d.export.export": ["export_model"],
-    "keras_res3d.export.formats": ["load_runner"],
+    "keras_res3d.export.formats": ["load_runner", "read_card"],
     "keras_res3d.export.report": ["ExportError", "ExportReport"],
     "keras_res3d.inference.classifier": ["load_model"],
     "keras_res3d.inference.streaming": ["StreamingPredictor"],

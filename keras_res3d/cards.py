@@ -82,7 +82,8 @@ def card_path(model_path) -> pathlib.Path:
 
 
 def read_card(model_path) -> ModelCard | None:
-    """The card beside a model file or in its folder, or None where there is none."""
+    """The card beside a Keras model or in its folder, or None where there is none; `export.formats` reads exports' too.
+    """
     path = card_path(model_path)
     if not path.exists():
         return None

@@ -1,17 +1,83 @@
-"""Files written whole or not at all, told apart by digest, held by one process at a time; and the usable cores."""
+"""Files written whole or not at all, told apart by digest, held by one process at a time; silence; usable cores."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import pathlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 
 import filelock
+
+
+@contextlib.contextmanager
+def silenced(*descriptors: int) -> Iterator[None]:
+    """Keeps what native code prints to these file descriptors (1 stdout, 2 stderr) from being seen.
+
+    Where the block raises an error, what was printed is shown after all, on stderr. All threads are silenced.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    kept = {descriptor: os.dup(descriptor) for descriptor in descriptors if _is_open(descriptor)}
+    with tempfile.TemporaryFile() as said:
+        try:
+            for descriptor in kept:
+                os.dup2(said.fileno(), descriptor)
+            yield
+        except BaseException:
+            said.seek(0)
+            with contextlib.suppress(OSError):
+                os.write(kept.get(2, 2), said.read())
+            raise
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            for descriptor, copy in kept.items():
+                os.dup2(copy, descriptor)
+                os.close(copy)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+def output_paths(inputs: Iterable[str | os.PathLike], folder, suffix: str) -> list[pathlib.Path]:
+    """A file in `folder` for each input, called after it, and never one for two: a/x.mp4, b/x.mp4 and x.avi get
+    x.png, x-2.png and x-3.png.
+
+    Names that differ in nothing but their case, or in how their accents are written, count as the same, as they are to
+    some file systems.
+
+    Args:
+        inputs: files, or folders, in whose names a dot does not start a suffix.
+        folder: where the files go.
+        suffix: of the files, with its dot.
+    """
+    taken: set[str] = set()
+    found = []
+    for path in map(pathlib.Path, inputs):
+        stem = path.name if path.is_dir() else path.stem
+        names = (f"{stem}{f'-{number}' if number > 1 else ''}{suffix}" for number in itertools.count(1))
+        name, key = next((name, key) for name in names if (key := _alike(name)) not in taken)
+        taken.add(key)
+        found.append(pathlib.Path(folder, name))
+    return found
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def usable_cores() -> int:

@@ -26,7 +26,7 @@ def test_cards_survive_json(tmp_path):
     write_atomically(tmp_path / "model.json", CARD.to_json())
     assert read_card(tmp_path / "model.keras") == CARD
     assert read_card(tmp_path) == CARD
-    assert card_path(tmp_path / "a.tflite") == tmp_path / "a.json"
+    assert card_path(tmp_path / "a.keras") == tmp_path / "a.json"
     assert read_card(tmp_path / "other.keras") is None
 
 

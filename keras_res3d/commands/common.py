@@ -5,27 +5,20 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import sys
 from dataclasses import replace
 
 from absl import flags
 
 from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.io import silenced
 
 FLAGS = flags.FLAGS
 
 
 def import_keras_quietly() -> None:
     """Imports Keras without the start-up lines that TensorFlow prints whatever its log level."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
+    with silenced(2):
         import keras  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def configured_backend() -> str:

@@ -15,6 +15,7 @@ from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.export.formats import FORMATS, FORMS
+from keras_res3d.export.report import AGREEMENT_BOUND
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -34,7 +35,20 @@ def define_flags() -> None:
     flags.DEFINE_bool("no_preprocessing", False, "Take preprocessed float32 clips instead of uint8 RGB frames.")
     flags.DEFINE_string("calibration", None, "Videos to calibrate int8 on: a folder of class folders or a CSV list "
                         "(the embedded data set by default).")  # fmt: skip
-    flags.DEFINE_string("check", None, "Videos to compare the export on (the embedded data set by default).")
+    flags.DEFINE_string("check", None, "Videos to compare the export on (by default a third of those for calibration, "
+                        "which are then not calibrated on, else the embedded data set).")  # fmt: skip
+    flags.DEFINE_float("min_agreement", AGREEMENT_BOUND, "Share of the compared clips on which dynamic and int8 must "
+                       "have the Keras model's best class; of too few clips to show it, one may "
+                       "differ.", lower_bound=0, upper_bound=1)  # fmt: skip
+    flags.DEFINE_integer("batch", None, "For litert: how many clips go in at a time (by default any number).",
+                         lower_bound=1)  # fmt: skip
+    flags.DEFINE_bool("rank4", False, "For litert: clips go in as (batch * frames, height, width, channels), and no "
+                      "tensor has more than four axes, for GPU delegates and NNAPI; --batch is then 1 if not "
+                      "given.")  # fmt: skip
+    flags.DEFINE_string("layer_report", None, "For litert: a file (.csv or text) for the signal to noise of each layer "
+                        "against Keras, the worst first.")  # fmt: skip
+    flags.DEFINE_float("max_drop", None, "For int8 openvino: share of the calibration's clips that may get another "
+                       "best class; layers stay in float until that holds.", lower_bound=0, upper_bound=1)  # fmt: skip
     flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
                       "input too.")  # fmt: skip
 
@@ -74,6 +88,11 @@ def run(args: list[str]) -> int:
         card=card,
         check_clips=FLAGS.check,
         integer_io=FLAGS.integer_io,
+        min_agreement=FLAGS.min_agreement,
+        batch=FLAGS.batch,
+        rank4=FLAGS.rank4,
+        layer_report=FLAGS.layer_report,
+        max_drop=FLAGS.max_drop,
     )
     print(f"\n{report.table()}\n\nwrote {printable(report.path)} in {report.seconds:.0f} s")
     return 0

@@ -13,7 +13,6 @@ the others are classified, and the exit code is then 1.
 
 from __future__ import annotations
 
-import itertools
 import os
 import pathlib
 import sys
@@ -21,6 +20,7 @@ import sys
 from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, sampling_from_flags
+from keras_res3d.io import output_paths
 from keras_res3d.tables import as_json, printable
 
 FLAGS = flags.FLAGS
@@ -30,7 +30,8 @@ USAGE = "MODEL VIDEO..."
 def define_flags() -> None:
     flags.DEFINE_integer("top", 5, "Classes to show.", lower_bound=1)
     flags.DEFINE_integer("clips", 10, "Clips per video, evenly spread.", lower_bound=1)
-    flags.DEFINE_string("timeline", None, "Picture (PNG) of the scores over time; for several videos, a folder.")
+    flags.DEFINE_string("timeline", None, "Picture (PNG) of the scores over time; for several videos, a folder "
+                        "that gets one for each.")  # fmt: skip
     flags.DEFINE_integer("step", None, "Frames between the clips of a timeline (by default, 4 times the clips' "
                          "stride).", lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("stream", None, "Number of the stream among a file's video streams, from 0 (by default the "
@@ -46,15 +47,13 @@ def _best(prediction, top: int) -> list[dict]:
     return [{"class": int(number), "label": name, "score": float(score)} for number, name, score in found]
 
 
-def _timeline_path(path: str, several: bool, taken: set[pathlib.Path]) -> pathlib.Path:
-    """Where a video's timeline is written; videos of one name in several folders get a number."""
-    target = pathlib.Path(FLAGS.timeline)
-    if not several:
-        return target
-    # The name of a folder of frames ends in no suffix, whatever dots it has.
-    stem = pathlib.Path(path).name if os.path.isdir(path) else pathlib.Path(path).stem
-    names = (target / f"{stem}{f'-{number}' if number > 1 else ''}.png" for number in itertools.count(1))
-    return next(name for name in names if name not in taken)
+def _timelines(videos: list[str]) -> list[pathlib.Path | None]:
+    """Where each video's timeline is written."""
+    if not FLAGS.timeline:
+        return [None] * len(videos)
+    if len(videos) == 1 and not os.path.isdir(FLAGS.timeline):
+        return [pathlib.Path(FLAGS.timeline)]
+    return output_paths(videos, FLAGS.timeline, ".png")
 
 
 def _write_timeline(prediction, path: pathlib.Path) -> str:
@@ -130,12 +129,9 @@ def run(args: list[str]) -> int:
     model, *given = args
     classifier = _open(model, given)
     videos, rows = _videos(given)
-    timelines = set()
-    for number, path in enumerate(videos, 1):
+    for number, (path, timeline) in enumerate(zip(videos, _timelines(videos), strict=True), 1):
         if len(videos) > 1 and sys.stderr.isatty():
             print(f"\r{number} of {len(videos)} ", end="", file=sys.stderr, flush=True)
-        timeline = _timeline_path(path, len(videos) > 1, timelines) if FLAGS.timeline else None
-        timelines.add(timeline)
         try:
             rows.append(_predict(classifier, path, timeline))
         except (ValueError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import time
 import warnings
@@ -9,15 +10,23 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from keras_res3d.cards import ModelCard, card_of, card_path, classes_of, clip_shape_of, read_card
-from keras_res3d.export.formats import FORMATS, FORMS
-from keras_res3d.export.formats.base import Format, Request
-from keras_res3d.export.graph import ServingGraph, float32_model, output_of
+from keras_res3d.cards import ModelCard, card_of, classes_of, clip_shape_of
+from keras_res3d.export.formats import FORMATS, FORMS, read_card
+from keras_res3d.export.formats.base import Format, Request, fits
+from keras_res3d.export.graph import ServingGraph, all_layers, float32_model, output_of
+from keras_res3d.export.layer_report import CLIPS, layer_errors, write_layer_report
 from keras_res3d.export.measure import in_batches, median_seconds, run_export
-from keras_res3d.export.report import ExportError, ExportReport, largest_difference, top1_agreement
-from keras_res3d.export.samples import clips_from, default_count, embedded_input
+from keras_res3d.export.report import (
+    AGREEMENT_BOUND,
+    ExportError,
+    ExportReport,
+    decided,
+    largest_difference,
+    top1_agreement,
+)
+from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
-from keras_res3d.io import atomic_group
+from keras_res3d.io import atomic_group, silenced
 
 CHECK_CLIPS = 32
 
@@ -33,6 +42,12 @@ def export_model(
     card: ModelCard | None = None,
     check_clips=None,
     integer_io: bool = False,
+    *,
+    min_agreement: float = AGREEMENT_BOUND,
+    batch: int | None = None,
+    rank4: bool = False,
+    layer_report=None,
+    max_drop: float | None = None,
 ) -> ExportReport:
     """Writes `model` for deployment, and runs what was written against `model` before it is put at `path`.
 
@@ -40,7 +55,7 @@ def export_model(
         model: any Keras model, functional or sequential, of one clip `(batch, frames, height, width, channels)` with
             one output: from this package's builders, with layers of the user's own, or somebody else's.
         path: a folder for "saved_model", else a file: .tflite, .onnx, or .xml with its .bin for "openvino". The card
-            goes beside it as .json, or into a SavedModel's assets. What is there is replaced, after the check.
+            is stored inside. What is there is replaced, after the check.
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
         quantize: "none" keeps float32. "float16" stores the weights in float16 (litert, openvino), "dynamic" in int8
             (litert). "int8" computes with int8 weights and activations (litert, onnx, openvino).
@@ -54,10 +69,22 @@ def export_model(
         calibration: clips for "int8": an array `(clips, frames, height, width, channels)` of uint8 RGB pixels or
             preprocessed float32; batches of such clips (a tf.data.Dataset); or a data set's path. None takes the
             embedded data set.
-        card: class names, sampling and licence to store. None takes the card beside `path` where it fits the model,
-            or else a card without class names, with the paper's sampling at the model's clip size.
-        check_clips: clips to compare on, given like `calibration`; None takes 32 of the embedded data set.
+        card: class names, sampling and licence to store. None takes the card of the export that is at `path`, where it
+            fits the model, or else a card without class names, with the paper's sampling at the model's clip size.
+        check_clips: clips to compare on, given like `calibration`. None holds a third of the calibration's clips out
+            of it and takes these; without calibration it takes 32 of the embedded data set.
         integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
+        min_agreement: of the clips on which the Keras model's best class leads by more than an int8 step, the share
+            that must have the same best class in a "dynamic" or "int8" export. Where the clips are too few to show
+            that share (fewer than 100 for 0.99), one of 10 or more may differ.
+        batch: for LiteRT, the number of clips that go in at a time, for runtimes that take no open size; None leaves
+            it open. The runner still takes any number.
+        rank4: for LiteRT in the 2-D form, whether clips go in as `(batch * frames, height, width, channels)`, so that
+            no tensor has more than four axes; `batch` is then 1 where it is not given. For GPU delegates and NNAPI.
+        layer_report: a file, .csv or text, for the signal to noise of each layer's output in the LiteRT file against
+            Keras', the worst first; it is also written where the export misses its bound.
+        max_drop: for int8 OpenVINO, the largest share of the calibration's clips that may get another best class: the
+            layers that cost most stay in float until that holds (NNCF's accuracy control, which takes long).
 
     Returns:
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
@@ -65,32 +92,42 @@ def export_model(
     Raises:
         ValueError: a combination that does not exist (the message says why), or clips that do not fit.
         ExportError: the conversion failed, or the export differs too much from the model. The bound is 1e-4 of the
-            largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree on 99 %
-            of the clips. Nothing is written.
+            largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree as
+            `min_agreement` says. Nothing is written.
         ImportError: an optional package is missing; the message has the extra to install.
     """
     start = time.perf_counter()
     path = pathlib.Path(path)
     _check_combination(path, format, quantize, form, integer_io)
+    _check_sizes(format, form, batch, rank4)
+    if max_drop is not None and ((format, quantize) != ("openvino", "int8") or not 0 <= max_drop <= 1):
+        raise ValueError(f"max_drop is {max_drop}; expected a share from 0 to 1, for format 'openvino' with quantize "
+                         f"'int8'; given {format!r} and {quantize!r}")  # fmt: skip
+    if layer_report is not None and format != "litert":
+        raise ValueError(f"layer_report is for format 'litert', whose files say what every layer gives; not {format}")
+    if not 0 <= min_agreement <= 1:
+        raise ValueError(f"min_agreement is {min_agreement}; expected a share from 0 to 1")
     row = FORMATS[format]
     input_shape = _input_shape(model, card, preprocessing)
     channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
+    _check_not_quantized(model, format, form)
     model = float32_model(model)
-    graph = _graph(model, row, form, quantize, input_shape, card, preprocessing)
-    ranges = _calibration(calibration, quantize, card, preprocessing, channels)
-    request = Request(quantize, ranges, integer_io, card)
-    clips = _check_clips(check_clips, card, channels)
+    sizes = {"batch": batch, "rank4": rank4}
+    graph = _graph(model, row, "2d" if rank4 else form, quantize, input_shape, card, preprocessing, **sizes)
+    ranges, held_out = _calibration(calibration, quantize, card, preprocessing, channels, check_clips is None)
+    request = Request(quantize, ranges, integer_io, card, max_drop)
+    clips = held_out if held_out is not None else _check_clips(check_clips, card, channels)
     with atomic_group(path) as stage:
         _write(row, graph, stage, request, model)
         measured = _compare(model, stage, clips, card, preprocessing)
-        report = ExportReport(
-            str(path), format, quantize, graph.form, clips=len(clips), **measured, seconds=time.perf_counter() - start
-        )
+        if layer_report is not None:
+            some = clips_from(clips[:CLIPS], card.sampling, preprocessing, channels=channels)
+            write_layer_report(layer_report, layer_errors(stage, graph, some))
+        measured |= {"seconds": time.perf_counter() - start, "min_agreement": min_agreement}
+        report = ExportReport(str(path), format, quantize, graph.form, clips=len(clips), **measured)
         if fault := report.fault():
             raise ExportError(f"the {format} export of {model.name} was not written to {path}: {fault}")
-        if not row.holds_card:
-            card_path(stage).write_text(card.to_json(), encoding="utf-8")
     return report
 
 
@@ -101,9 +138,14 @@ def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, pre
     except RuntimeError as error:
         raise ExportError(str(error)) from error
     expected, keras_latency = _keras_scores(model, clips_from(clips, card.sampling, False, channels=clips.shape[-1]))
+    classifier = _is_classifier(model, card)
+    sure = decided(expected) if classifier else np.ones(len(expected), bool)
+    judged = classifier and sure.any()
     return {
         "largest_difference": largest_difference(expected, found.scores),
-        "top1_agreement": top1_agreement(expected, found.scores) if _is_classifier(model, card) else None,
+        "top1_agreement": top1_agreement(expected, found.scores) if classifier else None,
+        "close_clips": int((~sure).sum()),
+        "decided_agreement": top1_agreement(expected[sure], found.scores[sure]) if judged else None,
         "size_bytes": sum(file.stat().st_size for file in stage.parent.rglob("*") if file.is_file()),
         "latency_seconds": found.latency_seconds,
         "peak_memory_bytes": found.peak_memory_bytes,
@@ -142,6 +184,27 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"path is {path}, a file; a {format} export is a folder")
 
 
+def _check_not_quantized(model, format: str, form: str | None) -> None:
+    """Keras' integer layers are TensorFlow's own: no other runtime computes them as Keras does."""
+    names = [layer.name for layer in all_layers(model) if getattr(layer, "quantization_mode", None)]
+    if names and (format, form or "3d") != ("saved_model", "3d"):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise ValueError(
+            f"{model.name} was quantised by Keras ({', '.join(names[:3])}{more}), which only a saved_model in the 3-D "
+            "form can hold: export the model as it was before quantize(), with quantize='int8' for integers in "
+            f"{format}"
+        )
+
+
+def _check_sizes(format: str, form: str | None, batch: int | None, rank4: bool) -> None:
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
+        raise ValueError(f"batch is {batch!r}; expected a number of clips from 1, or None for any")
+    if format != "litert" and (batch is not None or rank4):
+        raise ValueError(f"batch and rank4 are for format 'litert'; {format} takes any batch size")
+    if rank4 and form == "3d":
+        raise ValueError("rank4 is for the 2-D form; the 3-D form has tensors of five axes")
+
+
 def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> tuple[int, int, int, int]:
     """The clip size of the export: the model's, and the card's where the model takes any."""
     own = clip_shape_of(model)
@@ -162,25 +225,31 @@ def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> t
 
 
 def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape) -> ModelCard:
-    """`card`, or the one beside `path` if it fits, or one without class names."""
+    """`card`, or that of what is to be replaced if it fits, or one without class names."""
     classes = classes_of(model)
     if card is None:
-        card = read_card(path) if path.suffix else None
-        if card and (card.sampling.frames, *card.sampling.crop) == input_shape[:3] and len(card.labels) in (0, classes):
-            return card
-        return card_of(model)
+        card = _card_at(path)
+        return card if card and fits(card, input_shape, classes) else card_of(model)
     if card.labels and len(card.labels) != classes:
         raise ValueError(f"the card has {len(card.labels)} class names, the model {classes} outputs")
     return card
 
 
+def _card_at(path: pathlib.Path) -> ModelCard | None:
+    try:
+        return read_card(path) if path.exists() else None
+    except (ValueError, ImportError):  # it is replaced, whatever it is
+        return None
+
+
 def _graph(
-    model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool
-) -> ServingGraph:
+    model, row: Format, form: str | None, quantize: str, input_shape, card: ModelCard, preprocessing: bool,
+    **sizes,
+) -> ServingGraph:  # fmt: skip
     """The function to write, in the form asked for or the format's own, or in 3-D if there is no 2-D form."""
     mode = card.sampling.preprocessing if preprocessing else None
     try:
-        return ServingGraph(model, input_shape, form or row.form, mode)
+        return ServingGraph(model, input_shape, form or row.form, mode, **sizes)
     except NoTwoDFormError as error:
         if form is not None:
             raise ValueError(f"form is '2d', and {model.name} has no 2-D form: {error}") from error
@@ -190,14 +259,17 @@ def _graph(
                 f"{error}"
             ) from error
         warnings.warn(f"{model.name} is written in the 3-D form, as it has no 2-D form: {error}", stacklevel=3)
-        return ServingGraph(model, input_shape, "3d", mode)
+        return ServingGraph(model, input_shape, "3d", mode, **sizes)
 
 
 def _calibration(
-    source, quantize: str, card: ModelCard, preprocessing: bool, channels: int = 3
-) -> np.ndarray | None:
+    source, quantize: str, card: ModelCard, preprocessing: bool, channels: int = 3, hold_out: bool = False
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Clips to calibrate int8 on, and those held out of the caller's own where `hold_out` asks for them."""
     if quantize != "int8":
-        return None
+        return None, None
+    if source is not None and hold_out:
+        return calibration_and_check(source, card.sampling, preprocessing, CHECK_CLIPS, channels)
     if source is None:
         if not card.trained_on.startswith("motion"):
             warnings.warn(
@@ -205,7 +277,7 @@ def _calibration(
                 stacklevel=3,
             )
         source = embedded_input(card.sampling, default_count(card.sampling), "train", channels)
-    return clips_from(source, card.sampling, preprocessing, channels=channels)
+    return clips_from(source, card.sampling, preprocessing, channels=channels), None
 
 
 def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:
@@ -216,8 +288,11 @@ def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:
 
 
 def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Request, model) -> None:
+    # Progress bars are for a terminal alone; what converters print to stderr, and warn of in each other, is for nobody.
     try:
-        row.write(graph, stage, request)
+        with silenced(*([2] if os.isatty(1) else [1, 2])), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            row.write(graph, stage, request)
     except ImportError:
         raise
     except Exception as error:  # converters raise whatever they like

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.transform import preprocess_input, preprocessing_row
+from keras_res3d.export.formats.base import fixed_batches
 from keras_res3d.export.two_d import to_2d
 
 INPUT_NAME, OUTPUT_NAME = "clip", "output"
@@ -66,6 +67,11 @@ def _in_float32(config):
     return changed
 
 
+class _Hidden:
+    def __init__(self, model: keras.Model, prepare):
+        self.model, self.prepare = model, prepare
+
+
 class ServingGraph(tf.Module):
     """One exported function of a batch of clips.
 
@@ -74,18 +80,22 @@ class ServingGraph(tf.Module):
         input_shape: `(frames, height, width, channels)`, all sizes known.
         form: "2d" or "3d".
         mode: a name in `PREPROCESSING` takes uint8 RGB pixels; None takes preprocessed float32 clips.
+        batch: how many clips go in at a time; None takes any number.
+        rank4: whether clips go in as `(batch * frames, height, width, channels)`; `batch` is 1 then where it is None.
 
     Attributes:
-        function: a `tf.function` of `(batch, frames, height, width, channels)`, uint8 or float32, any batch size; gives
-            a dictionary with the one key "output".
+        function: a `tf.function` of `(batch, frames, height, width, channels)`, or as `rank4` has it, uint8 or float32;
+            gives a dictionary with the one key "output".
 
     Raises:
         NoTwoDFormError: the model has no 2-D form.
     """
 
-    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d"):
+    def __init__(self, model, input_shape, form: str = "2d", mode: str | None = "res3d", batch: int | None = None,
+                 rank4: bool = False):  # fmt: skip
         super().__init__()
-        self.form, self.input_shape = form, tuple(input_shape)
+        self.form, self.input_shape, self.rank4 = form, tuple(input_shape), rank4
+        self.batch = 1 if rank4 and batch is None else batch
         self.dtype = np.dtype("float32" if mode is None else "uint8")
         if form == "2d":
             model, prepare = _two_d(model, self.input_shape, mode)
@@ -94,14 +104,31 @@ class ServingGraph(tf.Module):
             def prepare(clips):
                 return clips if mode is None else preprocess_input(clips, mode)
 
-        # The variables alone are kept: an export needs no Keras objects.
+        # Hidden from TensorFlow, which would store whatever hangs on a module: an export holds the variables alone.
+        self._inside = _Hidden(model, prepare)
         self._variables = [variable.value for variable in model.variables]
 
         def serve(clip):
-            return {OUTPUT_NAME: output_of(model, prepare(clip))}
+            # The reshape meets the one that the 2-D form begins with, and a converter drops both.
+            clip = tf.reshape(prepare(clip), (self.batch, *self.input_shape)) if rank4 else prepare(clip)
+            return {OUTPUT_NAME: output_of(model, clip)}
 
-        spec = tf.TensorSpec((None, *self.input_shape), self.dtype, name=INPUT_NAME)
-        self.function = tf.function(serve, input_signature=[spec])
+        frames, *size = self.input_shape
+        shape = (self.batch * frames, *size) if rank4 else (self.batch, *self.input_shape)
+        self.function = tf.function(serve, input_signature=[tf.TensorSpec(shape, self.dtype, name=INPUT_NAME)])
+
+    @property
+    def model(self) -> keras.Model:
+        """The Keras model inside."""
+        return self._inside.model
+
+    def prepare(self, clips):
+        """What `model` takes, of what the function takes."""
+        return self._inside.prepare(clips)
+
+    def fed(self, clips: np.ndarray) -> Iterator[np.ndarray]:
+        """Clips `(clips, frames, height, width, channels)` as the function takes them, a call's at a time."""
+        return fixed_batches(clips, self.batch or 1, self.rank4)
 
 
 def _two_d(model, input_shape, mode: str | None):

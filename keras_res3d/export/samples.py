@@ -41,7 +41,7 @@ def embedded_input(sampling: Sampling, count: int, split: str, channels: int = 3
 
 
 def _from_data_set(path, sampling: Sampling, count: int) -> np.ndarray:
-    """The centre clip of `count` videos, evenly spread over a data set: uint8."""
+    """The centre clip of `count` different videos, evenly spread over a data set: uint8."""
     data_set = read_data_set(path)
     clips = []
     for number in np.unique(np.linspace(0, len(data_set) - 1, count).round().astype(int)):
@@ -131,3 +131,36 @@ def clips_from(
     else:
         clips = _from_batches(source, count or default_count(sampling))
     return as_input(clips, sampling, preprocessing, channels)
+
+
+def calibration_and_check(
+    source, sampling: Sampling, preprocessing: bool, checks: int, channels: int = 3
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Clips to calibrate on and others to check on, from one source; the same source always gives the same.
+
+    Of a data set, a clip of every third video is held out; of arrays and batches, whose neighbours may be of one video,
+    the last third.
+
+    Args:
+        source: as of `clips_from`.
+        sampling, preprocessing, channels: as of `clips_from`, for the clips to calibrate on.
+        checks: how many clips to hold out of a source that has enough.
+
+    Returns:
+        Clips to calibrate on as the export takes them, and clips to check on as `export_model` compares them: pixels
+        where the net is for RGB. The second is None where the source has one clip alone.
+    """
+    most = default_count(sampling)
+    count = None if hasattr(source, "shape") else max(3 * checks, 3 * most // 2)
+    clips = clips_from(source, sampling, channels == 3, count, channels)
+    if len(clips) < 2:
+        held_out = np.zeros(len(clips), bool)
+    elif isinstance(source, (str, os.PathLike)):
+        held_out = np.arange(len(clips)) % 3 == min(2, len(clips) - 1)
+    else:
+        held_out = np.arange(len(clips)) >= len(clips) - max(1, len(clips) // 3)
+    kept = clips[~held_out]
+    if not hasattr(source, "shape"):
+        kept = kept[np.unique(np.linspace(0, len(kept) - 1, most).round().astype(int))]
+    check = clips[held_out]
+    return as_input(kept, sampling, preprocessing, channels), check if len(check) else None

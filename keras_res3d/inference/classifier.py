@@ -241,7 +241,7 @@ def _exported(runner: Runner) -> Classifier:
     """An export with its card; one without preprocessing inside gets it here."""
     card = runner.card
     if card is None:
-        raise ValueError(f"{runner.path} has no card, which says how clips are taken; its .json belongs beside it")
+        raise ValueError(f"{runner.path} has no card that fits it, which says how clips are taken; export it again")
     if runner.dtype == np.uint8:
         return Classifier(runner, card, None, runner.input_shape)
     mode = card.sampling.preprocessing

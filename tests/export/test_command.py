@@ -1,11 +1,16 @@
 """`keras-res3d export`."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from keras_res3d.cards import card_path, read_card
+from keras_res3d import read_card
+from keras_res3d.cards import card_path
 from keras_res3d.commands.main import main
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.io import write_atomically
 
 
@@ -39,3 +44,24 @@ def test_what_cannot_be_done_is_said(folder, arguments, message, capsys):
     assert message in capsys.readouterr().err
     assert sorted(folder.iterdir()) == before
     assert json.loads(card_path(folder).read_text())["net"] == "sr18"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["none", "int8"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_converters_say_nothing(folder, format, quantize):
+    if quantize not in FORMATS[format].quantizations["2d"]:
+        pytest.skip("the format has no such files")
+    needs = {"onnx": ("onnx", "tf2onnx", "onnxruntime", "nncf"), "openvino": ("openvino", "nncf")}
+    for package in needs.get(format, ()):
+        pytest.importorskip(package)
+    output = folder / f"out{FORMATS[format].suffix}"
+    words = [str(folder), "--format", format, "--quantize", quantize, "--output", str(output), "--min_agreement", "0"]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run([sys.executable, "-m", "keras_res3d.commands.main", "export", *words], env=environment,
+                          capture_output=True, text=True, check=True)  # fmt: skip
+    first, blank, _, _, _, _, *rest = done.stdout.splitlines()
+    assert first.startswith("exporting ") and not blank
+    assert [line for line in rest if line and not line.startswith(("wrote", "On "))] == []
+    expected = 1 if quantize == "int8" else 0  # that it is calibrated on the embedded data set
+    assert len(done.stderr.splitlines()) == expected, done.stderr

@@ -3,14 +3,17 @@
 import dataclasses
 import os
 
+import numpy as np
 import pytest
 
-from keras_res3d.cards import ModelCard, card_path, read_card
+from keras_res3d import read_card
+from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.export import export, report
 from keras_res3d.export.export import export_model
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.export.report import ExportError
-from keras_res3d.io import atomic_group, write_atomically
+from keras_res3d.io import atomic_group
 
 from .nets import narrow_net
 
@@ -39,7 +42,7 @@ def test_each_export_is_the_keras_model(exported, format, quantize, options):
 
 def test_only_the_export_and_its_card_are_left(exported, card):
     path, _ = exported("litert")
-    assert sorted(os.listdir(path.parent)) == ["net.json", "net.tflite"]
+    assert sorted(os.listdir(path.parent)) == ["net.tflite"]
     assert read_card(path) == card
     path, _ = exported("saved_model")
     assert os.listdir(path.parent) == ["net"]
@@ -122,6 +125,11 @@ def test_a_saved_model_is_replaced(model, clips, tmp_path, monkeypatch):
         ("net.tflite", {"format": "litert", "form": "3d", "quantize": "dynamic"}, "CONV_3D has float kernels only"),
         ("net.tflite", {"format": "litert", "integer_io": True}, "'int8'"),
         ("net.bin", {"format": "litert"}, r"ends in \.tflite"),
+        ("net", {"batch": 1}, "'litert'; saved_model takes any batch size"),
+        ("net.tflite", {"format": "litert", "batch": 0}, "batch is 0; expected a number of clips from 1"),
+        ("net.tflite", {"format": "litert", "form": "3d", "rank4": True}, "five axes"),
+        ("net.xml", {"format": "openvino", "max_drop": 0.1}, "given 'openvino' and 'none'"),
+        ("net", {"layer_report": "layers.csv"}, "'litert', whose files"),
         (".", {}, "not a SavedModel"),
         ("file", {}, "is a folder"),
     ],
@@ -146,12 +154,14 @@ def test_an_open_input_size_is_the_cards(card):
     assert export._input_shape(model, card) == (4, 32, 32, 3)
 
 
-def test_the_card_beside_is_kept_where_it_fits(model, card, tmp_path):
-    path = tmp_path / "net.tflite"
-    write_atomically(card_path(path), card.to_json())
+def test_the_card_of_what_is_replaced_is_kept_where_it_fits(exported, model, card, tmp_path):
+    path, _ = exported("litert")
     assert export._checked_card(model, path, None, model.input_shape[1:]) == card
-    write_atomically(card_path(path), dataclasses.replace(card, labels=("a", "b")).to_json())
-    assert export._checked_card(model, path, None, model.input_shape[1:]).labels == ()
+    other = narrow_net("sr18", classes=2)
+    assert export._checked_card(other, path, None, other.input_shape[1:]).labels == ()
+    damaged = tmp_path / "net.tflite"
+    damaged.write_bytes(b"damaged")
+    assert export._checked_card(model, damaged, None, model.input_shape[1:]).labels == ()
 
 
 def test_features_are_judged_by_their_difference(clips, tmp_path):
@@ -164,13 +174,13 @@ def test_features_are_judged_by_their_difference(clips, tmp_path):
 def test_int8_without_calibration_warns(card, monkeypatch):
     monkeypatch.setattr(export, "default_count", lambda sampling: 2)
     with pytest.warns(UserWarning, match="embedded data set; pass calibration"):
-        assert export._calibration(None, "int8", card, preprocessing=True).shape == (2, 4, 32, 32, 3)
-    assert export._calibration(None, "dynamic", card, preprocessing=True) is None
+        assert export._calibration(None, "int8", card, preprocessing=True)[0].shape == (2, 4, 32, 32, 3)
+    assert export._calibration(None, "dynamic", card, preprocessing=True) == (None, None)
 
 
 def test_a_net_trained_on_the_embedded_data_is_calibrated_on_it(card, recwarn):
     card = dataclasses.replace(card, trained_on="motion/train")
-    assert len(export._calibration(None, "int8", card, preprocessing=True)) == 128
+    assert len(export._calibration(None, "int8", card, preprocessing=True)[0]) == 128
     assert not recwarn
 
 
@@ -178,3 +188,21 @@ def test_a_net_trained_on_the_embedded_data_is_calibrated_on_it(card, recwarn):
 def test_a_name_that_runtimes_cannot_open_is_refused_before_any_work(tmp_path, place):
     with pytest.raises(ValueError, match="is not UTF-8; runtimes do not open such files"):
         export_model(narrow_net(), tmp_path / os.fsdecode(place), "litert")
+
+
+def test_int8_is_checked_on_clips_held_out_of_the_calibration(model, card, clips, tmp_path, monkeypatch):
+    seen = {}
+    row = FORMATS["litert"]
+
+    def write(graph, path, request):
+        seen["calibration"] = request.calibration
+        return row.write(graph, path, request)
+
+    compare = export._compare
+    monkeypatch.setitem(export.FORMATS, "litert", dataclasses.replace(row, write=write))
+    monkeypatch.setattr(export, "_compare", lambda *given: seen.update(check=given[2]) or compare(*given))
+    found = export_model(model, tmp_path / "net.tflite", "litert", "int8", calibration=clips, card=card)
+    assert found.clips == 8 and found.decided_agreement == 1 and found.min_agreement == 0.99
+    np.testing.assert_array_equal(np.concatenate([seen["calibration"], seen["check"]]), clips)
+    with pytest.raises(ValueError, match=r"min_agreement is 95; expected a share from 0 to 1"):
+        export_model(model, tmp_path / "net.tflite", "litert", "int8", card=card, min_agreement=95)

@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_res3d.export.report import ExportReport, largest_difference, top1_agreement
+from keras_res3d.export.report import (
+    ExportReport,
+    allowed_misses,
+    decided,
+    largest_difference,
+    rounding_step,
+    top1_agreement,
+)
 
 GOOD = ExportReport(
     "net.tflite", "litert", "none", "2d", 32, 1e-7, 1.0, 900_000, 0.0015, 47_000_000, 2_100_000, 0.007, 3.0
@@ -24,6 +31,23 @@ def test_agreement_is_of_the_best_class_alone():
     assert top1_agreement(expected, found) == pytest.approx(2 / 3)
 
 
+def test_rounding_is_a_step_of_int8():
+    assert rounding_step(np.array([[0.2, 0.8]])) == 1 / 256
+    assert rounding_step(np.array([[-1.0, 4.1]])) == pytest.approx(5.1 / 255)
+    scores = np.array([[0.5, 0.498, 0.002], [0.5, 0.49, 0.01], [0.1, 0.2, 0.7]])
+    assert decided(scores).tolist() == [False, True, True]
+    assert decided(np.array([[0.3], [0.2]])).all()
+
+
+@pytest.mark.parametrize(
+    ("clips", "bound", "allowed"),
+    [(1, 0.99, 0), (9, 0.99, 0), (10, 0.99, 1), (54, 0.99, 1), (100, 0.99, 1), (200, 0.99, 2), (20, 0.95, 1),
+     (60, 0.95, 3), (500, 1.0, 0), (5, 0.0, 5)],
+)  # fmt: skip
+def test_too_few_clips_are_judged_by_their_count(clips, bound, allowed):
+    assert allowed_misses(clips, bound) == allowed
+
+
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
@@ -32,9 +56,19 @@ def test_agreement_is_of_the_best_class_alone():
         ({"largest_difference": 5e-3, "quantize": "float16"}, None),
         ({"largest_difference": 2e-2, "quantize": "float16"}, "at most 1e-02"),
         ({"largest_difference": 0.2, "quantize": "int8"}, None),
-        ({"top1_agreement": 0.98, "quantize": "int8"}, "98.0% of 32 clips; at least 99%"),
-        ({"top1_agreement": 0.98, "quantize": "dynamic"}, "98.0%"),
+        ({"decided_agreement": 31 / 32, "quantize": "int8"}, None),
+        ({"decided_agreement": 30 / 32, "quantize": "int8"},
+         "on 2 of 32 clips; at most 1 may differ, as 32 clips are too few to show the 0.99 asked for"),
+        ({"decided_agreement": 30 / 32, "quantize": "dynamic"}, "2 of 32 clips"),
+        ({"decided_agreement": 31 / 32, "quantize": "int8", "min_agreement": 1.0}, "at most 0 may differ"),
+        ({"decided_agreement": 30 / 32, "quantize": "int8", "min_agreement": 0.9}, None),
+        ({"decided_agreement": 28 / 32, "quantize": "int8", "min_agreement": 0.9},
+         "on 4 of 32 clips; at least 0.9 expected (min_agreement), so at most 3 may differ"),
+        ({"decided_agreement": 28 / 30, "close_clips": 2, "quantize": "int8"},
+         "On 2 of 32 clips the Keras model's two best classes are closer than an int8 step; these do not count"),
         ({"largest_difference": 0.3, "top1_agreement": None, "quantize": "int8"}, "at most 2e-01"),
+        # No clip has a decision: judged by the difference.
+        ({"top1_agreement": 0.2, "close_clips": 32, "quantize": "int8"}, None),
         ({"largest_difference": float("nan")}, "NaN"),
     ],
 )

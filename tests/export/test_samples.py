@@ -7,7 +7,7 @@ from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.transform import preprocess_input, to_uint8
-from keras_res3d.export.samples import as_input, clips_from, default_count, embedded_clips
+from keras_res3d.export.samples import as_input, calibration_and_check, clips_from, default_count, embedded_clips
 
 SAMPLING = Sampling(4, 2, (36, 48), (32, 24))
 
@@ -68,3 +68,26 @@ def test_a_data_set_is_sampled_evenly():
     whole = list(video_batches(read_data_set("motion/test"), SAMPLING, 400, clips=1))
     np.testing.assert_array_equal(clips[0], to_uint8(whole[0][0][0]))
     np.testing.assert_array_equal(clips[-1], to_uint8(whole[0][0][-1]))
+
+
+def test_a_third_is_held_out_to_check_on():
+    pixels = embedded_clips(SAMPLING, 10, "test")
+    calibration, check = calibration_and_check(pixels, SAMPLING, False, 32)
+    np.testing.assert_array_equal(calibration, preprocess_input(pixels[:7]))
+    np.testing.assert_array_equal(check, pixels[7:])
+    calibration, check = calibration_and_check([pixels[:2]], SAMPLING, True, 32)
+    assert (len(calibration), len(check)) == (1, 1)
+    calibration, check = calibration_and_check(pixels[:1], SAMPLING, True, 32)
+    assert len(calibration) == 1 and check is None
+
+
+def test_no_video_of_a_data_set_is_on_both_sides():
+    calibration, check = calibration_and_check("motion/test", SAMPLING, True, 8)
+    assert len(calibration) == default_count(SAMPLING) and len(check) == default_count(SAMPLING) // 2
+    sides = [{clip.tobytes() for clip in clips} for clips in (calibration, check)]
+    assert not sides[0] & sides[1]
+    again = calibration_and_check("motion/test", SAMPLING, True, 8)
+    np.testing.assert_array_equal(check, again[1])
+    # All classes are on both sides: the data set's videos are sorted by class.
+    whole = {clip.tobytes() for clip in clips_from("motion/test", SAMPLING, count=len(calibration) + len(check))}
+    assert whole == sides[0] | sides[1]

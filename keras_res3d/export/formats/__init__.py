@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
+from keras_res3d import cards
 from keras_res3d.export.formats.base import Format, Runner
 from keras_res3d.export.formats.litert import LITERT
 from keras_res3d.export.formats.onnx import ONNX
@@ -58,9 +59,32 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
     if not pathlib.Path(path).exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     try:
-        return row.runner(path, threads, **options)
+        runner = row.runner(path, threads, **options)
+        _ = runner.card  # read now, so that a damaged one is known at once
+        return runner
     except (ImportError, FileNotFoundError):
         raise
     except Exception as error:  # runtimes raise whatever they like
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise ValueError(f"{path} cannot be read as a {row.name} export: {reason[:300]}") from error
+
+
+def read_card(path) -> cards.ModelCard | None:
+    """The card of a model: the one that an export holds, or the one beside a .keras file or in its folder.
+
+    Args:
+        path: an export of any format, a .keras file, or a folder of `keras-res3d train`.
+
+    Returns:
+        The card, or None where there is none.
+
+    Raises:
+        ValueError: the export or the card is damaged.
+        ImportError: the export's runtime is not installed; the message has the extra to install.
+    """
+    path = pathlib.Path(path)
+    try:
+        format_of(path)
+    except ValueError:
+        return cards.read_card(path)
+    return load_runner(path).card if path.exists() else None

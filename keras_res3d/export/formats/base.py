@@ -5,14 +5,19 @@ Converters and runtimes are imported when they are used: running LiteRT needs no
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from keras_res3d.cards import ModelCard, read_card
+
+# What the card is called inside an export.
+CARD_NAME = "model.json"
 
 
 @dataclass(frozen=True)
@@ -24,13 +29,16 @@ class Request:
         calibration: clips as the export takes them, `(clips, frames, height, width, channels)`; None where nothing
             needs them.
         integer_io: whether an int8 LiteRT file has integer input and output.
-        card: stored inside formats that can hold it.
+        card: to store inside the export.
+        max_drop: for int8 OpenVINO: the share of the calibration's clips that may get another best class; layers go
+            back to floats until that holds. None does without.
     """
 
     quantize: str
     calibration: np.ndarray | None
     integer_io: bool
     card: ModelCard
+    max_drop: float | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,6 @@ class Format:
         quantizations: for each form, what `quantize` may be; the 2-D form has all that the 3-D form has.
         write: `write(graph, path, request)` writes a `ServingGraph` as the file or folder `path`, for a `Request`.
         runner: `runner(path, threads)` loads an export as a `Runner`.
-        holds_card: whether the card is stored inside; otherwise it lies beside the file, as .json.
         limit: why the 3-D form has fewer quantisations, for messages; "" where it has all.
     """
 
@@ -54,7 +61,6 @@ class Format:
     quantizations: dict[str, tuple[str, ...]]
     write: Callable
     runner: Callable
-    holds_card: bool = False
     limit: str = ""
 
 
@@ -87,25 +93,64 @@ def check_batch(clips, input_shape: tuple, dtype) -> np.ndarray:
     return clips
 
 
+def fixed_batches(clips: np.ndarray, batch: int, rank4: bool) -> Iterator[np.ndarray]:
+    """`batch` clips at a time; the last of them is repeated where there are fewer left.
+
+    Args:
+        clips: `(clips, frames, height, width, channels)`.
+        batch: how many a call takes.
+        rank4: whether a call takes `(batch * frames, height, width, channels)`.
+    """
+    for start in range(0, len(clips), batch):
+        part = clips[start : start + batch]
+        part = np.concatenate([part, np.repeat(part[-1:], batch - len(part), 0)])
+        yield part.reshape(-1, *part.shape[2:]) if rank4 else part
+
+
+def fits(card: ModelCard, input_shape: tuple, classes: int | None) -> bool:
+    """Whether a card can be that of a net with such clips and so many outputs (None where it is not known)."""
+    size = (card.sampling.frames, *card.sampling.crop)
+    return size == tuple(input_shape[:3]) and (classes is None or len(card.labels) in (0, classes))
+
+
 class Runner:
     """An exported net: call it with a batch of clips.
+
+    Threads may share a runner: each call gives the scores of its own clips. One LiteRT or OpenVINO runner works on one
+    call at a time with all its threads, and calls from other threads wait; ONNX Runtime and TensorFlow overlap them.
 
     Attributes:
         path: of the export.
         input_shape: of one clip, `(frames, height, width, channels)`.
         dtype: of clips: uint8 for RGB pixels, float32 for preprocessed clips.
-        card: the `ModelCard` stored with the export (class names, sampling), or None.
+        classes: how many scores a clip gets; None where the file does not say.
+        card_text: the card as JSON, where the export holds one.
     """
 
     input_shape: tuple[int, ...]
     dtype: np.dtype
+    classes: int | None = None
+    card_text: str | None = None
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        self.card = self._read_card()
+        # For runtimes that keep a call's clips and scores in one place.
+        self._one_call = threading.Lock()
 
-    def _read_card(self) -> ModelCard | None:
-        return read_card(self.path)
+    @functools.cached_property
+    def card(self) -> ModelCard | None:
+        """The `ModelCard` that the export holds (class names, sampling), or None.
+
+        Exports of older versions hold none; theirs lies beside them as .json. That may be another model's by now, so it
+        is taken only where it fits.
+        """
+        if self.card_text is not None:
+            return ModelCard.from_json(self.card_text)
+        try:
+            card = read_card(self.path)
+        except ValueError:  # somebody's other JSON
+            return None
+        return card if card is not None and fits(card, self.input_shape, self.classes) else None
 
     def __call__(self, clips) -> np.ndarray:
         """Scores `(batch, classes)`, float32, of `(batch, *input_shape)`; ValueError where a clip does not fit."""

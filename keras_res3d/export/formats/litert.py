@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pathlib
 import warnings
+import zipfile
 
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, threads_or_all
+from keras_res3d.cards import ModelCard
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, fixed_batches, threads_or_all
 
 
 def write(graph, path, request: Request) -> None:
@@ -25,17 +27,31 @@ def write(graph, path, request: Request) -> None:
             converter.target_spec.supported_types = [tf.float16]
         if request.quantize == "int8":
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.representative_dataset = lambda: ([clip[None]] for clip in request.calibration)
+            converter.representative_dataset = lambda: ([clips] for clips in graph.fed(request.calibration))
             if graph.dtype == np.uint8:
                 converter.inference_input_type = tf.uint8
             if request.integer_io:
                 converter.inference_input_type = tf.uint8 if graph.dtype == np.uint8 else tf.int8
                 converter.inference_output_type = tf.int8
         pathlib.Path(path).write_bytes(converter.convert())
+    # LiteRT keeps label files as a zip archive at the end of the model, which its runtimes pass over.
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(CARD_NAME), request.card.to_json())
+
+
+def _card_text(path) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(CARD_NAME).decode("utf-8")
+    except (zipfile.BadZipFile, KeyError):
+        return None
 
 
 class LiteRTRunner(Runner):
-    """Through `ai_edge_litert`; quantised inputs and outputs are converted here."""
+    """Through `ai_edge_litert`; quantised inputs and outputs are converted here.
+
+    A file of a fixed batch size is called as often as it takes, and one whose clips enter as frames gets frames.
+    """
 
     def __init__(self, path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
@@ -43,26 +59,46 @@ class LiteRTRunner(Runner):
         super().__init__(path)
         self._interpreter = Interpreter(str(path), num_threads=threads_or_all(threads))
         (self._input,) = self._interpreter.get_input_details()
-        self.input_shape = tuple(int(n) for n in self._input["shape_signature"][1:])
+        first, *rest = (int(n) for n in self._input["shape_signature"])
+        self._fixed = first if first > 0 else None
+        self.input_shape = tuple(rest)
         # An int8 input stands for preprocessed floats, a uint8 one for the pixels themselves.
         self.dtype = np.dtype("uint8" if self._input["dtype"] == np.uint8 else "float32")
         self._batch = None
+        self.classes = int(self._interpreter.get_output_details()[0]["shape"][-1])
+        self.card_text = _card_text(path)
+        self._rank4 = len(rest) == 3
+        if self._rank4:
+            if self.card_text is None:
+                raise ValueError("its clips enter as frames, and it holds no card that says how many make a clip")
+            frames = ModelCard.from_json(self.card_text).sampling.frames
+            self.input_shape, self._fixed = (frames, *rest), first // frames
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         if self._input["dtype"] == np.int8:
             clips = _quantized(clips, self._input)
+        with self._one_call:
+            if self._fixed is None:
+                scores, output = self._invoke(clips)
+            else:
+                calls = [self._invoke(part) for part in fixed_batches(clips, self._fixed, self._rank4)]
+                scores, output = np.concatenate([scores for scores, _ in calls])[: len(clips)], calls[0][1]
+        if scores.dtype == np.float32:
+            return scores
+        scale, zero = output["quantization"]
+        return (scores.astype(np.float32) - zero) * np.float32(scale)
+
+    def _invoke(self, clips: np.ndarray) -> tuple[np.ndarray, dict]:
+        """The output's own numbers, and what the file says of them."""
         if len(clips) != self._batch:
+            self._batch = None
             self._interpreter.resize_tensor_input(self._input["index"], clips.shape)
             self._interpreter.allocate_tensors()
             self._batch = len(clips)
         self._interpreter.set_tensor(self._input["index"], clips)
         self._interpreter.invoke()
         (output,) = self._interpreter.get_output_details()
-        scores = self._interpreter.get_tensor(output["index"])
-        if scores.dtype == np.float32:
-            return scores
-        scale, zero = output["quantization"]
-        return (scores.astype(np.float32) - zero) * np.float32(scale)
+        return self._interpreter.get_tensor(output["index"]), output
 
 
 def _quantized(clips: np.ndarray, details: dict) -> np.ndarray:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
+
+# Values of a weight that is kept from the converter.
+LARGE = 4096
 
 
 def write(graph, path, request: Request) -> None:
@@ -18,10 +23,58 @@ def write(graph, path, request: Request) -> None:
         raise missing_extra("onnx", error) from error
     # tf2onnx's last release does not know NumPy 2; Keras carries the repair.
     patch_tf2onnx()
-    model, _ = tf2onnx.convert.from_function(graph.function, graph.function.input_signature, opset=17)
+    function, weights = _with_open_weights(graph)
+    model, _ = tf2onnx.convert.from_function(function, function.input_signature, opset=17)
+    _put_weights(model, weights)
     if request.quantize == "int8":
         model = quantized(model, request.calibration, "onnx", model.graph.input[0].name)
+    model.metadata_props.add(key=CARD_NAME, value=request.card.to_json())
     onnx.save(model, str(path))
+
+
+def _with_open_weights(graph) -> tuple:
+    """The graph's function with its large weights as further inputs, and these by name.
+
+    The converter copies what it has many times: with the weights inside it, it takes more than 6 GB for 72 MB of them.
+    """
+    import keras
+    import tensorflow as tf
+
+    net = graph.model
+    variables = [*net.trainable_variables, *net.non_trainable_variables]
+    open_ones = [number for number, variable in enumerate(variables) if math.prod(variable.shape) >= LARGE]
+    names = {number: f"keras_weight_{number}" for number in open_ones}
+    (clip,) = graph.function.input_signature
+
+    def serve(clip, *large):
+        values = [variable.value for variable in variables]
+        for number, value in zip(open_ones, large, strict=True):
+            values[number] = value
+        trainable = len(net.trainable_variables)
+        outputs, _ = net.stateless_call(values[:trainable], values[trainable:], graph.prepare(clip), training=False)
+        return {"output": keras.tree.flatten(outputs)[0]}
+
+    specs = [tf.TensorSpec(variables[number].shape, tf.float32, name=names[number]) for number in open_ones]
+    function = tf.function(serve, input_signature=[clip, *specs])
+    return function, {names[number]: variables[number] for number in open_ones}
+
+
+def _put_weights(model, weights: dict) -> None:
+    """Turns the inputs that stand for weights into constants, transposed where the model transposes them; in place."""
+    from onnx import numpy_helper
+
+    known = {each.name: np.asarray(weights[each.name]) for each in model.graph.input if each.name in weights}
+    kept = [each for each in model.graph.input if each.name not in known]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    for node in [node for node in model.graph.node if node.op_type == "Transpose" and node.input[0] in known]:
+        (order,) = (attribute.ints for attribute in node.attribute if attribute.name == "perm")
+        known[node.output[0]] = known[node.input[0]].transpose(list(order))
+        model.graph.node.remove(node)
+    used = {name for node in model.graph.node for name in node.input}
+    for name, value in known.items():
+        if name in used:
+            model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
 
 
 class OnnxRunner(Runner):
@@ -39,6 +92,9 @@ class OnnxRunner(Runner):
         (details,) = self._session.get_inputs()
         self._name, self.input_shape = details.name, tuple(details.shape[1:])
         self.dtype = np.dtype({"tensor(uint8)": "uint8", "tensor(float)": "float32"}[details.type])
+        sizes = self._session.get_outputs()[0].shape
+        self.classes = sizes[-1] if isinstance(sizes[-1], int) else None
+        self.card_text = self._session.get_modelmeta().custom_metadata_map.get(CARD_NAME)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         return self._session.run(None, {self._name: clips})[0]

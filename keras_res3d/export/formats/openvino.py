@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 
-from keras_res3d.export.formats.base import Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
 from keras_res3d.export.formats.saved_model import write as write_saved_model
 
@@ -20,9 +20,73 @@ def write(graph, path, request: Request) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_saved_model(graph, folder)
         model = openvino.convert_model(folder)
+        _drop_dead_taps(model)
         if request.quantize == "int8":
-            model = quantized(model, request.calibration, "openvino")
+            model = quantized(model, request.calibration, "openvino", max_drop=request.max_drop)
+        model.set_rt_info(request.card.to_json(), ["keras_res3d", CARD_NAME])
         openvino.save_model(model, str(path), compress_to_fp16=request.quantize == "float16")
+
+
+def _drop_dead_taps(model) -> None:
+    """Leaves out the first and last temporal taps of 3-D kernels that meet nothing but zero padding; in place."""
+    import openvino.opset13 as opset
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Convolution" or len(node.input(1).get_partial_shape()) != 5:
+            continue
+        frames, positions = node.input(0).get_partial_shape()[2], node.get_output_partial_shape(0)[2]
+        kernel = node.input_value(1).get_node()
+        if frames.is_dynamic or positions.is_dynamic or kernel.get_type_name() != "Constant":
+            continue
+        given = node.get_attributes()
+        found = _live(frames.get_length(), positions.get_length(), kernel.get_output_shape(0)[2], given)
+        if found is None:
+            continue
+        taps, begin, end = found
+        pads = [list(given["pads_begin"]), list(given["pads_end"])]
+        if given["auto_pad"] in ("same_upper", "same_lower"):
+            pads = _same_pads(node, given)
+        pads[0][0], pads[1][0] = begin, end
+        weights = opset.constant(np.ascontiguousarray(kernel.data[:, :, taps]))
+        trimmed = opset.convolution(node.input_value(0), weights, given["strides"], *pads, given["dilations"])
+        trimmed.set_friendly_name(node.get_friendly_name())
+        node.output(0).replace(trimmed.output(0))
+
+
+def _live(frames: int, positions: int, extent: int, given: dict) -> tuple[slice, int, int] | None:
+    """The taps to keep and the padding before and after that goes with them; None where all are needed."""
+    stride, dilation = given["strides"][0], given["dilations"][0]
+    reach = (positions - 1) * stride
+    before = given["pads_begin"][0]
+    if given["auto_pad"] in ("same_upper", "same_lower"):
+        total = max(0, reach + (extent - 1) * dilation + 1 - frames)
+        before = total // 2 if given["auto_pad"] == "same_upper" else total - total // 2
+    elif given["auto_pad"] == "valid":
+        before = 0
+    live = [tap for tap in range(extent)
+            if any(0 <= tap * dilation - before + at < frames for at in range(0, reach + 1, stride))]  # fmt: skip
+    if not live or len(live) == extent:
+        return None
+    first, last = live[0], live[-1]
+    begin = before - first * dilation
+    end = reach + (last - first) * dilation + 1 - frames - begin
+    # Where frames at either end are read by no tap, the padding would have to be less than none.
+    return (slice(first, last + 1), begin, max(0, end)) if begin >= 0 and end > -stride else None
+
+
+def _same_pads(node, given: dict) -> list[list[int]]:
+    """The padding before and after that "same" means for each axis."""
+    sizes, results = node.input(0).get_partial_shape(), node.get_output_partial_shape(0)
+    pads: list[list[int]] = [[], []]
+    for axis, extent in enumerate(node.input(1).get_partial_shape()[2:]):
+        reach = (results[axis + 2].get_length() - 1) * given["strides"][axis]
+        whole = reach + (extent.get_length() - 1) * given["dilations"][axis] + 1
+        total = max(0, whole - sizes[axis + 2].get_length())
+        less = total // 2
+        first, second = (less, total - less) if given["auto_pad"] == "same_upper" else (total - less, less)
+        pads[0].append(first)
+        pads[1].append(second)
+    return pads
 
 
 class OpenVINORunner(Runner):
@@ -45,12 +109,21 @@ class OpenVINORunner(Runner):
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads_or_all(threads),
         }
-        self._compiled = openvino.Core().compile_model(str(path), "CPU", config)
+        core = openvino.Core()
+        model = core.read_model(str(path))
+        if model.has_rt_info(["keras_res3d", CARD_NAME]):
+            self.card_text = model.get_rt_info(["keras_res3d", CARD_NAME]).astype(str)
+        self._compiled = core.compile_model(model, "CPU", config)
         self.input_shape = tuple(n.get_length() for n in list(self._compiled.input(0).partial_shape)[1:])
         self.dtype = np.dtype(self._compiled.input(0).element_type.to_dtype())
+        sizes = self._compiled.output(0).partial_shape
+        self.classes = sizes[-1].get_length() if sizes.rank.is_static and sizes[-1].is_static else None
+        self._request = self._compiled.create_infer_request()
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
-        return np.array(self._compiled([clips])[self._compiled.output(0)], np.float32)
+        # Clips are copied into the request: where OpenVINO shares the caller's array, a later call may write into it.
+        with self._one_call:
+            return np.array(self._request.infer([clips], share_inputs=False)[self._compiled.output(0)], np.float32)
 
 
 # OpenVINO's own 3-D convolutions are fast; the 2-D form moves more memory there.

@@ -7,10 +7,7 @@ import tempfile
 
 import numpy as np
 
-from keras_res3d.cards import ModelCard
-from keras_res3d.export.formats.base import Format, Request, Runner
-
-CARD = "assets/model.json"
+from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner
 
 
 def write(graph, path, request: Request | None = None) -> None:
@@ -19,7 +16,7 @@ def write(graph, path, request: Request | None = None) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         if request is not None:
-            card = pathlib.Path(folder, "model.json")
+            card = pathlib.Path(folder, CARD_NAME)
             card.write_text(request.card.to_json(), encoding="utf-8")
             graph.card = tf.saved_model.Asset(str(card))
         try:
@@ -36,14 +33,12 @@ class SavedModelRunner(Runner):
         import tensorflow as tf
 
         super().__init__(path)
+        card = self.path / "assets" / CARD_NAME
+        self.card_text = card.read_text(encoding="utf-8") if card.exists() else None
         self._keep_alive = tf.saved_model.load(str(path))
         self._serve = self._keep_alive.signatures["serving_default"]
         spec = next(iter(self._serve.structured_input_signature[1].values()))
         self._name, self.input_shape, self.dtype = spec.name, tuple(spec.shape[1:]), np.dtype(spec.dtype.as_numpy_dtype)
-
-    def _read_card(self) -> ModelCard | None:
-        path = self.path / CARD
-        return ModelCard.from_json(path.read_text(encoding="utf-8")) if path.exists() else None
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         import tensorflow as tf
@@ -59,5 +54,4 @@ SAVED_MODEL = Format(
     quantizations={"2d": ("none",), "3d": ("none",)},
     write=write,
     runner=SavedModelRunner,
-    holds_card=True,
 )
