@@ -18,6 +18,9 @@ from keras_res3d.data.types import PathLike, VideoError
 
 # Decoding this many frames costs about as much as one seek, which empties the decoder and starts at a key frame.
 SEEK_MARGIN = 8
+# Decoders that can leave out a picture which no other one refers to, where it is not asked for: the others stay the
+# same, bit for bit.
+SKIPPING = frozenset({"h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video"})
 
 
 class Video(Source):
@@ -83,7 +86,7 @@ class Video(Source):
         self._container.close()
 
     def _read(self, numbers: list[int]) -> Iterator[np.ndarray]:
-        reader, pixels = _Reader(self), None
+        reader, pixels = _Reader(self, numbers), None
         self._reader = reader
         for number in numbers:
             frame = reader.read(number)
@@ -105,8 +108,10 @@ class Video(Source):
 class _Reader:
     """Decoded frames by number, ascending, for one call of `Video.frames`."""
 
-    def __init__(self, video: Video):
+    def __init__(self, video: Video, numbers: list[int]):
         self.video, self.table = video, video._table
+        timed = self.table.pts is not None and video._stream.codec_context.name in SKIPPING
+        self.needed = set(self.table.pts[numbers].tolist()) if timed else None  # pts of the frames to come
         self.pictures = None  # generator of (frame number, frame)
         self.last = self.ahead = None  # newest picture at or before the wanted number; one read past it
         self.returned = None
@@ -223,6 +228,9 @@ class _Reader:
             ended = packet is None
             # An empty packet inside a file is a dropped frame; to the decoder it would mean the end.
             if ended or packet.size:
+                if self.needed is not None:
+                    skipped = not ended and packet.pts is not None and packet.pts not in self.needed
+                    context.skip_frame = "NONREF" if skipped else "DEFAULT"
                 try:
                     yield from context.decode(packet)
                 except EOFError:
