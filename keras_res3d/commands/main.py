@@ -48,6 +48,7 @@ VERBS = {
     "train": Verb("train a net on your videos", True),
     "evaluate": Verb("score a trained net per clip and per video"),
     "predict": Verb("classify videos, and draw the scores over time"),
+    "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports, settings"),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
     "weights": Verb("list, download and convert pretrained weights"),
 }
