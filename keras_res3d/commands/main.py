@@ -49,6 +49,7 @@ VERBS = {
     "evaluate": Verb("score a trained net per clip and per video"),
     "predict": Verb("classify videos, and draw the scores over time"),
     "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports, settings"),
+    "demo": Verb("try a model on a local web page, with videos or the camera"),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
     "weights": Verb("list, download and convert pretrained weights"),
 }

@@ -52,9 +52,10 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d.reports.run import write_report
 
+    exports = FLAGS.exports.split(",") if FLAGS.exports else None
     path = write_report(
-        args[0], FLAGS.out, data, exports=FLAGS.exports and FLAGS.exports.split(","), clips=FLAGS.clips, batch_size=FLAGS.batch_size,
-        shown=FLAGS.shown, measure=FLAGS.measure,
+        args[0], FLAGS.out, data, exports=exports, clips=FLAGS.clips, batch_size=FLAGS.batch_size, shown=FLAGS.shown,
+        measure=FLAGS.measure,
     )  # fmt: skip
     print(f"wrote {printable(path)}")
     return 0
