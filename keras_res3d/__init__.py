@@ -15,6 +15,7 @@ _PUBLIC = {
     "keras_res3d.export.export": ["export_model"],
     "keras_res3d.export.formats": ["load_runner"],
     "keras_res3d.export.report": ["ExportError", "ExportReport"],
+    "keras_res3d.export.web": ["write_web_page"],
     "keras_res3d.inference.classifier": ["load_model"],
     "keras_res3d.inference.grad_cam": ["grad_cam"],
     "keras_res3d.inference.streaming": ["StreamingPredictor"],
