@@ -6,6 +6,7 @@ import html
 import os
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,6 +21,9 @@ from keras_res3d.inference.videos import predict_video
 from keras_res3d.reports.pages import animation
 from keras_res3d.reports.plots import timeline
 from keras_res3d.tables import printable
+
+if TYPE_CHECKING:
+    import gradio
 
 TOP, FRAMES_IN_STRIP, MOST_CLIPS = 5, 8, 64
 NO_GRADIENTS = "Grad-CAM needs gradients, which an export does not have; open the .keras file of the model to see it."
@@ -38,7 +42,8 @@ class Answer:
         shares: probability by class name, for the best five classes.
         picture: scores over time.
         clip: the clip that speaks most for the best class, uint8 `(frames, height, width, 3)`.
-        heat: where, `(frames, height, width)` from 0 to 1; None where the model has no gradients.
+        heat: where, `(frames, height, width)` from 0 to 1; None where Grad-CAM cannot be had.
+        why_not: why it cannot, or "".
         fps: frames of the clip a second.
         said: a sentence on the clip.
     """
@@ -47,6 +52,7 @@ class Answer:
     picture: Figure
     clip: np.ndarray
     heat: np.ndarray | None
+    why_not: str
     fps: float
     said: str
 
@@ -68,11 +74,21 @@ def answer(classifier: Classifier, path, clips: int = 16) -> Answer:
         pixels = np.ascontiguousarray(centre_crop(whole, sampling.crop))
         fps = max(1.0, min(30.0, float(video.frame_rate) / sampling.stride))
     names = _names(prediction.labels)
-    heat = grad_cam(classifier, pixels[None], best)[0] if classifier.model is not None else None
+    heat, why_not = _heat(classifier, pixels, best)
     ranked = np.argsort(-mean, kind="stable")[:TOP]
     said = f"The clip around {prediction.seconds[number]:.1f} s speaks most for {names[best]}."
     picture = timeline(prediction.seconds, shares, names, top=TOP)
-    return Answer({names[n]: float(mean[n]) for n in ranked}, picture, pixels, heat, fps, said)
+    return Answer({names[n]: float(mean[n]) for n in ranked}, picture, pixels, heat, why_not, fps, said)
+
+
+def _heat(classifier: Classifier, pixels: np.ndarray, best: int) -> tuple[np.ndarray | None, str]:
+    """Grad-CAM of a clip, or why there is none: an export, or a model that has no layer to look at."""
+    if classifier.model is None:
+        return None, NO_GRADIENTS
+    try:
+        return grad_cam(classifier, pixels[None], best)[0], ""
+    except ValueError as error:
+        return None, f"Grad-CAM: {printable(error)}."
 
 
 def _names(labels) -> list[str]:
@@ -111,11 +127,11 @@ def clip_html(found: Answer) -> str:
         f'<figure><img src="{animation(clip, found.fps)}" alt="{name}"><figcaption>{name}</figcaption></figure>'
         for name, clip in figures
     )
-    remark = "" if found.heat is not None else f"<p>{NO_GRADIENTS}</p>"
+    remark = f"<p>{html.escape(found.why_not)}</p>" if found.why_not else ""
     return f'<div class="clip"><p>{html.escape(found.said)}</p>{shown}{strip}{remark}</div>'
 
 
-def build_demo(model):
+def build_demo(model) -> gradio.Blocks:
     """The demo of a model as `gradio.Blocks`.
 
     Args:
@@ -166,7 +182,7 @@ def build_demo(model):
     return demo
 
 
-def serve_demo(model, host: str = "127.0.0.1", port: int = 7860, block: bool = True):
+def serve_demo(model, host: str = "127.0.0.1", port: int = 7860, block: bool = True) -> gradio.Blocks:
     """Serves the demo of a model until it is interrupted.
 
     Args:

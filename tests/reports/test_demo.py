@@ -4,6 +4,7 @@ import importlib.util
 import socket
 import time
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
@@ -12,7 +13,7 @@ from keras_res3d import export_model, save_model
 from keras_res3d.cards import card_of
 from keras_res3d.commands.main import main
 from keras_res3d.data.types import VideoError
-from keras_res3d.inference.classifier import load_model
+from keras_res3d.inference.classifier import as_classifier, load_model
 from keras_res3d.inference.videos import predict_video
 from keras_res3d.reports import demo
 
@@ -49,6 +50,13 @@ def test_keras_model_and_export_answer_alike(models, video):
     assert demo.NO_GRADIENTS in demo.clip_html(export)
     page = demo.clip_html(keras)
     assert page.count("data:image/webp") == 6 and "<b>a" not in page and demo.NO_GRADIENTS not in page
+
+
+def test_a_model_without_a_layer_to_look_at_is_scored_all_the_same(video):
+    layers = [keras.Input((4, 32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    found = demo.answer(as_classifier(keras.Sequential(layers), LABELS, SAMPLING), video, 2)
+    assert found.heat is None and "no layer whose output has frames" in demo.clip_html(found)
+    assert np.isclose(sum(found.shares.values()), 1)
 
 
 def test_heat_lies_over_the_clip():

@@ -116,6 +116,8 @@ def test_an_installed_package_has_the_templates(tmp_path):
     packed = {path.name for path in (tmp_path / "build").rglob("reports/templates/*")}
     assert packed == {path.name for path in pages.TEMPLATES.iterdir()}
     assert {"page.html", "parts.html", "style.css", "report.html"} <= packed
+    packed = {path.name for path in (tmp_path / "build").rglob("export/web_page/*")}
+    assert packed == {path.name for path in (root / "keras_res3d/export/web_page").iterdir()} >= {"index.html"}
 
 
 def test_charts_leave_gaps_and_find_limits():

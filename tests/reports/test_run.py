@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import subprocess
 from dataclasses import replace
 
 import keras
@@ -19,6 +20,7 @@ from keras_res3d.data.types import Example
 from keras_res3d.export.export import export_model
 from keras_res3d.reports.run import find_exports, read_log
 
+from ..browser import CHROMIUM
 from ..training import runs
 from .test_pages import Reader
 
@@ -123,3 +125,29 @@ def test_400_classes_with_odd_names(tmp_path):
     text = shown(page)
     assert "All 400 classes, the worst first" in text and "The 20 classes with the most mistakes" in text
     assert SCRIPT in text and "\u202e" not in text and len(page.read_bytes()) < 1_000_000
+    (tmp_path / "log.csv").write_text("epoch,loss\n1,2\n2,nan\n")
+    assert_fits_a_telephone(write_report(tmp_path, data=Many(), clips=1))
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_a_run_fits_a_telephone(run):
+    (run / "net.tflite").write_bytes(b"nothing")
+    assert_fits_a_telephone(write_report(run, data=runs.Few("test", 8), clips=1))
+
+
+def assert_fits_a_telephone(page):
+    """In a frame 390 pixels wide, with all that can be opened open, nothing scrolls sideways."""
+    if not CHROMIUM:
+        return
+    frame = page.with_name("frame.html")
+    frame.write_text(f'''<iframe id="frame" src="{page.name}" style="width: 390px; height: 9000px; border: 0"></iframe>
+        <pre id="found"></pre><script>frame.onload = () => {{
+        const page = frame.contentDocument; page.querySelectorAll("details").forEach((each) => each.open = true);
+        const root = page.documentElement;
+        found.textContent = "width " + root.scrollWidth + " of " + root.clientWidth; }}</script>''')
+    flags = ["--headless", "--no-sandbox", "--allow-file-access-from-files", "--virtual-time-budget=5000"]
+    flags.append(f"--user-data-dir={page.parent / 'profile'}")
+    command = [CHROMIUM, *flags, "--dump-dom", f"file://{frame}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    width, room = re.search(r"width (\d+) of (\d+)", done.stdout).groups()
+    assert 370 <= int(width) == int(room)
