@@ -25,8 +25,6 @@ from keras_res3d.scores import Scores
 from keras_res3d.tables import printable
 from keras_res3d.tasks.evaluate import evaluate
 
-# Of a card's record, what says how the last epoch went, which is no setting.
-_NO_SETTINGS = ("clips_per_second", "data_wait", "seconds")
 FOLDERS_DEEP = 2
 _EXPECTED = "expected a folder of keras-res3d train, or a .keras file in one"
 
@@ -78,7 +76,7 @@ def write_report(
     if scores is not None:
         sections += scores_sections({"model": scores}) + _extremes(scores, data, card, clips, shown)
     sections += _exports(files, card, measure)
-    sections += [_settings(model, card), Section("Machine and versions", [_pairs(surroundings())])]
+    sections += [_settings(model, card, log), Section("Machine and versions", [_pairs(surroundings())])]
     target = pathlib.Path(output) if output is not None else folder / "report.html"
     write_atomically(target, page(f"Run {folder.resolve().name or folder}", _lead(folder, card, scores), sections))
     return target
@@ -140,9 +138,11 @@ def _lead(folder: pathlib.Path, card: ModelCard | None, scores: Scores | None) -
 def _state(folder, log: dict, card: ModelCard | None, scores: Scores | None) -> list:
     """The numbers at the top, and how far the run went."""
     numbers = [] if scores is None else [
-        ("video@1", f"{scores.video_at_1:.1%}"), ("video@5", f"{scores.video_at_5:.1%}"),
-        ("clip@1", f"{scores.clip_at_1:.1%}"), ("videos", f"{len(scores.truth):,}"),
+        ("video@1", f"{scores.video_at_1:.1%}"), ("clip@1", f"{scores.clip_at_1:.1%}"),
+        ("videos", f"{len(scores.truth):,}"),
     ]  # fmt: skip
+    if scores is not None and len(scores.labels) > 5:  # of five classes or fewer it is always right
+        numbers.insert(1, ("video@5", f"{scores.video_at_5:.1%}"))
     epochs = len(next(iter(log.values()), ()))
     numbers.append(("epochs", str(epochs)))
     best = [value for value in log.get("val_video@1", ()) if value == value]
@@ -278,7 +278,7 @@ def _measured(path: pathlib.Path, card: ModelCard | None) -> list[str]:
     return [f"{found.latency_seconds * 1e3:.3g} ms", f"{found.peak_memory_bytes / 1e6:.0f} MB"]
 
 
-def _settings(model: pathlib.Path, card: ModelCard | None) -> Section:
+def _settings(model: pathlib.Path, card: ModelCard | None, log: dict) -> Section:
     if card is None:
         return Section("Settings", [Text("The run has no card, so that its settings are not known.", "muted")])
     pairs = [("net", card.net), ("classes", len(card.labels) or "-"), ("licence", card.licence or "-"),
@@ -286,7 +286,9 @@ def _settings(model: pathlib.Path, card: ModelCard | None) -> Section:
     if model.is_file():
         pairs.append((f"{model.name}", f"{model.stat().st_size / 1e6:.2f} MB"))
     pairs += [(f"clips: {name}", value) for name, value in card.sampling.to_dict().items()]
-    pairs += [(name, value) for name, value in card.training.items() if name not in _NO_SETTINGS]
+    # A card also has the figures of the last epoch, which the curves show; the rate there is the setting's.
+    figures = {*log, "clips_per_second", "data_wait", "seconds"} - {"learning_rate"}
+    pairs += [(name, value) for name, value in card.training.items() if name not in figures]
     return Section("Settings", [_pairs(pairs, f"{len(pairs)} settings")])
 
 
