@@ -195,16 +195,20 @@ def serve_demo(model, host: str = "127.0.0.1", port: int = 7860, block: bool = T
         The `gradio.Blocks`, whose `close()` ends it.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or the host is no address of this machine.
     """
     demo = build_demo(model)
     gradio = _gradio()
     # Fonts of the system: the theme's own would come from the network.
     theme = gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    demo.launch(
-        server_name=host, server_port=port, share=False, quiet=True, theme=theme, css=_STYLE, ssr_mode=False,
-        max_file_size="1gb", prevent_thread_lock=not block, footer_links=[], enable_monitoring=False,
-    )  # fmt: skip
+    try:
+        demo.launch(
+            server_name=host, server_port=port, share=False, quiet=True, theme=theme, css=_STYLE, ssr_mode=False,
+            max_file_size="1gb", prevent_thread_lock=not block, footer_links=[], enable_monitoring=False,
+        )  # fmt: skip
+    except OSError as error:
+        taken = "the port is taken, or the address is not this machine's; choose another --port or --host"
+        raise OSError(f"nothing can listen at {host}:{port}: {taken}") from error
     return demo
 
 

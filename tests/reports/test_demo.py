@@ -116,6 +116,15 @@ def test_over_http(served, models, video, tmp_path):
 
 
 @with_gradio
+def test_a_port_that_is_taken(models):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="the port is taken"):
+            demo.serve_demo(models[1], port=taken.getsockname()[1], block=False)
+
+
+@with_gradio
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 @pytest.mark.parametrize("served", [0], indirect=True)
 def test_in_a_browser(served, video, tmp_path):
