@@ -39,6 +39,7 @@ setup(
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D"],
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
+        "demo": ["gradio>=6"],
         "tensorboard": ["tensorboard"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.
         "tfio": ["tensorflow-io==0.37.1", "tensorflow>=2.17,<2.18"],

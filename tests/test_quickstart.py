@@ -31,6 +31,7 @@ def test_the_tour(tmp_path):
     assert tour.exports["SavedModel"].largest_difference < 1e-4
     assert (tmp_path / "saved_model" / "saved_model.pb").exists()
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/webp") == 8 and page.count("<svg") == 3
+    assert page.count("data:image/webp") == 8 and page.count('<table class="cells">') == 2
+    assert page.count("<figcaption>") == 10
     assert "<script" not in page and "src=\"http" not in page
     assert read_card(tmp_path / "3D" / "model.keras").labels == load_classifier(tmp_path / "3D").card.labels

@@ -51,6 +51,7 @@ def define_flags() -> None:
                        "best class; layers stay in float until that holds.", lower_bound=0, upper_bound=1)  # fmt: skip
     flags.DEFINE_bool("integer_io", False, "For int8 litert: make the output int8, and with --no_preprocessing the "
                       "input too.")  # fmt: skip
+    flags.DEFINE_string("web", None, "For onnx: a folder to write a web page into that runs the export in a browser.")
 
 
 def _open(name: str):
@@ -72,6 +73,8 @@ def _open(name: str):
 def run(args: list[str]) -> int:
     if len(args) != 1 or not FLAGS.output:
         raise ValueError("expected one model and --output: keras-res3d export MODEL --format litert --output m.tflite")
+    if FLAGS.web and FLAGS.format != "onnx":
+        raise ValueError(f"--web is for --format onnx, which browsers run; --format is {FLAGS.format}")
     model, card = _open(args[0])
     from keras_res3d.export.export import export_model
 
@@ -95,4 +98,8 @@ def run(args: list[str]) -> int:
         max_drop=FLAGS.max_drop,
     )
     print(f"\n{report.table()}\n\nwrote {printable(report.path)} in {report.seconds:.0f} s")
+    if FLAGS.web:
+        from keras_res3d.export.web import write_web_page
+
+        print(f"wrote {printable(write_web_page(report.path, FLAGS.web, card))}")
     return 0

@@ -53,6 +53,8 @@ VERBS = {
     "train": Verb("train a net on your videos", True, reads_videos=True),
     "evaluate": Verb("score a trained net per clip and per video", reads_videos=True),
     "predict": Verb("classify videos, and draw the scores over time", reads_videos=True),
+    "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports", reads_videos=True),
+    "demo": Verb("try a model on a local web page, with videos or the camera", reads_videos=True),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
     "weights": Verb("list, download and convert pretrained weights"),
 }

@@ -44,7 +44,7 @@ def depthwise(layer) -> layers.Layer:
 STAND_INS: dict[str, Callable] = {"DepthwiseConv3D": depthwise}
 
 
-def find_stand_in(layer, given: Mapping[type, Callable]):
+def find_stand_in(layer, given: Mapping[type, Callable]) -> object:
     """The stock layer for a layer of a class in `given` or `STAND_INS`; for any other, the layer itself.
 
     Raises:

@@ -19,7 +19,7 @@ def _weights_of(layer) -> tuple[np.ndarray, np.ndarray]:
     return kernel, np.asarray(layer.bias, np.float64) if layer.use_bias else np.zeros(layer.filters)
 
 
-def stock_norm(layer):
+def stock_norm(layer) -> layers.BatchNormalization | None:
     """The batch norm that a layer is or wraps, or None."""
     layer = layer.layer if isinstance(layer, FusedBatchNormalization) else layer
     return layer if type(layer) is layers.BatchNormalization else None
@@ -50,7 +50,7 @@ def _same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 @channels_last
-def conv(writer: Writer, layer, x: Maps, norm=None):
+def conv(writer: Writer, layer, x: Maps, norm=None) -> Maps:
     extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
     pads = x.pads
     if layer.padding == "same":
@@ -139,7 +139,7 @@ def _activated(writer: Writer, layer, maps: Maps) -> Maps:
 
 
 @channels_last
-def conv_transpose(writer: Writer, layer, x: Maps):
+def conv_transpose(writer: Writer, layer, x: Maps) -> Maps:
     """All taps in one 2-D convolution, side by side; then each is put where it belongs in time, and added."""
     if layer.dilation_rate != (1, 1, 1) or layer.output_padding is not None or layer.padding not in ("same", "valid"):
         return writer.as_it_is(layer, (x,), {})

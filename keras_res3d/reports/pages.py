@@ -1,4 +1,4 @@
-"""Self-contained HTML pages from templates: text, tables, pictures and animated clips in one file.
+"""Self-contained HTML pages from templates: text, tables, drawings and animated clips in one file.
 
 A page has no script and takes nothing from the network. Templates lie in `templates/`: a page's own extends
 `page.html` and calls the macros of `parts.html`. Every value that a template shows is escaped.
@@ -13,15 +13,14 @@ import pathlib
 from dataclasses import dataclass
 
 import jinja2
-import markupsafe
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_res3d.reports.plots import as_svg
 from keras_res3d.tables import printable
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
+# Of an animation on a page: pixels of its longer side, frames, bytes. A clip of fewer pixels keeps them, enlarged.
+LARGEST_SIDE, MOST_FRAMES, MOST_BYTES, SMALL_SIDE = 160, 32, 120_000, 64
 
 
 @dataclass(frozen=True)
@@ -31,33 +30,46 @@ class ClipShown:
     Attributes:
         clip: `(frames, height, width, 3)`, uint8 RGB.
         truth: name of its class.
-        answers: (who, class name, score in 0..1) of each net.
+        answers: (who, class name, score) of each net; "" for who where there is one.
+        fps: frames shown a second.
+        source: which video it is of; "" where that says nothing.
     """
 
     clip: np.ndarray
     truth: str
     answers: list[tuple[str, str, float]]
+    fps: float = 8
+    source: str = ""
 
 
 def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:
-    """A clip as the data address of a looping, lossless WebP, its pixels kept sharp.
+    """A clip as the data address of a looping WebP of at most about 120,000 bytes, if it can be had.
 
     Args:
-        clip: `(frames, height, width, 3)`, uint8 RGB.
-        fps: frames shown a second.
-        scale: side of the square that each pixel becomes.
+        clip: `(frames, height, width, 3)`, uint8 RGB. At most 32 frames are shown, evenly chosen.
+        fps: frames of the clip shown a second.
+        scale: side of the square that each pixel of a small clip becomes; such a clip is stored without loss.
     """
-    frames = [Image.fromarray(frame).resize((frame.shape[1] * scale, frame.shape[0] * scale), 0) for frame in clip]
+    chosen = np.unique(np.linspace(0, len(clip) - 1, min(len(clip), MOST_FRAMES)).round().astype(int))
+    duration = max(20, round(1000 / fps * len(clip) / len(chosen)))
+    height, width = clip.shape[1:3]
+    small = max(height, width) <= SMALL_SIDE
+    ratio = scale if small else min(1, LARGEST_SIDE / max(height, width))
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    filtering = Image.Resampling.NEAREST if small else Image.Resampling.BILINEAR
+    frames = [Image.fromarray(clip[number]).resize(size, filtering) for number in chosen]
+    # What is small costs little without loss; noise does not.
+    for options in ([{"lossless": True}] if small else []) + [{"quality": quality} for quality in (80, 50, 20)]:
+        data = _webp(frames, duration, options)
+        if len(data) <= MOST_BYTES:
+            break
+    return "data:image/webp;base64," + base64.b64encode(data).decode()
+
+
+def _webp(frames: list[Image.Image], duration: int, options: dict) -> bytes:
     buffer = io.BytesIO()
-    frames[0].save(
-        buffer, "WEBP", save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, lossless=True
-    )
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def svg(figure: Figure) -> markupsafe.Markup:
-    """A matplotlib figure as an SVG element, which the page takes as it is: all its text is drawn as outlines."""
-    return markupsafe.Markup(as_svg(figure))
+    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=duration, loop=0, **options)
+    return buffer.getvalue()
 
 
 @functools.cache
@@ -69,7 +81,7 @@ def _templates() -> jinja2.Environment:
         # Class names and paths may hold what no page may: control characters, and bytes that are not UTF-8.
         finalize=lambda value: printable(value, lines=True) if type(value) is str else value,
     )  # fmt: skip
-    environment.globals.update(svg=svg, animation=animation)
+    environment.globals.update(animation=animation)
     return environment
 
 
@@ -77,8 +89,8 @@ def render(template: str, **values) -> str:
     """The page that a template makes of the values.
 
     Args:
-        template: a file in `templates/`, such as "quickstart.html".
-        values: what the template names; texts are escaped, figures and `ClipShown` are drawn.
+        template: a file in `templates/`, such as "report.html".
+        values: what the template names; texts are escaped, and `ClipShown` is drawn.
 
     Raises:
         jinja2.UndefinedError: the template names a value that is not given.

@@ -45,7 +45,7 @@ def _plain(axes) -> None:
 
 
 # What a history may hold: panel, key, what the line is called, style. The loops of Keras call the accuracy "accuracy".
-_LINES = (
+HISTORY_LINES = (
     ("loss", "loss", "training", "-"),
     ("loss", "val_loss", "validation", "--"),
     ("accuracy", "clip@1", "training clips", "-"),
@@ -70,7 +70,7 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chan
     figure = _figure(9, 3.4)
     panels = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
     for colour, (name, history) in zip(COLOURS * 9, histories.items(), strict=False):
-        for panel, key, what, style in _LINES:
+        for panel, key, what, style in HISTORY_LINES:
             values = history.get(key, ())
             if len(values):
                 marker = "o" if len(values) == 1 else None

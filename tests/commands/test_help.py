@@ -61,7 +61,7 @@ def test_help_and_wrong_calls_need_neither_tensorflow_nor_keras():
         "import sys; from keras_res3d.commands.main import VERBS, main\n"
         "assert all(main([verb, '--help']) == 0 for verb in VERBS) and main(['help']) == 0\n"
         "assert main(['train']) == main(['predict']) == main(['evaluate', '--dta', 'x']) == 2\n"
-        "print('loaded:', sorted({'tensorflow', 'keras', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+        "print('loaded:', sorted({'tensorflow', 'keras', 'matplotlib', 'jinja2', 'gradio'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
