@@ -66,7 +66,7 @@ def test_an_export_above_its_bound_leaves_nothing_and_what_was_there(model, clip
 def test_an_export_of_other_weights_is_found_out(clips, tmp_path, monkeypatch):
     model, other = narrow_net("sr18", classes=3), narrow_net("sr18", classes=3, seed=7)
     made = export.ServingGraph
-    monkeypatch.setattr(export, "ServingGraph", lambda _, *rest: made(other, *rest))
+    monkeypatch.setattr(export, "ServingGraph", lambda _, *rest, **sizes: made(other, *rest, **sizes))
     with pytest.raises(ExportError, match="of the largest output; at most 1e-04"):
         export_model(model, tmp_path / "net.tflite", "litert", check_clips=clips)
     assert os.listdir(tmp_path) == []
