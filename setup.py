@@ -36,7 +36,7 @@ setup(
         "ai-edge-litert",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff"],
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
         "demo": ["gradio>=6"],
