@@ -2,12 +2,12 @@
 
 import functools
 import gc
+import multiprocessing
 import os
 import pickle
 import time
 
 import numpy as np
-import psutil
 import pytest
 import tensorflow as tf
 
@@ -101,9 +101,7 @@ def test_what_is_no_fault_of_a_video_stops_all(files):
 
 
 def test_children_end_with_the_data(files):
-    def children():
-        return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-
+    children = multiprocessing.active_children
     gc.collect()
     before = len(children())
     for _ in range(2):

@@ -83,6 +83,7 @@ def test_the_best_classes(tmp_path):
 def test_what_is_written(exported, card, tmp_path):
     import dataclasses
 
+    pytest.importorskip("tf2onnx")
     path, _ = exported("onnx")
     odd = dataclasses.replace(card, labels=("</script><script>alert(1)</script>", "b", "c"))
     page = write_web_page(path, tmp_path / "page", odd)
