@@ -11,6 +11,7 @@ from keras import layers, ops
 from keras_res3d.export.maps import NO_PADS, Maps, read_frames, spread_frames
 from keras_res3d.export.two_d_writer import Writer, channels_last
 from keras_res3d.nets.batch_norm import FusedBatchNormalization
+from keras_res3d.nets.padding import reads, same_pads
 
 
 def _weights_of(layer) -> tuple[np.ndarray, np.ndarray]:
@@ -44,17 +45,12 @@ def _folded(conv, norm) -> tuple[np.ndarray, np.ndarray]:
     return kernel * gain, (bias - np.asarray(norm.moving_mean, np.float64)) * gain + shift
 
 
-def _same_pads(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
-    return missing // 2, missing - missing // 2
-
-
 @channels_last
 def conv(writer: Writer, layer, x: Maps, norm=None) -> Maps:
     extents = [(k - 1) * d + 1 for k, d in zip(layer.kernel_size, layer.dilation_rate, strict=True)]
     pads = x.pads
     if layer.padding == "same":
-        more = [_same_pads(*each) for each in zip(x.shape[:3], extents, layer.strides, strict=True)]
+        more = [same_pads(*each) for each in zip(x.shape[:3], extents, layer.strides, strict=True)]
         pads = tuple((a + c, b + d) for (a, b), (c, d) in zip(pads, more, strict=True))
     elif layer.padding != "valid":
         return writer.as_it_is(layer, (x,), {})
@@ -62,10 +58,8 @@ def conv(writer: Writer, layer, x: Maps, norm=None) -> Maps:
         x = replace(writer.settled(replace(x, pads=NO_PADS)), pads=pads)
     positions = (x.frames + sum(pads[0]) - extents[0]) // layer.strides[0] + 1
     offsets = [tap * layer.dilation_rate[0] - pads[0][0] for tap in range(layer.kernel_size[0])]
-    last = (positions - 1) * layer.strides[0]
-    # A tap is live if some output reads a real frame by it: offset + stride * position for a position.
-    live = [tap for tap, offset in enumerate(offsets)
-            if any(0 <= offset + at < x.frames for at in range(0, last + 1, layer.strides[0]))] or [0]  # fmt: skip
+    counts = reads(x.frames, offsets, layer.strides[0], positions)
+    live = [tap for tap, count in enumerate(counts) if count] or [0]
     result = _convolved(writer, layer, norm, x, pads[1:], positions, live, [offsets[tap] for tap in live])
     return _activated(writer, layer, result)
 
@@ -99,7 +93,7 @@ def _convolved(writer: Writer, layer, norm, x: Maps, sides, positions: int, live
 def _conv_2d(writer: Writer, layer, norm, maps, sides, strides, taps, x: Maps, key):
     size, dilation = layer.kernel_size[1:], layer.dilation_rate[1:]
     extents = [(k - 1) * d + 1 for k, d in zip(size, dilation, strict=True)]
-    same = tuple(_same_pads(*each) for each in zip(maps.shape[1:3], extents, strides, strict=True))
+    same = tuple(same_pads(*each) for each in zip(maps.shape[1:3], extents, strides, strict=True))
     padding = "valid"
     if any(map(any, sides)):
         if tuple(sides) == same:

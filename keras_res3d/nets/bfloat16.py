@@ -15,6 +15,8 @@ import functools
 import keras
 from keras import ops
 
+from keras_res3d.nets.padding import same_pads
+
 
 def is_unsafe(frames: int | None, taps: int) -> bool:
     """Whether padding "same" in time may give wrong gradients.
@@ -31,13 +33,6 @@ def _extents(conv) -> list[int]:
     return [(size - 1) * step + 1 for size, step in zip(conv.kernel_size, conv.dilation_rate, strict=True)]
 
 
-def _same_pads(size, extent: int, stride: int) -> tuple:
-    """Zeros before and after a map of `size`, an integer or a tensor, as padding "same" adds them."""
-    missing = (-(-size // stride) - 1) * stride + extent - size
-    missing = max(missing, 0) if isinstance(missing, int) else ops.maximum(missing, 0)
-    return missing // 2, missing - missing // 2
-
-
 def _convolve(conv, inputs, kernel):
     """The convolution of a `Conv3D`: padded explicitly where bfloat16 asks for it, otherwise as Keras does it."""
     extents = _extents(conv)
@@ -46,7 +41,8 @@ def _convolve(conv, inputs, kernel):
     if not (same and bfloat16 and is_unsafe(inputs.shape[1], extents[0])):
         return type(conv).convolution_op(conv, inputs, kernel)
     axes = zip(ops.shape(inputs)[1:4], extents, conv.strides, strict=True)
-    padded = ops.pad(inputs, ((0, 0), *(_same_pads(*axis) for axis in axes), (0, 0)))
+    pads = (same_pads(*axis, max if isinstance(axis[0], int) else ops.maximum) for axis in axes)
+    padded = ops.pad(inputs, ((0, 0), *pads, (0, 0)))
     return ops.conv(padded, kernel, list(conv.strides), "valid", conv.data_format, conv.dilation_rate)
 
 

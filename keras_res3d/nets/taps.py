@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from keras_res3d.nets.architecture import Architecture, Layer, layer_shapes, walk
 from keras_res3d.nets.inside import net_inside, own_convolutions
+from keras_res3d.nets.padding import reads
 
 # MSRA filler: kernels start with a variance of this over their fan-out.
 MSRA_SCALE = 2.0
@@ -49,8 +50,7 @@ def live_taps(size: int, kernel: int, stride: int) -> list[int]:
         kernel: odd number of taps.
         stride: step between outputs.
     """
-    outputs = -(-size // stride)
-    return [sum(0 <= o * stride + tap - kernel // 2 < size for o in range(outputs)) for tap in range(kernel)]
+    return reads(size, range(-(kernel // 2), kernel - kernel // 2), stride, -(-size // stride))
 
 
 def live_indices(size: int, kernel: int, stride: int) -> list[int]:

@@ -9,6 +9,7 @@ import numpy as np
 from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
 from keras_res3d.export.formats.saved_model import write as write_saved_model
+from keras_res3d.nets.padding import reads, same_pads
 
 
 def write(graph, path, request: Request) -> None:
@@ -39,54 +40,45 @@ def _drop_dead_taps(model) -> None:
         if frames.is_dynamic or positions.is_dynamic or kernel.get_type_name() != "Constant":
             continue
         given = node.get_attributes()
-        found = _live(frames.get_length(), positions.get_length(), kernel.get_output_shape(0)[2], given)
+        pads = _pads(node, given)
+        strides, dilations = given["strides"], given["dilations"]
+        sizes = frames.get_length(), positions.get_length(), kernel.get_output_shape(0)[2]
+        found = _live(*sizes, pads[0][0], strides[0], dilations[0])
         if found is None:
             continue
-        taps, begin, end = found
-        pads = [list(given["pads_begin"]), list(given["pads_end"])]
-        if given["auto_pad"] in ("same_upper", "same_lower"):
-            pads = _same_pads(node, given)
-        pads[0][0], pads[1][0] = begin, end
+        taps, pads[0][0], pads[1][0] = found
         weights = opset.constant(np.ascontiguousarray(kernel.data[:, :, taps]))
-        trimmed = opset.convolution(node.input_value(0), weights, given["strides"], *pads, given["dilations"])
+        trimmed = opset.convolution(node.input_value(0), weights, strides, *pads, dilations)
         trimmed.set_friendly_name(node.get_friendly_name())
         node.output(0).replace(trimmed.output(0))
 
 
-def _live(frames: int, positions: int, extent: int, given: dict) -> tuple[slice, int, int] | None:
+def _live(frames: int, positions: int, extent: int, before: int, stride: int,
+          dilation: int) -> tuple[slice, int, int] | None:  # fmt: skip
     """The taps to keep and the padding before and after that goes with them; None where all are needed."""
-    stride, dilation = given["strides"][0], given["dilations"][0]
-    reach = (positions - 1) * stride
-    before = given["pads_begin"][0]
-    if given["auto_pad"] in ("same_upper", "same_lower"):
-        total = max(0, reach + (extent - 1) * dilation + 1 - frames)
-        before = total // 2 if given["auto_pad"] == "same_upper" else total - total // 2
-    elif given["auto_pad"] == "valid":
-        before = 0
-    live = [tap for tap in range(extent)
-            if any(0 <= tap * dilation - before + at < frames for at in range(0, reach + 1, stride))]  # fmt: skip
+    counts = reads(frames, range(-before, extent * dilation - before, dilation), stride, positions)
+    live = [tap for tap, count in enumerate(counts) if count]
     if not live or len(live) == extent:
         return None
     first, last = live[0], live[-1]
     begin = before - first * dilation
-    end = reach + (last - first) * dilation + 1 - frames - begin
+    end = (positions - 1) * stride + (last - first) * dilation + 1 - frames - begin
     # Where frames at either end are read by no tap, the padding would have to be less than none.
     return (slice(first, last + 1), begin, max(0, end)) if begin >= 0 and end > -stride else None
 
 
-def _same_pads(node, given: dict) -> list[list[int]]:
-    """The padding before and after that "same" means for each axis."""
-    sizes, results = node.input(0).get_partial_shape(), node.get_output_partial_shape(0)
-    pads: list[list[int]] = [[], []]
-    for axis, extent in enumerate(node.input(1).get_partial_shape()[2:]):
-        reach = (results[axis + 2].get_length() - 1) * given["strides"][axis]
-        whole = reach + (extent.get_length() - 1) * given["dilations"][axis] + 1
-        total = max(0, whole - sizes[axis + 2].get_length())
-        less = total // 2
-        first, second = (less, total - less) if given["auto_pad"] == "same_upper" else (total - less, less)
-        pads[0].append(first)
-        pads[1].append(second)
-    return pads
+def _pads(node, given: dict) -> list[list[int]]:
+    """The padding before and after each axis of a convolution."""
+    if given["auto_pad"] == "valid":
+        return [[0] * len(given["strides"]) for _ in range(2)]
+    if given["auto_pad"] == "explicit":
+        return [list(given["pads_begin"]), list(given["pads_end"])]
+    sizes, extents = (node.input(number).get_partial_shape()[2:] for number in (0, 1))
+    axes = zip(sizes, extents, given["strides"], given["dilations"], strict=True)
+    pads = [same_pads(size.get_length(), (extent.get_length() - 1) * step + 1, stride)
+            for size, extent, stride, step in axes]  # fmt: skip
+    # Of an odd number of zeros "same_upper" puts the one more after, "same_lower" before.
+    return [list(side) for side in zip(*pads, strict=True)][:: 1 if given["auto_pad"] == "same_upper" else -1]
 
 
 class OpenVINORunner(Runner):
