@@ -11,6 +11,7 @@ import zipfile
 import keras
 import numpy as np
 
+from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling
 from keras_res3d.io import atomic_path, sweep
 from keras_res3d.training.recipes import TrainingOptions
@@ -19,7 +20,7 @@ FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
 _FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes")
 # Options that came later: said only where they are used, so that runs begun before can go on.
-_LATER = ("brightness", "contrast", "saturation", "hue", "grey", "reverse", "one_way", "largest_stride")
+_LATER = (*AUGMENTATIONS, "one_way", "largest_stride")
 # The sampling says these.
 SAMPLED = ("frames", "stride", "crop")
 

@@ -6,13 +6,24 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
+from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling, for_crop
 
 
-def _option(default, help, low=None, below=None, above=None, choices=None):
-    """A field with what a flag needs: its help, its range [low, below) or (above, ...), its values."""
-    metadata = {"help": help, "low": low, "below": below, "above": above, "choices": choices}
+def _option(default, help, low=None, below=None, above=None, high=None, choices=None):
+    """A field with what a flag needs: its help, its range from `low` or above `above` to `high` or below `below`, or
+    its values.
+    """
+    metadata = {"help": help, "low": low, "below": below, "above": above, "high": high, "choices": choices}
     return field(default=default, metadata=metadata)
+
+
+def _augmentation(name: str, help: str):
+    """A field for the strength of a row of `AUGMENTATIONS`; 0 leaves clips alone."""
+    return _option(0.0, help, low=0, high=AUGMENTATIONS[name].most)
+
+
+_BY_A_FACTOR = "The {} of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone."
 
 
 @dataclass(frozen=True)
@@ -81,30 +92,19 @@ class TrainingOptions:
     )  # fmt: skip
     smallest_area: float = _option(
         1.0, "Crops have a random shape and a random area, from this share of the frame up to all of it, and are "
-        "resized. 1 takes the paper's crops, which have one size.", above=0, below=1.0000001,
+        "resized. 1 takes the paper's crops, which have one size.", above=0, high=1,
     )  # fmt: skip
     mirror: bool = _option(True, "Half of the training clips are mirrored, where the classes allow it.")
-    brightness: float = _option(
-        0.0, "The brightness of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
-        low=0, below=1.0000001,
-    )  # fmt: skip
-    contrast: float = _option(
-        0.0, "The contrast of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
-        low=0, below=1.0000001,
-    )  # fmt: skip
-    saturation: float = _option(
-        0.0, "The saturation of a clip is multiplied by a factor from 1 minus this to 1 plus this. 0 leaves it alone.",
-        low=0, below=1.0000001,
-    )  # fmt: skip
-    hue: float = _option(
-        0.0, "The hues of a clip turn by up to this share of the circle either way. 0 leaves them alone.",
-        low=0, below=0.5000001,
-    )  # fmt: skip
-    grey: float = _option(0.0, "The share of training clips that lose their colours.", low=0, below=1.0000001)
-    reverse: float = _option(
-        0.0, "The share of training clips that are played backwards, where the classes allow it.",
-        low=0, below=1.0000001,
-    )  # fmt: skip
+    brightness: float = _augmentation("brightness", _BY_A_FACTOR.format("brightness"))
+    contrast: float = _augmentation("contrast", _BY_A_FACTOR.format("contrast"))
+    saturation: float = _augmentation("saturation", _BY_A_FACTOR.format("saturation"))
+    hue: float = _augmentation(
+        "hue", "The hues of a clip turn by up to this share of the circle either way. 0 leaves them alone."
+    )
+    grey: float = _augmentation("grey", "The share of training clips that lose their colours.")
+    reverse: float = _augmentation(
+        "reverse", "The share of training clips that are played backwards, where the classes allow it."
+    )
     one_way: str | None = _option(
         None, "The classes whose clips --reverse leaves alone, with commas between them. Such are classes that would "
         "become others when played backwards.",
@@ -192,7 +192,7 @@ class TrainingOptions:
 
 
 def _check(name, value, limits) -> None:
-    choices, low, above, below = (limits[key] for key in ("choices", "low", "above", "below"))
+    choices, low, above, below, high = (limits[key] for key in ("choices", "low", "above", "below", "high"))
     if value is None:
         return
     if choices is not None and value not in choices:
@@ -205,6 +205,8 @@ def _check(name, value, limits) -> None:
         raise ValueError(f"{name} is {value}; expected more than {above}")
     if below is not None and not value < below:
         raise ValueError(f"{name} is {value}; expected less than {below:g}")
+    if high is not None and not value <= high:
+        raise ValueError(f"{name} is {value}; expected {high:g} or less")
 
 
 # Caffe's solver: no warm-up; the released nets' classifiers learn their bias at twice the rate.
