@@ -36,6 +36,15 @@ def _escaped(character: str) -> str:
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a name can be written in UTF-8; Python's stand-ins for the bytes of one that is not cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def as_json(value: object, indent: int = 2) -> str:
     """The value as JSON with a line's end, text as it is but for what is not printable, which is escaped.
 

@@ -94,7 +94,7 @@ def run(args: list[str]) -> int:
     if kind in ("motion", "packed"):
         raise ValueError(f"--data is {FLAGS.data}, which has no list of files to write; split the videos before they "
                          "are packed, or use keras_res3d.split_folds in Python")  # fmt: skip
-    if FLAGS.by not in (None, "group", "none") and kind in ("folders", *LAYOUTS) and kind != "csv":
+    if FLAGS.by not in (None, "group", "none") and kind in LAYOUTS and kind != "csv":
         raise ValueError(f"--by is {FLAGS.by}; a column can be chosen of a CSV file alone. Give group or none")
     data = data_set_of(_listing())
     by = _by(data)

@@ -38,12 +38,12 @@ class BadVideos:
     def __len__(self):
         return len(self.faults)
 
-    def note(self, path: PathLike, error: Exception) -> None:
-        """Remembers a video and its error."""
+    def note(self, path: PathLike, error: Exception) -> str:
+        """Remembers a video and its error; returns what is wrong with it."""
         name, fault = printable(os.fspath(path)), printable(error) or type(error).__name__
         with self._lock:
             if os.fspath(path) in self.faults:
-                return
+                return fault
             self.faults[os.fspath(path)] = fault
             count = len(self.faults)
             if self.path is not None and name not in self._lines:
@@ -53,6 +53,7 @@ class BadVideos:
             warnings.warn(f"left out: {fault if name in fault else f'{name}: {fault}'}", stacklevel=3)
         elif count == SHOWN + 1:
             warnings.warn(f"more than {SHOWN} bad videos are left out; the others are counted alone", stacklevel=3)
+        return fault
 
 
 def collector(on_bad_video: str | BadVideos) -> BadVideos | None:

@@ -16,14 +16,13 @@ import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
 from keras_res3d.data.clips import Sampling
-from keras_res3d.data.crashes import reading
+from keras_res3d.data.crashes import opened
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
 from keras_res3d.data.training_clips import ClipsFromChildren, TrainingClips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
 from keras_res3d.io import usable_cores
-from keras_res3d.tables import printable
 
 MAX_WORKERS = 16
 
@@ -283,8 +282,7 @@ class VideoBatches:
         return clips, labels, np.array(numbers, np.int32)
 
     def _leave_out(self, number, error):
-        self.bad.note(self.data_set.examples[number].path, error)
-        self.left_out[number] = printable(error) or type(error).__name__
+        self.left_out[number] = self.bad.note(self.data_set.examples[number].path, error)
         if len(self.left_out) == len(self.data_set):
             raise none_is_left(self.data_set, error)
 
@@ -311,9 +309,9 @@ class VideoBatches:
 
     def _read(self, number, stop):
         """uint8 (clips, frames, height, width, 3) of one video, cropped as soon as decoded; the error of a bad one."""
-        clips, path = [], self.data_set.examples[number].path
+        clips = []
         try:
-            with reading(path), self.data_set.open(number, fps=self.sampling.fps) as video:
+            with opened(self.data_set, number, self.sampling.fps) as video:
                 for clip in evaluation_clips(video, self.sampling, self.clips):
                     if stop.is_set():
                         return None
@@ -327,8 +325,7 @@ class VideoBatches:
     def _count(self, number, stop):
         if stop.is_set():
             return 0
-        path = self.data_set.examples[number].path
-        with reading(path), self.data_set.open(number, fps=self.sampling.fps) as video:
+        with opened(self.data_set, number, self.sampling.fps) as video:
             return len(evaluation_places(video, self.sampling, self.clips))
 
 

@@ -13,6 +13,7 @@ from keras_res3d.data.faults import Fault, prefixed
 from keras_res3d.data.listing import Listing, Row, class_notes, duplicates, place_of, some, video_of
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import DataSet, PathLike
+from keras_res3d.tables import is_utf8
 
 # Lines named of one group on each side; the counts say how many there are.
 LINES_SHOWN = 3
@@ -50,7 +51,8 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
     video = video_of()
     faults, notes = [], []
     for listing in listings:
-        again = [fault for fault in duplicates(listing.rows, video) if fault not in listing.faults]
+        said = set(listing.faults)
+        again = [fault for fault in duplicates(listing.rows, video) if fault not in said]
         faults += [prefixed(listing.name, fault) for fault in (*listing.faults, *again)]
         notes += [prefixed(listing.name, note) for note in (*listing.notes, *_odd_names(listing))]
     counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
@@ -84,16 +86,8 @@ def as_listing(data_set: DataSet) -> Listing:
 
 def _odd_names(listing: Listing) -> list[str]:
     """A note of the paths that hold bytes that are not UTF-8: they work here, and not everywhere."""
-    odd = [str(row.path) for row in listing.rows if not _is_utf8(str(row.path))]
+    odd = [str(row.path) for row in listing.rows if not is_utf8(str(row.path))]
     return [f"the paths of {len(odd)} videos are not UTF-8, such as {some(odd)}"] if odd else []
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _groups(listing: Listing) -> dict[str, list[Row]]:

@@ -22,8 +22,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from keras_res3d.tables import printable
+
+if TYPE_CHECKING:
+    from keras_res3d.data.types import DataSet, VideoSource
 
 SLOTS, SLOT_BYTES = 64, 4096  # reads at a time, and bytes of a path with its length
 # The second try ends with its process after so many seconds.
@@ -72,6 +76,13 @@ def reading(path: object) -> contextlib.AbstractContextManager[None]:
         path: of the video, or what else names it.
     """
     return _BOARDS[-1].holding(path) if _BOARDS else contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def opened(data_set: DataSet, number: int, fps: float | None = None) -> Iterator[VideoSource]:
+    """A data set's open video, which this thread reads inside the block; arguments as of `types.DataSet.open`."""
+    with reading(data_set.examples[number].path), data_set.open(number, fps=fps) as video:
+        yield video
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -41,6 +41,10 @@ def evaluation_clips(video, sampling: Sampling, clips: int = 10, step: int | Non
     Raises:
         VideoError: the file cannot be read; names it.
     """
-    places = evaluation_places(video, sampling, clips, step)
+    yield from clips_at(video, sampling, evaluation_places(video, sampling, clips, step))
+
+
+def clips_at(video, sampling: Sampling, places: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The evaluation clips of some of a video's `evaluation_places`, one at a time; as of `evaluation_clips`."""
     for clip in video.clips(places, size=sampling.resize):
         yield np.ascontiguousarray(centre_crop(clip, sampling.crop))

@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_res3d.data.layouts.reading import Reading
 from keras_res3d.data.layouts.registry import LAYOUTS
+from keras_res3d.data.layouts.tree import walk
 from keras_res3d.data.listing import (
     Listing,
     class_notes,
@@ -31,6 +32,7 @@ from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
 from keras_res3d.data.sources.packed import PackedDataSet
 from keras_res3d.data.sources.shards import MANIFEST
 from keras_res3d.data.types import (
+    FRAME_EXTENSIONS,
     UNREAD_EXTENSIONS,
     VIDEO_EXTENSIONS,
     DataError,
@@ -147,20 +149,16 @@ def videos_in(path: PathLike) -> list[str]:
     """
     if kind_of(path) not in ("folders", "packed"):
         return [os.fspath(path)]
-    found, seen = [], set()
-    for folder, below, names in os.walk(path, followlinks=True):
-        below[:] = sorted(name for name in below if name[0] != ".")
-        if os.path.realpath(folder) in seen:  # a link that leads back
-            below.clear()
-            continue
-        seen.add(os.path.realpath(folder))
-        files = [name for name in names if name[0] != "." and pathlib.Path(name).suffix.lower() in VIDEO_EXTENSIONS]
-        found += [os.path.join(folder, name) for name in files]
-        if folder != os.fspath(path) and kind_of(folder) == "frames":
-            found.append(folder)
+    root = pathlib.Path(path)
+    below = walk(root)
+    # A link that leads nowhere is a video that cannot be read, and is said to be.
+    found = [file for file in (*below.files, *below.dangling)
+             if file.name[0] != "." and file.suffix.lower() in VIDEO_EXTENSIONS]  # fmt: skip
+    pictures = {file.parent for file in below.files if file.suffix.lower() in FRAME_EXTENSIONS} - {root}
+    found += [folder for folder in pictures if kind_of(folder) == "frames"]
     if not found:
         raise VideoError(f"{path}: is a folder without a video; expected video files in it or below it, or frames")
-    return sorted(found)
+    return sorted(os.path.join(path, file.relative_to(root)) for file in found)
 
 
 @dataclass(frozen=True, repr=False)

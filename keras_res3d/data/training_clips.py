@@ -10,7 +10,7 @@ from keras_res3d.data.augment import augmented, clip_stride
 from keras_res3d.data.bad_videos import UNREADABLE
 from keras_res3d.data.children import Children
 from keras_res3d.data.clips import Sampling, random_clip
-from keras_res3d.data.crashes import reading
+from keras_res3d.data.crashes import opened
 from keras_res3d.data.types import VideoError
 
 
@@ -66,7 +66,7 @@ class TrainingClips:
 
     def _decoded(self, example: int, rng: np.random.Generator) -> np.ndarray:
         sampling = self.sampling
-        with reading(self.data_set.examples[example].path), self.data_set.open(example, fps=sampling.fps) as video:
+        with opened(self.data_set, example, sampling.fps) as video:
             stride = clip_stride(self.augment, sampling, video.num_frames, rng)
             indices = random_clip(video.num_frames, sampling.frames, stride, rng.random())
             return next(video.clips([indices], size=sampling.resize))

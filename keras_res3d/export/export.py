@@ -27,6 +27,7 @@ from keras_res3d.export.report import (
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
 from keras_res3d.io import atomic_group, silenced
+from keras_res3d.tables import is_utf8
 
 CHECK_CLIPS = 32
 
@@ -59,10 +60,10 @@ def export_model(
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
         quantize: "none" keeps float32. "float16" stores the weights in float16 (litert, openvino), "dynamic" in int8
             (litert). "int8" computes with int8 weights and activations (litert, onnx, openvino).
-        form: "2d" writes the exact 2-D form for this one clip size, which nets of this package's builders have. "3d"
-            writes the layers as they are. None takes what the runtime runs faster: "2d" for onnx and for litert,
-            which can quantise no other form, and "3d" for saved_model and openvino. A model without a 2-D form is
-            then written in "3d", with a warning.
+        form: "2d" writes the exact 2-D form for this one clip size; `to_2d` says which models have one. "3d" writes
+            the layers as they are. None takes what the runtime runs faster: "2d" for onnx and for litert, which can
+            quantise no other form, and "3d" for saved_model and openvino. A model without a 2-D form is then written
+            in "3d", with a warning.
         preprocessing: with True the export takes uint8 RGB frames at the net's size and preprocesses them itself. With
             False it takes float32 clips that are preprocessed already. A model whose clips do not have three
             channels needs False.
@@ -174,7 +175,7 @@ def _check_combination(path: pathlib.Path, format: str, quantize: str, form: str
         raise ValueError(f"quantize is {quantize!r} and form is '3d': {row.limit}; form='2d' quantises")
     if integer_io and (format, quantize) != ("litert", "int8"):
         raise ValueError(f"integer_io is for format 'litert' with quantize 'int8'; given {format!r} and {quantize!r}")
-    if any(0xDC80 <= ord(character) <= 0xDCFF for character in str(path.absolute())):
+    if not is_utf8(str(path.absolute())):
         raise ValueError(f"path is {path}, which is not UTF-8; runtimes do not open such files: choose another name")
     if path.suffix != row.suffix and row.suffix:
         raise ValueError(f"path is {path}; a {format} export ends in {row.suffix}")

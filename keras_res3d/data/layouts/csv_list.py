@@ -18,18 +18,16 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_res3d.data.layouts.reading import Layout, Reading, is_video
 from keras_res3d.data.listing import Row
+from keras_res3d.tables import is_utf8
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 NEEDED = ("path", "label")
 EXPECTED = "expected the columns path,label or path,label,group, in any order"
-# Python's stand-ins for bytes that are not UTF-8.
-_BYTES = re.compile("[\ud800-\udfff]")
 
 
 class _Header(NamedTuple):
@@ -130,7 +128,7 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
     there = is_video(file)
     if not there and path != fields["path"] and is_video(reading.root / fields["path"]):
         file, there = reading.root / fields["path"], True
-    if any(map(_BYTES.search, fields.values())) and not (there and _names_a_folder(label, file)):
+    if not all(map(is_utf8, fields.values())) and not (there and _names_a_folder(label, file)):
         reading.faults.append(f"{where}is not UTF-8 text, nor the name of a file; save the list as UTF-8")
         return None
     if reading.check_files and not there:
@@ -140,7 +138,7 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
 
 def _names_a_folder(label: str, file) -> bool:
     """Whether a label is UTF-8, or else a folder of the video's path."""
-    return not _BYTES.search(label) or label in file.parts
+    return is_utf8(label) or label in file.parts
 
 
 LAYOUT = Layout(_read)
