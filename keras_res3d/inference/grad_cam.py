@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 
 from keras_res3d.data.transform import preprocess_input
+from keras_res3d.export.graph import all_layers
 from keras_res3d.inference.classifier import Classifier
 
 # A layer is listened to while the model runs, so that one thread does it at a time.
@@ -95,13 +95,9 @@ def _classes(classes, output) -> np.ndarray:
     return classes
 
 
-def _layers(model) -> Iterator:
+def _layers(model) -> list:
     """The layers of a model from the last to the first, those of nested models in their place."""
-    for layer in reversed(model.layers):
-        if hasattr(layer, "layers"):
-            yield from _layers(layer)
-        else:
-            yield layer
+    return [layer for layer in all_layers(model) if not hasattr(layer, "layers")][::-1]
 
 
 def _layer(model, name: str | None):

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_res3d.data.evaluation import evaluation_places
+from keras_res3d.data.evaluation import clips_at, evaluation_places
 from keras_res3d.data.open import open_video
-from keras_res3d.data.transform import centre_crop
 from keras_res3d.data.types import VideoError
 from keras_res3d.inference.classifier import Classifier, as_classifier, check_takes_videos
 from keras_res3d.inference.grad_cam import grad_cam
 from keras_res3d.inference.videos import predict_video
-from keras_res3d.reports.pages import animation
+from keras_res3d.reports.pages import animation, shown_rate
 from keras_res3d.reports.plots import timeline
 from keras_res3d.tables import printable
 
@@ -70,9 +69,8 @@ def answer(classifier: Classifier, path, clips: int = 16) -> Answer:
     number = int(shares[:, best].argmax())
     with open_video(path, fps=sampling.fps) as video:
         place = evaluation_places(video, sampling, clips)[number]
-        whole = next(iter(video.clips([place], size=sampling.resize)))
-        pixels = np.ascontiguousarray(centre_crop(whole, sampling.crop))
-        fps = max(1.0, min(30.0, float(video.frame_rate) / sampling.stride))
+        (pixels,) = clips_at(video, sampling, [place])
+        fps = shown_rate(video, sampling)
     names = _names(prediction.labels)
     heat, why_not = _heat(classifier, pixels, best)
     ranked = np.argsort(-mean, kind="stable")[:TOP]

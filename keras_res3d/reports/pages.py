@@ -16,6 +16,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from keras_res3d.data.clips import Sampling
 from keras_res3d.tables import printable
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
@@ -40,6 +41,11 @@ class ClipShown:
     answers: list[tuple[str, str, float]]
     fps: float = 8
     source: str = ""
+
+
+def shown_rate(video, sampling: Sampling) -> float:
+    """Frames a second at which a clip of a video runs as the video does, from 1 to 30."""
+    return max(1.0, min(30.0, float(video.frame_rate) / sampling.stride))
 
 
 def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:

@@ -10,15 +10,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_res3d.cards import ModelCard, read_card
-from keras_res3d.data.evaluation import evaluation_places
+from keras_res3d.data.evaluation import clips_at, evaluation_places
 from keras_res3d.data.open import read_data_set
-from keras_res3d.data.transform import centre_crop, preprocess_input
+from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import format_of, load_runner
 from keras_res3d.export.measure import run_export
 from keras_res3d.export.samples import embedded_clips
 from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import write_atomically
-from keras_res3d.reports.pages import ClipShown
+from keras_res3d.reports.pages import ClipShown, shown_rate
 from keras_res3d.reports.sections import Clips, Numbers, Pairs, Section, Table, Text, curves, page, scores_sections
 from keras_res3d.reports.surroundings import surroundings
 from keras_res3d.scores import Scores
@@ -197,8 +197,8 @@ def _clip(scores: Scores, data, card: ModelCard, clips: int, video: int, place: 
     sampling = card.sampling
     with data.open(video, fps=sampling.fps) as source:
         indices = evaluation_places(source, sampling, clips)[number]
-        pixels = centre_crop(next(iter(source.clips([indices], size=sampling.resize))), sampling.crop)
-        rate = max(1.0, min(30.0, float(source.frame_rate) / sampling.stride))
+        (pixels,) = clips_at(source, sampling, [indices])
+        rate = shown_rate(source, sampling)
         second = float(source.seconds[indices[0]])
     row = scores.probabilities[place]
     answer = ("", scores.labels[int(row.argmax())], float(row.max()))
