@@ -16,6 +16,7 @@ import pathlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -46,7 +47,12 @@ def random_model(net: str):
     """The net with random weights and batch-norm statistics unlike those of a fresh one."""
     from keras_res3d import build_model
 
-    model, rng = build_model(net), np.random.default_rng(0)
+    return with_random_statistics(build_model(net))
+
+
+def with_random_statistics(model):
+    """The Keras model, its batch norms' variables drawn anew."""
+    rng = np.random.default_rng(0)
     for variable in model.variables:
         name = variable.path.rsplit("/", 1)[-1]
         if name in ("moving_mean", "beta"):
@@ -64,7 +70,6 @@ def _size(path: pathlib.Path) -> int:
 def _baselines(model, folder: pathlib.Path, threads: int):
     """Yields (name, bytes, seconds to convert, run of a float32 clip)."""
     import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
 
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     serve = tf.function(lambda clips: model(clips, training=False), input_signature=[spec])
@@ -73,16 +78,24 @@ def _baselines(model, folder: pathlib.Path, threads: int):
     start, path = time.perf_counter(), folder / "keras.tflite"
     model.export(str(path), format="litert", verbose=False)
     seconds = time.perf_counter() - start
+    yield "keras litert", _size(path), seconds, keras_litert(path, model.input_shape[1:], threads)
+
+
+def keras_litert(path: pathlib.Path, shape: tuple[int, ...], threads: int) -> Callable:
+    """Keras' own LiteRT export as a function of one float32 clip of that shape."""
+    from ai_edge_litert.interpreter import Interpreter
+
     interpreter = Interpreter(str(path), num_threads=threads)
-    (details,) = interpreter.get_input_details()
-    interpreter.resize_tensor_input(details["index"], (1, *model.input_shape[1:]))
+    (details,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(details["index"], (1, *shape))
     interpreter.allocate_tensors()
 
     def run(clip):
         interpreter.set_tensor(details["index"], clip)
         interpreter.invoke()
+        return interpreter.get_tensor(output["index"])
 
-    yield "keras litert", _size(path), seconds, run
+    return run
 
 
 def _exports(model, folder: pathlib.Path, threads: int, wanted):

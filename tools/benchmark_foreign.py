@@ -17,10 +17,9 @@ import pathlib
 import statistics
 import tempfile
 import warnings
-from collections.abc import Callable
 
 import numpy as np
-from benchmark_export import measure
+from benchmark_export import keras_litert, measure, with_random_statistics
 
 NETS = ["resnet18", "resnet50", "seresnet18", "resnext50", "densenet121", "inceptionv3", "vgg16", "mobilenet",
         "mobilenetv2", "efficientnetb0", "convnext_tiny"]  # fmt: skip
@@ -36,32 +35,8 @@ def build(name: str, shape: tuple[int, ...]):
 
     keras.utils.set_random_seed(0)
     features = Classifiers.get(name)[0](input_shape=shape, weights=None, include_top=False)
-    rng = np.random.default_rng(0)
-    for variable in features.variables:
-        kind = variable.path.rsplit("/", 1)[-1]
-        if kind in ("moving_mean", "moving_variance"):
-            mean = kind == "moving_mean"
-            variable.assign(rng.normal(0, 0.2, variable.shape) if mean else rng.uniform(0.5, 1.5, variable.shape))
-    x = keras.layers.GlobalAveragePooling3D()(features.output)
+    x = keras.layers.GlobalAveragePooling3D()(with_random_statistics(features).output)
     return keras.Model(features.input, keras.layers.Dense(10)(x), name=name)
-
-
-def keras_litert(model, path: pathlib.Path, threads: int) -> Callable:
-    """Keras' own export, as a function of one clip."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    model.export(str(path), format="litert", verbose=False)
-    interpreter = Interpreter(str(path), num_threads=threads)
-    (details,), (output,) = interpreter.get_input_details(), interpreter.get_output_details()
-    interpreter.resize_tensor_input(details["index"], (1, *model.input_shape[1:]))
-    interpreter.allocate_tensors()
-
-    def run(clip):
-        interpreter.set_tensor(details["index"], clip)
-        interpreter.invoke()
-        return interpreter.get_tensor(output["index"])
-
-    return run
 
 
 def row_of(name: str, shape, folder: pathlib.Path, rounds: int, threads: int) -> list[str]:
@@ -91,7 +66,8 @@ def row_of(name: str, shape, folder: pathlib.Path, rounds: int, threads: int) ->
         key = f"{format} {quantize}"
         try:
             if format == "keras":
-                run = keras_litert(model, path, threads)
+                model.export(str(path), format="litert", verbose=False)
+                run = keras_litert(path, shape, threads)
             else:
                 request = Request(quantize, clips if quantize == "int8" else None, False, card_of(model))
                 FORMATS[format].write(ServingGraph(model, shape, "2d", None), path, request)

@@ -110,8 +110,8 @@ def run(args: list[str]) -> int:
     folder = pathlib.Path(FLAGS.output) if FLAGS.output else (model if model.is_dir() else model.parent) / "scores"
     details = {"model": args[0], "data": FLAGS.data, "sampling": sampling.to_dict()}
     if scores.left_out:
-        names = {number: str(data.examples[number].path) for number in scores.left_out}
-        details["left_out_videos"] = [{"video": names[n], "fault": fault} for n, fault in scores.left_out.items()]
+        details["left_out_videos"] = [{"video": str(data.examples[number].path), "fault": fault}
+                                      for number, fault in scores.left_out.items()]  # fmt: skip
     _write(scores, folder, details)
     print(f"wrote {printable(folder)}/scores.json, classes.csv, confusion.png")
     return int(bool(scores.left_out))

@@ -116,8 +116,8 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
-    from keras_res3d.training.fit import bad_videos_of, prepare_net, train
-    from keras_res3d.training.folder import SKIPPED
+    from keras_res3d.training.fit import prepare_net, train
+    from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
     output, unfinished = _output_folder()
@@ -140,7 +140,7 @@ def run(args: list[str]) -> int:
     bad = bad_videos_of(output)
     if bad:
         count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"
-        print(f"{count} skipped; {printable(output)}/bad_videos.txt lists them")
+        print(f"{count} skipped; {printable(output)}/{BAD_VIDEOS} lists them")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
     more = ", best.keras" if validation else ""
     more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""

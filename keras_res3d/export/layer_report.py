@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from keras_res3d.export.formats.litert import as_integers
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_text
 
@@ -109,8 +110,7 @@ class _File:
         """The layers' outputs for one call's clips, as floats, in the order of `tensors`."""
         (given,) = self._interpreter.get_input_details()
         if given["dtype"] == np.int8:
-            scale, zero = given["quantization"]
-            fed = np.clip(np.rint(fed / scale) + zero, -128, 127).astype(np.int8)
+            fed = as_integers(fed, given)
         if tuple(given["shape"]) != fed.shape:
             self._interpreter.resize_tensor_input(given["index"], fed.shape)
         self._interpreter.allocate_tensors()

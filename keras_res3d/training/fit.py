@@ -25,14 +25,12 @@ from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.folder import Bar, RunFolder, figures_of, write_skipped
+from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
 from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.freeze import freeze
-
-BAD_VIDEOS = "bad_videos.txt"
 
 
 def batch_norm_momentum(published: float | None, steps: int) -> float | None:
@@ -114,12 +112,6 @@ def _callbacks(folder, card, validation, sampling, options, total, identity, giv
         folder, options.checkpoint_steps, steps=total, callbacks=keepers, identity=identity, keep=True
     )  # fmt: skip
     return [resume, StopOnNaN(), Speed(), Bar(), *keepers]
-
-
-def bad_videos_of(folder) -> list[str]:
-    """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
-    path = pathlib.Path(folder) / BAD_VIDEOS
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 @contextlib.contextmanager

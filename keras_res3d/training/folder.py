@@ -21,7 +21,7 @@ from keras_res3d.training.compile import Twin
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
 
-SKIPPED = "skipped_missing.txt"
+SKIPPED, BAD_VIDEOS = "skipped_missing.txt", "bad_videos.txt"
 WIDTH = 79  # of the bar where the terminal does not say
 
 
@@ -43,6 +43,12 @@ def _card(folder: pathlib.Path) -> ModelCard | None:
         return read_card(folder / "model.keras")
     except ValueError:
         return None
+
+
+def bad_videos_of(folder) -> list[str]:
+    """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
+    path = pathlib.Path(folder) / BAD_VIDEOS
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def write_skipped(folder, *data_sets) -> None:

@@ -76,7 +76,7 @@ class LiteRTRunner(Runner):
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         if self._input["dtype"] == np.int8:
-            clips = _quantized(clips, self._input)
+            clips = as_integers(clips, self._input)
         with self._one_call:
             if self._fixed is None:
                 scores, output = self._invoke(clips)
@@ -101,7 +101,13 @@ class LiteRTRunner(Runner):
         return self._interpreter.get_tensor(output["index"]), output
 
 
-def _quantized(clips: np.ndarray, details: dict) -> np.ndarray:
+def as_integers(clips: np.ndarray, details: dict) -> np.ndarray:
+    """Floats as the integers that a quantised input takes.
+
+    Args:
+        clips: of any shape.
+        details: of the input, as the interpreter gives them.
+    """
     scale, zero = details["quantization"]
     limits = np.iinfo(details["dtype"])
     return np.clip(np.rint(clips / scale) + zero, limits.min, limits.max).astype(details["dtype"])
