@@ -40,7 +40,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of each framework (%(default)s: all)")
     parser.add_argument("--cpu_time", action="store_true", help="processor time, not wall time (nets, decode)")
     parser.add_argument("--dtypes", nargs="*", choices=["float32", "bfloat16"], help="of the nets (both)")
-    parser.add_argument("--videos", nargs="*", type=pathlib.Path, help="files to decode (decode, features) instead of generated ones")
+    parser.add_argument("--videos", nargs="*", type=pathlib.Path, help="files to read instead of generated ones")
     parser.add_argument("--json", type=pathlib.Path, help="write machine, medians, ratios and every round there")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.threads < 1:

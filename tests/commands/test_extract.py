@@ -27,7 +27,8 @@ def test_extract_writes_a_folder_and_a_second_run_completes_it(trained, two_clas
     assert main(["extract", str(trained / "best.keras"), *flags[:-1], str(tmp_path / "best")]) == 0
     capsys.readouterr()
     assert main(["extract", str(trained), *flags]) == 0
-    assert "0 videos in" in (text := capsys.readouterr().out) and "8 were there already" in text
+    text = capsys.readouterr().out
+    assert "0 videos in" in text and "8 were there already" in text
 
 
 def test_clips_are_as_the_flags_say(trained, two_classes, tmp_path):

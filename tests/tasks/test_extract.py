@@ -273,7 +273,7 @@ def test_a_video_that_was_replaced_is_computed_again(run, tmp_path, make_video, 
 def test_other_settings_are_refused(run, videos, tmp_path):
     extract_features(run, videos, "pool5", tmp_path)
     for other in ({"layers": "prob"}, {"overlap": 1}, {"per_clip": True}, {"engine": "bfloat16"}):
-        with pytest.raises(ValueError, match="other settings: .* Choose another folder"):
+        with pytest.raises(ValueError, match=r"other settings: .* Choose another folder"):
             extract_features(run, videos, output=tmp_path, **{"layers": "pool5", **other})
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="expected a folder"):
@@ -330,7 +330,7 @@ def test_numbers_that_are_not_finite_make_a_video_bad(videos, tmp_path):
 
 def test_two_videos_of_one_name_are_refused(run, with_bad):
     twice = dataclasses.replace(with_bad, examples=with_bad.examples[:1] * 2)
-    with pytest.raises(ValueError, match="videos 0 and 1 of .* are both a/short.mp4"):
+    with pytest.raises(ValueError, match=r"videos 0 and 1 of .* are both a/short\.mp4"):
         extract_features(run, twice, "pool5")
 
 
