@@ -140,13 +140,24 @@ def _exports(folder: pathlib.Path, model, paths, sampling) -> Iterator[tuple[str
 
 
 def _agreement(features: dict[str, Callable], reference: str) -> Iterator[Result]:
-    """Yields the lowest cosine of any video's features with the reference's, and what another video's reach."""
+    """Yields the lowest cosine of any video's features with the reference's, beside what another video's reach.
+
+    A random net gives much the same features for all videos, so that a cosine near 1 alone says little. Without what
+    the videos have in common, the mean of the reference's features, it tells one video from another.
+    """
     rows = {name: function() for name, function in features.items()}
-    lowest = {name: [float((own * rows[reference]).sum(axis=1).min())] for name, own in rows.items()}
-    others = rows[reference] @ rows[reference].T
-    lowest["another video's (median)"] = [float(np.median(others[~np.eye(len(others), dtype=bool)]))]
-    lowest.pop(reference)
-    yield Result(f"lowest cosine of a video's features with those of {reference}", lowest, unit="")
+    for what, common in (("", 0.0), (", their common mean taken off", rows[reference].mean(axis=0))):
+        units = {name: _unit(own - common) for name, own in rows.items()}
+        lowest = {name: [float((own * units[reference]).sum(axis=1).min())] for name, own in units.items()}
+        lowest.pop(reference)
+        others = (units[reference] @ units[reference].T)[~np.eye(len(units[reference]), dtype=bool)]
+        if others.size:
+            lowest["another video's (highest)"] = [float(others.max())]
+        yield Result(f"lowest cosine of a video's features with those of {reference}{what}", lowest, unit="")
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def run(options) -> Iterator[Result]:
