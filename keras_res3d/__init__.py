@@ -21,6 +21,8 @@ _PUBLIC = {
     "keras_res3d.inference.streaming": ["StreamingPredictor"],
     "keras_res3d.inference.videos": ["predict_video"],
     "keras_res3d.tasks.evaluate": ["evaluate"],
+    "keras_res3d.tasks.extract": ["each_video", "extract_features"],
+    "keras_res3d.tasks.features": ["Features", "as_features", "read_features"],
     "keras_res3d.reports.run": ["write_report"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],

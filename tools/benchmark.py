@@ -25,7 +25,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from benchmarks.timing import machine, usable_cores
 
-SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports"}
+SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports",
+          "features": "benchmarks.features"}  # fmt: skip
 # Tools of their own, each with a `main(arguments)` that prints its own table.
 TOOLS = {
     "export": "benchmark_export",
@@ -44,7 +45,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=usable_cores(), help="of each framework (%(default)s: all)")
     parser.add_argument("--cpu_time", action="store_true", help="processor time, not wall time (nets, decode)")
     parser.add_argument("--dtypes", nargs="*", choices=["float32", "bfloat16"], help="of the nets (both)")
-    parser.add_argument("--videos", nargs="*", type=pathlib.Path, help="files to decode instead of generated ones")
+    parser.add_argument("--videos", nargs="*", type=pathlib.Path, help="files to read instead of generated ones")
     parser.add_argument("--json", type=pathlib.Path, help="write machine, medians, ratios and every round there")
     options = parser.parse_args(arguments)
     if options.rounds < 1 or options.threads < 1:
@@ -66,7 +67,7 @@ def main(arguments=None) -> None:
     if (facts["load"] or 0) > 0.3 * facts["cores"]:
         print(f"note: the load is {facts['load']} before the run; other work shares these cores")
     wanted = [*SUITES, *TOOLS] if options.suite == "all" else [options.suite]
-    if not options.torch and {"nets", "import"} & set(wanted):
+    if not options.torch and {"nets", "import", "features"} & set(wanted):
         print("skipped: comparison with torchvision (it is not installed: pip install torch torchvision)")
     results = []
     for suite in wanted:

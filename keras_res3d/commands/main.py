@@ -50,6 +50,7 @@ VERBS = {
     "check": Verb("name every fault of a data set in one pass, before anything is trained"),
     "split": Verb("write lists of k folds for cross-validation, no group in two folds"),
     "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
+    "extract": Verb("compute features of videos, for an SVM, for search, or for anything else"),
     "train": Verb("train a net on your videos", True, reads_videos=True),
     "evaluate": Verb("score a trained net per clip and per video", reads_videos=True),
     "predict": Verb("classify videos, and draw the scores over time", reads_videos=True),
