@@ -129,7 +129,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
 
 def _pairs(rows: Sequence[Sequence]) -> Pairs:
     return Pairs(
-        tuple(str(row[0]) for row in rows), tuple(str(row[1]) for row in rows), tuple(bool(int(row[2])) for row in rows),
+        tuple(str(row[0]) for row in rows), tuple(str(row[1]) for row in rows),
+        tuple(bool(int(row[2])) for row in rows),
         tuple((str(row[3]), str(row[4])) if len(row) > 4 else None for row in rows),
     )  # fmt: skip
 

@@ -122,7 +122,8 @@ def _check_run(card: ModelCard, training_set: DataSet, folder: pathlib.Path, opt
         raise ValueError(f"{folder} holds a finished run on {card.trained_on}, not on {training_set.name}; choose "
                          "another folder")  # fmt: skip
     if other:
-        raise ValueError(f"{folder} holds a finished run with other settings: {', '.join(other)}; choose another folder")
+        raise ValueError(f"{folder} holds a finished run with other settings ({', '.join(other)}); choose another "
+                         "folder")  # fmt: skip
 
 
 def _rows(net: str, split: str, found: Scores, training: int) -> list[SplitScore]:

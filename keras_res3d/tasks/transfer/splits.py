@@ -85,8 +85,9 @@ def splits_of(
     ways = {"test": test is not None, "layout": layout is not None, "train_list": train_list is not None}
     if sum(ways.values()) != 1 or (train_list is None) != (test_list is None):
         given = [name for name, there in {**ways, "test_list": test_list is not None}.items() if there]
-        raise ValueError(f"given are {' and '.join(given) or 'neither lists nor test features'}; expected one of: "
-                         "features of the test videos, a layout with its lists, or a training and a test list")  # fmt: skip
+        given = " and ".join(given) or "neither lists nor test features"
+        raise ValueError(f"given are {given}; expected one of these: "
+                         "features of the test videos, a layout with lists, a training and a test list")  # fmt: skip
     if test is not None:
         whole, found = _of_two(videos_of(features, layers), videos_of(test, layers))
     else:
@@ -154,7 +155,7 @@ def _rows(layout: str, lists: PathLike, folder: PathLike, split: int, subset: st
 
 def _benchmark(layout: str, lists: PathLike | None, splits: Iterable[int]):
     if layout not in BENCHMARKS:
-        raise ValueError(f"layout is {layout!r}; expected one of {', '.join(BENCHMARKS)}, or a training and a test list")
+        raise ValueError(f"layout is {layout!r}; expected {' or '.join(BENCHMARKS)}, or a training and a test list")
     if lists is None:
         raise ValueError(f"layout is {layout} and lists is missing; name the folder that holds its lists")
     numbers = tuple(splits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from keras_res3d.tasks.transfer.splits import Part, Split, splits_of
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 5
 PathLike = str | os.PathLike
+
+if TYPE_CHECKING:
+    from sklearn.svm import LinearSVC
 
 
 def transfer_svm(
@@ -107,7 +111,7 @@ def turned(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(part @ span for part in rows)
 
 
-def fit(rows: np.ndarray, labels: Sequence, C: float, seed: int):
+def fit(rows: np.ndarray, labels: Sequence, C: float, seed: int) -> LinearSVC:
     """A linear SVM of scikit-learn, fitted.
 
     Args:
