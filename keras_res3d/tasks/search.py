@@ -73,6 +73,14 @@ class VideoIndex:
             raise ValueError(f"{os.fspath(name)} can mean several videos: {listed(self.ids[row] for row in found)}")
         return self.ids[found[0]] if found else None
 
+    def named(self, name: str | os.PathLike) -> str:
+        """As `find`. Raises ValueError where there is no such video."""
+        found = self.find(name)
+        if found is None:
+            raise ValueError(f"{os.fspath(name)} is not one of the {len(self)} videos of the features; extract its "
+                             "features first, with the same model")  # fmt: skip
+        return found
+
     def vectors_of(self, name: str) -> np.ndarray:
         """The rows of a video by its id, `(clips, width)`."""
         return self._rows[self._video == self.ids.index(name)]
@@ -129,8 +137,5 @@ def search_videos(
     index = features if isinstance(features, VideoIndex) else VideoIndex(features, layer)
     if not isinstance(query, (str, os.PathLike)):
         return index.search(np.asarray(query), k)
-    name = index.find(query)
-    if name is None:
-        raise ValueError(f"{os.fspath(query)} is not one of the {len(index)} videos of the features; extract its "
-                         "features first, with the same model")  # fmt: skip
+    name = index.named(query)
     return index.search(index.vectors_of(name), k, without=name)
