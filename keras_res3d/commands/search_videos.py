@@ -41,8 +41,8 @@ def _page(index, name: str, hits) -> str:
 
     root = FLAGS.root or ""
     lead = f"The {len(hits)} nearest of {len(index)} videos, by the cosine of {index.layer}."
-    found = [thumbnail(os.path.join(root, hit.id), _lines(hit), hit.seconds) for hit in hits]
-    return search_page(thumbnail(os.path.join(root, name)), found, lead)
+    found = [thumbnail(os.path.join(root, hit.id), hit.id, _lines(hit), hit.seconds) for hit in hits]
+    return search_page(thumbnail(os.path.join(root, name), name), found, lead)
 
 
 def run(args: list[str]) -> int:

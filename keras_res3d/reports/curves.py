@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from keras_res3d.reports.plots import COLOURS, _figure, _label, _literal, _plain
 from keras_res3d.tables import printable
 
+# Percent that the axis of accuracies shows at least, so that a difference of two videos looks as small as it is.
+SMALLEST_SPAN = 20
+
 
 def accuracy_over_dimensions(
     lines: Mapping[str, Sequence[tuple[int, float]]],
@@ -36,7 +39,9 @@ def accuracy_over_dimensions(
     for marker, (name, found) in zip("sD^v" * 9, (points or {}).items(), strict=False):
         axes.plot(list(found), list(found.values()), marker, color="0.35", markerfacecolor="none",
                   label=_label(f"{name}, published"))  # fmt: skip
-    axes.set(xlabel="dimensions", ylabel="accuracy, %", title=printable(title))
+    low, high = axes.get_ylim()
+    middle, half = (low + high) / 2, max(high - low, SMALLEST_SPAN) / 2
+    axes.set(xlabel="dimensions", ylabel="accuracy, %", title=printable(title), ylim=(middle - half, middle + half))
     _plain(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
     return _literal(figure)

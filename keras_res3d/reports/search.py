@@ -26,32 +26,33 @@ class Thumbnail:
     """A video on the page.
 
     Attributes:
-        path: as it is written below the picture.
+        name: as it is written below the picture.
         lines: of text below it.
         picture: the data address of an animated WebP, or None.
         fault: why there is no picture.
     """
 
-    path: str
+    name: str
     lines: tuple[str, ...]
     picture: str | None
     fault: str = ""
 
 
 def thumbnail(
-    path: str | os.PathLike, lines: Sequence[str] = (), seconds: tuple[float, float] | None = None
+    path: str | os.PathLike, name: str, lines: Sequence[str] = (), seconds: tuple[float, float] | None = None
 ) -> Thumbnail:
     """An animated thumbnail of a part of a video; a video that cannot be read has a fault in its place.
 
     Args:
         path: of a video file or a folder of frames.
-        lines: of text below the picture.
+        name: of the video, and
+        lines: of text, both below the picture.
         seconds: (begin, end) in the video's own clock; None, or NaN, takes the whole video.
     """
     try:
-        return Thumbnail(str(path), tuple(lines), _animated(_frames(path, seconds)))
+        return Thumbnail(name, tuple(lines), _animated(_frames(path, seconds)))
     except (VideoError, OSError) as error:
-        return Thumbnail(str(path), tuple(lines), None, str(error))
+        return Thumbnail(name, tuple(lines), None, str(error))
 
 
 def _frames(path, seconds: tuple[float, float] | None) -> list[Image.Image]:

@@ -70,7 +70,7 @@ def transfer_finetune(
         folder = pathlib.Path(output) / f"split{number}"
         check_data(training_set, test_set)
         report(f"{name}: {len(training_set)} training and {len(test_set)} test videos; {printable(folder)}")
-        model = _trained(net, weights, training_set, folder, options)
+        model = _trained(net, weights, training_set, name if layout else training_set.name, folder, options)
         found = evaluate(model, test_set, clips=clips, benchmark=name)
         write_atomically(folder / "scores.json", as_json({"data": test_set.name, **found.summary()}))
         scores += _rows(net.name, name, found, len(training_set))
@@ -98,29 +98,32 @@ def _pairs(data, layout, lists, splits, skip_missing) -> Iterator[tuple[int, Dat
         yield number, training_set, read_layout(layout, subset="test", classes=training_set.classes, **where)
 
 
-def _trained(net: Architecture, weights, training_set: DataSet, folder: pathlib.Path, options: TrainingOptions):
-    """What is trained in a folder: the finished run that lies there, the unfinished one gone on with, or a new one."""
+def _trained(net: Architecture, weights, training_set: DataSet, source: str, folder: pathlib.Path, options):
+    """What is trained in a folder: the finished run that lies there, the unfinished one gone on with, or a new one.
+
+    Its card says that it was trained on `source`, whatever the folder of the lists is called.
+    """
     state = state_of(folder)
     if state == "foreign":
         raise ValueError(f"{folder} holds a model, and no record of a run that could go on; choose another folder")
     if state == "finished":
         model = load_model(folder / "model.keras")
-        _check_run(model.card, training_set, folder, options)
+        _check_run(model.card, source, folder, options)
         return model
     sampling = starting_sampling(net, options, card_of_weights(net, weights))
     model = prepare_net(net, sampling, len(training_set.classes), options, len(training_set), weights)
     card = starting_card(net, weights, training_set, sampling)
+    card = replace(card, trained_on=card.trained_on.removesuffix(training_set.name) + source)
     train(model, training_set, sampling, folder, options, card=card, resume=state == "unfinished")
     return load_model(folder / "model.keras")
 
 
-def _check_run(card: ModelCard, training_set: DataSet, folder: pathlib.Path, options: TrainingOptions) -> None:
+def _check_run(card: ModelCard, source: str, folder: pathlib.Path, options: TrainingOptions) -> None:
     """Raises ValueError where a finished run is not the one that was asked for."""
     wanted = asdict(options)
     other = [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
-    if not card.trained_on.endswith(training_set.name):
-        raise ValueError(f"{folder} holds a finished run on {card.trained_on}, not on {training_set.name}; choose "
-                         "another folder")  # fmt: skip
+    if not card.trained_on.endswith(source):
+        raise ValueError(f"{folder} holds a finished run on {card.trained_on}, not on {source}; choose another folder")
     if other:
         raise ValueError(f"{folder} holds a finished run with other settings ({', '.join(other)}); choose another "
                          "folder")  # fmt: skip

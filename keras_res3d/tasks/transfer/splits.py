@@ -179,7 +179,7 @@ def _csv_pairs(train_list, test_list):
             if not path.is_file():
                 raise ValueError(f"{path}: no such list; expected a CSV file with the columns path and label")
             parts.append((_rows("csv", path, "", 1, "train"), str(path), path.parent))
-        yield f"split {number}" if len(both[0]) > 1 else str(pair[1]), *parts
+        yield f"split {number}" if len(both[0]) > 1 else pathlib.Path(pair[1]).name, *parts
 
 
 def _check(features: Features, split: Split) -> None:
