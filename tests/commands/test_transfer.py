@@ -8,28 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_res3d.commands.main import main
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow, write_header, write_part
-from tests.tasks.test_similarity import made_pairs
-from tests.tasks.test_transfer import separable, write_csv, write_ucf101
-
-
-def write_features(folder, ids, labels, per_clip=False, seconds=None, **layers):
-    """A folder of features as extraction writes it: one part, a row a video."""
-    layers = {name: np.asarray(rows, "float32") for name, rows in layers.items()}
-    header = {
-        "format": FORMAT, "model": {"net": "made", "digest": "0", "engine": "keras"},
-        "layers": {name: rows.shape[1] for name, rows in layers.items()}, "sampling": {"frames": 8}, "step": 16,
-        "per_clip": per_clip, "normalized": False, "trained_on": "", "classes": [], "data": [],
-    }  # fmt: skip
-    write_header(folder, header)
-    videos, counts = [], {}
-    for name in ids:
-        counts[name] = counts.get(name, 0) + 1
-    for number, name in enumerate(counts):
-        videos.append(VideoRow(name, labels[ids.index(name)], None, number, None, counts[name]))
-    seconds = np.tile([0.0, 0.5], (len(ids), 1)) if seconds is None else np.asarray(seconds, float)
-    write_part(folder / "part0.npz", header, videos, seconds, layers)
-    return folder
+from tests.tasks.made_features import made_pairs, separable, write_csv, write_features, write_ucf101
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from keras_res3d import Features, similarity
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks import distances as twelve
 from keras_res3d.tasks.similarity import pair_numbers, read_pairs
+from tests.tasks.made_features import made_pairs
 
 
 def _share(above, below):
@@ -129,20 +130,6 @@ def test_features_that_know_nothing_are_as_good_as_guessing(view2):
 def test_36_numbers_a_pair(view2):
     pairs = read_pairs(view2)
     assert pair_numbers(made(pairs), pairs).shape == (6000, 36)
-
-
-def made_pairs(count=40, seed=0):
-    """Pairs of videos of two actions a fold, and their features by id."""
-    rng = np.random.default_rng(seed)
-    ids = [f"v{number}" for number in range(40)]
-    values = np.eye(4)[np.arange(40) % 4] + 0.1 * rng.uniform(size=(40, 4))
-    rows = []
-    for number in range(count):
-        one = int(rng.integers(40))
-        same = number % 2
-        other = int(rng.choice([n for n in range(40) if (n % 4 == one % 4) == bool(same) and n != one]))
-        rows.append((ids[one], ids[other], same))
-    return values.astype("float32"), ids, rows
 
 
 def test_arrays_with_ids_and_a_chosen_C_give_the_same_every_time():

@@ -6,24 +6,11 @@ import statistics
 import numpy as np
 import pytest
 
-from keras_res3d import Features, transfer_knn, transfer_pca, transfer_svm
+from keras_res3d import transfer_knn, transfer_pca, transfer_svm
 from keras_res3d.tasks.transfer import pca, svm
 from keras_res3d.tasks.transfer.rows import Finder, per_video
 from keras_res3d.tasks.transfer.splits import Part, splits_of
-
-
-def made(ids, labels, values, groups=None, **layers):
-    rows = len(ids)
-    layers = layers or {"pool5": np.asarray(values, "float32")}
-    return Features(layers, tuple(ids), tuple(labels), tuple(groups or [None] * rows), np.tile([0.0, 1.0], (rows, 1)))
-
-
-def separable(count, classes=3, seed=0, width=8, noise=0.05):
-    """(values, labels): every class has a direction of its own."""
-    rng = np.random.default_rng(seed)
-    numbers = np.arange(count) % classes
-    values = np.eye(classes, width)[numbers] + noise * rng.normal(size=(count, width))
-    return values.astype("float32"), [f"class {number}" for number in numbers]
+from tests.tasks.made_features import made, separable, write_csv, write_ucf101
 
 
 def test_separable_classes_are_all_right():
@@ -44,25 +31,6 @@ def test_the_same_call_gives_the_same_numbers():
     train, test = separable(60, noise=0.8), separable(60, seed=1, noise=0.8)
     first, second = (transfer_svm(train, test, seed=3).summary() for _ in range(2))
     assert first == second and 0.34 < first["rows"][0]["mean"] < 1
-
-
-def write_ucf101(folder, groups=6):
-    """Lists of three splits and features of all videos: the class is known from the features."""
-    ids, labels = [], []
-    (folder / "classInd.txt").write_text("1 Archery\n2 Diving\n")
-    for label in ("Archery", "Diving"):
-        for group in range(1, groups + 1):
-            ids += [f"{label}/v_{label}_g{group:02d}_c{clip:02d}.avi" for clip in (1, 2)]
-    labels = [name.partition("/")[0] for name in ids]
-    for split in (1, 2, 3):
-        held_out = {f"g{2 * split - 1:02d}", f"g{2 * split:02d}"}
-        parts = {"train": [], "test": []}
-        for name, label in zip(ids, labels, strict=True):
-            inside = name.split("_")[2] in held_out
-            parts["test" if inside else "train"].append(name if inside else f"{name} {1 + (label == 'Diving')}")
-        for part, lines in parts.items():
-            (folder / f"{part}list{split:02d}.txt").write_text("\n".join(lines) + "\n")
-    return ids, labels
 
 
 def test_three_splits_of_ucf101_by_its_lists(tmp_path):
@@ -102,13 +70,6 @@ def test_real_lists_of_ucf101_and_hmdb51(shared_data):
         _, splits = splits_of(features, layout=layout, lists=lists)
         assert [(len(split.train), len(split.test)) for split in splits] == counts
         assert all(rows[path] == label for path, label in zip(rows, features.labels, strict=True))
-
-
-def write_csv(path, rows, group=True):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = ["path,label,group" if group else "path,label", *(",".join(row) for row in rows)]
-    path.write_text("\n".join(lines) + "\n")
-    return path
 
 
 def test_csv_lists_in_another_folder(tmp_path):
@@ -180,6 +141,15 @@ def test_a_group_that_gives_itself_away_does_not_sway_C():
     grid = (1e-5, 1e-3, 1.0)
     assert svm.choose_C(values, shared, grid, 5, 0) == 1.0
     assert svm.choose_C(values, whole, grid, 5, 0) < 1.0
+
+
+def test_processes_choose_the_same_C(monkeypatch):
+    values, labels = separable(80, noise=1.2)
+    part = Part(np.arange(80), tuple(labels), tuple(f"g{number // 2}" for number in range(80)))
+    alone = svm.choose_C(values, part, svm.GRID, 4, 0)
+    monkeypatch.setattr(svm, "PARALLEL_FROM", 0)
+    monkeypatch.setattr(svm, "usable_cores", lambda: 2)
+    assert svm.choose_C(values, part, svm.GRID, 4, 0) == alone
 
 
 def test_test_labels_and_test_values_do_not_reach_the_training(monkeypatch):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from keras_res3d.data.split import fold_numbers
+from keras_res3d.io import usable_cores
 from keras_res3d.tasks.transfer.paper import TABLE_9
 from keras_res3d.tasks.transfer.rows import layers_of
 from keras_res3d.tasks.transfer.scores import SplitScore, TransferScores
@@ -18,6 +19,8 @@ from keras_res3d.tasks.transfer.splits import Part, Split, splits_of
 # The values of C that cross-validation chooses from. Rows have length 1, so that one grid suits all features.
 GRID = (0.01, 0.1, 1.0, 10.0, 100.0)
 FOLDS = 5
+# Values times classes times fits from which the choice of C is worth the seconds that processes take to start.
+PARALLEL_FROM = 2_000_000_000
 PathLike = str | os.PathLike
 
 if TYPE_CHECKING:
@@ -146,19 +149,31 @@ def choose_C(rows: np.ndarray, part: Part, grid: Sequence[float], folds: int, se
     usable = [fold for fold in np.unique(numbers) if len(set(labels[numbers != fold])) > 1]
     if not usable:
         raise ValueError("every fold of the training part leaves one class alone to train on; give C")
-    best = max((_right(rows, labels, numbers, usable, value, seed), -value) for value in grid)
-    return -best[1]
+    jobs = [(value, fold) for value in grid for fold in usable]
+    counts = dict.fromkeys(grid, 0)
+    for (value, _), right in zip(jobs, _counted(rows, labels, numbers, jobs, seed), strict=True):
+        counts[value] += right
+    return float(max(grid, key=lambda value: (counts[value], -value)))
 
 
-def _right(rows: np.ndarray, labels: np.ndarray, numbers: np.ndarray, folds, C: float, seed: int) -> int:
-    """How many videos are right over all folds, each by the SVM of the others."""
+def _counted(rows: np.ndarray, labels: np.ndarray, numbers: np.ndarray, jobs, seed: int) -> list[int]:
+    """`_right` of each (C, fold); long work is shared out to a process for each core."""
+    work = rows.size * len(set(labels.tolist())) * len(jobs)
+    if work < PARALLEL_FROM or usable_cores() == 1:
+        return [_right(rows, labels, numbers, *job, seed) for job in jobs]
+    import joblib
+
+    # The solver of scikit-learn draws from one generator of its process, so that threads would spoil each other's.
+    pool = joblib.Parallel(n_jobs=min(usable_cores(), len(jobs)))
+    return pool(joblib.delayed(_right)(rows, labels, numbers, *job, seed) for job in jobs)
+
+
+def _right(rows: np.ndarray, labels: np.ndarray, numbers: np.ndarray, C: float, fold: int, seed: int) -> int:
+    """How many videos of a fold are right by the SVM of the others."""
     from sklearn.exceptions import ConvergenceWarning
 
-    right = 0
+    out = numbers == fold
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a C that does not converge is still scored
-        for fold in folds:
-            out = numbers == fold
-            model = fit(rows[~out], labels[~out], C, seed)
-            right += int(np.sum(model.predict(rows[out]) == labels[out]))
-    return right
+        model = fit(rows[~out], labels[~out], C, seed)
+    return int(np.sum(model.predict(rows[out]) == labels[out]))
