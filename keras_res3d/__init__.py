@@ -25,6 +25,7 @@ _PUBLIC = {
     "keras_res3d.tasks.transfer.knn": ["transfer_knn"],
     "keras_res3d.tasks.transfer.pca": ["transfer_pca"],
     "keras_res3d.tasks.transfer.svm": ["transfer_svm"],
+    "keras_res3d.tasks.extract": ["each_video", "extract_features"],
     "keras_res3d.tasks.features": ["Features", "as_features", "read_features"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],

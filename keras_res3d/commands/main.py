@@ -48,6 +48,7 @@ VERBS = {
     "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
     "train": Verb("train a net on your videos", True),
     "evaluate": Verb("score a trained net per clip and per video"),
+    "extract": Verb("compute features of videos, for an SVM, for search, or for anything else"),
     "predict": Verb("classify videos, and draw the scores over time"),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
     "transfer": Verb("measure features by a linear SVM, PCA and retrieval, or fine-tune on every split"),

@@ -26,7 +26,7 @@ from keras_res3d.tables import as_json
 HEADER, PART_SUFFIX = "features.json", ".npz"
 FORMAT = "keras_res3d features 1"
 # What of the header says how features were computed; features that differ in it are never mixed.
-SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip")
+SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip", "normalized")
 # What json, zipfile and NumPy raise at damaged files.
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError, RecursionError, EOFError,

@@ -14,7 +14,7 @@ from keras_res3d.tasks.features import Features, as_features, read_features
 
 HEADER = {
     "format": FORMAT, "model": {"name": "sr18", "digest": "0"}, "layers": {"pool5": 3, "odd/naïve name": 2},
-    "sampling": {"frames": 8}, "step": 16, "per_clip": True, "data": [],
+    "sampling": {"frames": 8}, "step": 16, "per_clip": True, "normalized": True, "data": [],
 }  # fmt: skip
 ODD = os.fsdecode(b"b/\xff \n\xe5\xad\x97.mp4")
 

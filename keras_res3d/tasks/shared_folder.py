@@ -1,0 +1,227 @@
+"""Writing a folder of features that several processes may fill at once, and that a later run completes.
+
+A process that wants work holds the folder's lock for a moment, looks which videos are done and which are claimed, and
+claims some of the rest in a file of its own. It holds the lock of that file as long as it lives, so that the claims of
+a process that was killed are seen to be void.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import pathlib
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from keras_res3d.io import locked, sweep, write_atomically
+from keras_res3d.tasks.feature_folder import (
+    HEADER,
+    PART_SUFFIX,
+    SETTINGS,
+    Part,
+    VideoRow,
+    parts,
+    read_header,
+    settings_digest,
+    videos_in_parts,
+    write_header,
+    write_part,
+)
+
+BAD_VIDEOS, CLAIMS = "bad_videos.csv", ".claims"
+# Videos that a process claims at a time.
+CLAIMED = 8
+# A part is written when so much has gathered; a process that is killed loses that at most.
+PART_BYTES, PART_SECONDS = 64 << 20, 60
+
+
+class FeatureWriter:
+    """Adds videos to a folder of features. A context manager: what was added is written when it ends, also by an error.
+
+    Args:
+        folder: made where it is missing.
+        header: of the features; the settings of a header that is there must be the same.
+        data: name of the data set, for the record.
+        names: of the data set's videos.
+
+    Attributes:
+        before: videos that the folder had when this process came.
+        missing: videos that it lacked.
+        written: good videos that this process wrote.
+        others: videos that other processes had claimed when nothing was left to claim.
+
+    Raises:
+        ValueError: the folder holds other features, or a damaged file.
+    """
+
+    def __init__(self, folder, header: Mapping, data: str, names: Sequence[VideoRow]):
+        self.folder, self._names = pathlib.Path(folder), list(names)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"{folder} is a file; expected a folder, which is made where it is missing")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._lock():
+            self.header = _agreed(self.folder, header, data, self._names)
+        self._token, self._count = uuid.uuid4().hex[:8], 0
+        self._claim = self.folder / CLAIMS / f"{self._token}.json"
+        self._open = contextlib.ExitStack()
+        self._seen: set[pathlib.Path] = set()
+        self._known: dict[str, VideoRow] = {}
+        self._attempted: set[str] = set()
+        # Videos that could not be read before are tried again once: the file may be there by now.
+        at_start = videos_in_parts(self.folder, self.header)
+        self._retry = {id for id, (row, _) in at_start.items() if row.error is not None}
+        self._look()
+        self.before = sum(not self._is_missing(row) for row in self._names)
+        self.missing = len(self._names) - self.before
+        self.written = self.others = 0
+        self._waiting: list = []
+        self._bytes, self._since = 0, time.monotonic()
+
+    def __enter__(self) -> FeatureWriter:
+        self._claim.parent.mkdir(exist_ok=True)
+        self._open.enter_context(locked(self._claim))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self._flush()
+            with self._lock():
+                self._write_bad()
+        finally:
+            self._open.close()
+            _remove(self._claim)
+            with contextlib.suppress(OSError):
+                self._claim.parent.rmdir()
+
+    def claim(self) -> Iterator[int]:
+        """Yields numbers of videos that are missing and that no other process has claimed, until there are none."""
+        while True:
+            with self._lock():
+                # In this order: a process writes its last part before it gives up its claims.
+                taken = self._claimed_by_others()
+                self._look()
+                free = [row for row in self._names if self._is_missing(row) and row.id not in taken][:CLAIMED]
+                self._attempted.update(row.id for row in free)
+                write_atomically(self._claim, json.dumps(sorted(self._attempted)))
+            if not free:
+                self.others = sum(row.id in taken for row in self._names)
+                return
+            yield from (row.number for row in free)
+
+    def add(self, video) -> None:
+        """Takes what came of a video (`VideoFeatures`); it is written with those after it."""
+        self._waiting.append(video)
+        self._bytes += sum(value.nbytes for value in video.values.values())
+        if self._bytes >= PART_BYTES or time.monotonic() - self._since >= PART_SECONDS:
+            self._flush()
+
+    def bad(self) -> dict[str, str]:
+        """The videos of the list that cannot be read, with the reason."""
+        known = videos_in_parts(self.folder, self.header)
+        found = ((row.id, known[row.id][0].error) for row in self._names if row.id in known)
+        return {id: error for id, error in found if error is not None}
+
+    def _lock(self) -> contextlib.AbstractContextManager:
+        return locked(self.folder / HEADER)
+
+    def _look(self) -> None:
+        """Learns what parts have come since the last look."""
+        for path in parts(self.folder):
+            if path not in self._seen:
+                with Part(path, self.header) as part:
+                    for row in part.videos:
+                        if row.error is None or row.id not in self._known:
+                            self._known[row.id] = row
+                self._seen.add(path)
+
+    def _is_missing(self, row: VideoRow) -> bool:
+        if row.id in self._attempted:
+            return False
+        known = self._known.get(row.id)
+        if known is None:
+            return True
+        return row.id in self._retry if known.error is not None else known.size != row.size
+
+    def _claimed_by_others(self) -> set[str]:
+        found: set[str] = set()
+        for path in self._claim.parent.glob("*.json"):
+            if path == self._claim:
+                continue
+            try:
+                with locked(path, timeout=0) as held:
+                    pass
+            except TimeoutError:
+                with contextlib.suppress(OSError, ValueError):
+                    found.update(json.loads(path.read_bytes()))
+                continue
+            if held:  # without locks claims are not looked at, and a video may be computed twice, which harms nothing
+                _remove(path)
+        return found
+
+    def _flush(self) -> None:
+        """Writes what has gathered as a part, whose name sorts behind those of earlier parts."""
+        waiting, self._waiting = self._waiting, []
+        self._bytes, self._since = 0, time.monotonic()
+        if not waiting:
+            return
+        self._count += 1
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        path = self.folder / f"{stamp}-{self._token}-{self._count:05d}{PART_SUFFIX}"
+        rows = [_row(self._names[video.number], video) for video in waiting]
+        good = [video for video in waiting if video.error is None]
+        values = {
+            layer: np.concatenate([video.values[layer] for video in good]) if good else np.empty((0, width), np.float32)
+            for layer, width in self.header["layers"].items()
+        }
+        seconds = np.concatenate([video.seconds for video in good]) if good else np.empty((0, 2))
+        write_part(path, self.header, rows, seconds, values)
+        self.written += len(good)
+
+    def _write_bad(self) -> None:
+        """The list of the folder's videos that cannot be read; no file where there is none."""
+        known = videos_in_parts(self.folder, self.header).values()
+        bad = [(row.id, row.error) for row, _ in sorted(known, key=lambda pair: pair[0].id) if row.error is not None]
+        path = self.folder / BAD_VIDEOS
+        if not bad:
+            path.unlink(missing_ok=True)
+            return
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows([("path", "reason"), *bad])
+        write_atomically(path, text.getvalue())
+
+
+def _row(name: VideoRow, video) -> VideoRow:
+    rows = len(video.seconds)
+    return VideoRow(name.id, name.label, name.group, name.number, name.size, rows, video.error)
+
+
+def _remove(claim: pathlib.Path) -> None:
+    for path in (claim, claim.with_name(f".{claim.name}.lock")):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def _agreed(folder: pathlib.Path, header: Mapping, data: str, names: Sequence[VideoRow]) -> dict:
+    """The folder's header, written where it is new, with a row for this list of videos."""
+    sweep(folder / HEADER)
+    agreed = read_header(folder) if (folder / HEADER).exists() else dict(header)
+    if settings_digest(agreed) != settings_digest(header):
+        named = [name for name in SETTINGS if agreed.get(name) != header[name]]
+        pairs = "; ".join(f"{name} is {agreed[name]}, and {header[name]} was asked for" for name in named)
+        raise ValueError(f"{folder} holds features of other settings: {pairs}. Choose another folder")
+    if not (folder / HEADER).exists() and parts(folder):
+        raise ValueError(f"{folder} holds {PART_SUFFIX} files and no {HEADER}; choose another folder")
+    lines = "\n".join(f"{row.id}\t{row.label}\t{row.group}" for row in names)
+    total = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+    listed = {"name": os.fspath(data), "videos": len(names), "digest": total}
+    if listed not in agreed["data"]:
+        agreed["data"] = [*agreed["data"], listed]
+        write_header(folder, agreed)
+    return agreed
