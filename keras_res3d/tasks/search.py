@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_res3d.data.clips import Sampling
 from keras_res3d.tasks.features import Features
 from keras_res3d.tasks.transfer.rows import Finder, check_finite, features_of, layers_of, listed, normalised
 
@@ -73,13 +74,45 @@ class VideoIndex:
             raise ValueError(f"{os.fspath(name)} can mean several videos: {listed(self.ids[row] for row in found)}")
         return self.ids[found[0]] if found else None
 
-    def named(self, name: str | os.PathLike) -> str:
-        """As `find`. Raises ValueError where there is no such video."""
+    def query(self, name: str | os.PathLike, model=None) -> tuple[np.ndarray, str | None]:
+        """The features of a video, `(clips, width)`, and its id; None of a new video, whose features are extracted.
+
+        Args:
+            name: a path or an id.
+            model: that the features are of, as of `extract_features`; needed for a new video alone.
+
+        Raises:
+            ValueError: the video is not among the features and there is no model, or the model is another one; as of
+                `find` and `extract_features`.
+        """
         found = self.find(name)
-        if found is None:
-            raise ValueError(f"{os.fspath(name)} is not one of the {len(self)} videos of the features; extract its "
-                             "features first, with the same model")  # fmt: skip
-        return found
+        if found is not None:
+            return self.vectors_of(found), found
+        if model is None:
+            raise ValueError(f"{os.fspath(name)} is not one of the {len(self)} videos of the features; for a new video "
+                             "give the model that they are of")  # fmt: skip
+        return self._extracted(name, model), None
+
+    def _extracted(self, path: str | os.PathLike, model) -> np.ndarray:
+        """The features of a new video, by the model and the clips of the others."""
+        from keras_res3d.tasks.extract import extract_features
+        from keras_res3d.tasks.feature_net import FeatureNet
+
+        facts = self.features.facts
+        if not facts:
+            raise ValueError("the features are arrays, which do not tell how they were extracted; give the query's as "
+                             "an array too")  # fmt: skip
+        if not os.path.exists(path):
+            raise ValueError(f"{os.fspath(path)} is not one of the {len(self)} videos of the features, and there is no "
+                             "such file")  # fmt: skip
+        sampling = Sampling.from_dict(facts["sampling"])
+        net = FeatureNet(model, [self.layer], engine=facts["model"]["engine"], sampling=sampling)
+        if net.digest != facts["model"]["digest"]:
+            raise ValueError(f"the features are of another model ({facts['model']['net']} with other weights); give "
+                             "the one that they are of")  # fmt: skip
+        overlap = sampling.frames - facts["step"] // sampling.stride
+        found = extract_features(net, [path], overlap=overlap, per_clip=facts["per_clip"])
+        return found.values[self.layer]
 
     def vectors_of(self, name: str) -> np.ndarray:
         """The rows of a video by its id, `(clips, width)`."""
@@ -120,22 +153,23 @@ class VideoIndex:
 
 
 def search_videos(
-    features, query, *, k: int = 12, layer: str | None = None
+    features, query, *, k: int = 12, layer: str | None = None, model=None
 ) -> list[Hit]:
     """The videos of a folder of features that are most like a given one: `search_videos("features", "fight/3.mp4")`.
 
     Args:
         features: as of `VideoIndex`, or one that was made before, which saves reading again.
-        query: a video of the features, by its path or the end of it, which is then left out of what is found; or the
-            features of a video as an array, `(width,)`, or of its clips, `(clips, width)`.
+        query: a video of the features, by its path or the end of it, which is then left out of what is found; the path
+            of a new video; or the features of a video as an array, `(width,)`, or of its clips, `(clips, width)`.
         k: how many videos, fewer where there are fewer.
         layer: whose features are compared; as of `VideoIndex`.
+        model: that the features are of, as of `extract_features`; needed for a new video alone.
 
     Raises:
-        ValueError: the video is not among the features, or as of `VideoIndex`.
+        ValueError: as of `VideoIndex`, `VideoIndex.query` and `VideoIndex.search`.
     """
     index = features if isinstance(features, VideoIndex) else VideoIndex(features, layer)
     if not isinstance(query, (str, os.PathLike)):
         return index.search(np.asarray(query), k)
-    name = index.named(query)
-    return index.search(index.vectors_of(name), k, without=name)
+    vectors, name = index.query(query, model)
+    return index.search(vectors, k, without=name)
