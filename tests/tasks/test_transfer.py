@@ -195,6 +195,15 @@ def test_turned_rows_give_the_same_svm():
     np.testing.assert_allclose(svm.fit(small, labels, 1.0, 0).decision_function(others), whole, atol=2e-3)
 
 
+def test_rows_of_zeros_are_no_error():
+    small, others = svm.turned(np.zeros((3, 9)), np.ones((2, 9)))
+    assert small.shape == (3, 1) and not others.any()
+    twice = np.ones((4, 2, 9)).reshape(8, 9)[:6]  # one direction in six rows
+    small, others = svm.turned(np.concatenate([twice, twice], axis=1), np.ones((2, 18)))
+    assert small.shape == (6, 1)
+    np.testing.assert_allclose(others @ small.T, 18)
+
+
 def test_pca_keeps_what_few_dimensions_hold():
     """Two classes differ along one direction of great spread: one dimension tells them, and all do."""
     rng = np.random.default_rng(0)

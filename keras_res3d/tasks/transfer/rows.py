@@ -21,8 +21,8 @@ SHOWN = 20
 def normalised(values: np.ndarray) -> np.ndarray:
     """Rows divided by their length, float32; a row of zeros stays one."""
     values = np.asarray(values, "float32")
-    lengths = np.linalg.norm(values.astype("float64"), axis=1, keepdims=True)
-    return (values / np.where(lengths > 0, lengths, 1)).astype("float32")
+    lengths = np.sqrt(np.einsum("ij,ij->i", values, values, dtype="float64"))[:, None]
+    return values / np.where(lengths > 0, lengths, 1).astype("float32")
 
 
 def videos_of(source, layers: Sequence[str] | str | None = None) -> Features:
