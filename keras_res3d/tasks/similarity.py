@@ -111,8 +111,12 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         DataError: lines are malformed; names them.
     """
     path = pathlib.Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(str(path), [f"is not UTF-8 text ({error.reason} at byte {error.start}); {EXPECTED}"]) from error
     rows, faults = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         cells = [cell.strip() for cell in re.split(r"[,;\t]", line)] if re.search(r"[,;]", line) else line.split()

@@ -180,6 +180,9 @@ def test_lists_of_pairs(tmp_path):
     with pytest.raises(DataError, match="3 faults") as error:
         read_pairs(path)
     assert "line 2: malformed" in str(error.value)
+    path.write_bytes(b"\xff\x00\x01")
+    with pytest.raises(DataError, match="is not UTF-8 text"):
+        read_pairs(path)
     path.write_text("")
     with pytest.raises(DataError, match="no pair at all"):
         read_pairs(path)
