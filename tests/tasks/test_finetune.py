@@ -49,6 +49,7 @@ def test_each_split_is_trained_and_scored_once(ucf101, tmp_path, monkeypatch):
         call()
 
 
+@pytest.mark.slow
 def test_the_command(ucf101, tmp_path, capsys):
     assert main(["train", "--data", str(tmp_path / "train.csv"), "--net", "sr18", "--frames", "4", "--crop", "32",
                  "--iterations", "1", "--output", str(tmp_path / "run")]) == 0  # fmt: skip

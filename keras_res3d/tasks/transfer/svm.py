@@ -138,7 +138,9 @@ def fit(rows: np.ndarray, labels: Sequence, C: float, seed: int) -> LinearSVC:
     """
     from sklearn.svm import LinearSVC
 
-    return LinearSVC(C=C, dual="auto", random_state=seed, max_iter=10_000).fit(rows, np.asarray(labels))
+    # "auto" takes the slower way where there are as many rows as values, which is what `turned` gives.
+    dual = rows.shape[0] <= rows.shape[1]
+    return LinearSVC(C=C, dual=dual, random_state=seed, max_iter=10_000).fit(rows, np.asarray(labels))
 
 
 def choose_C(rows: np.ndarray, part: Part, grid: Sequence[float], folds: int, seed: int) -> float:
