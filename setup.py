@@ -34,6 +34,7 @@ setup(
         "protobuf",
         "safetensors",
         "ai-edge-litert",
+        "scikit-learn>=1.5",
     ],
     extras_require={
         "test": ["pytest", "pytest-xdist", "hypothesis", "ruff"],

@@ -57,6 +57,9 @@ VERBS = {
     "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports", reads_videos=True),
     "demo": Verb("try a model on a local web page, with videos or the camera", reads_videos=True),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
+    "transfer": Verb("measure features by a linear SVM, PCA and retrieval, or fine-tune on every split"),
+    "similarity": Verb("tell pairs of videos of one action from others, by the ASLAN protocol"),
+    "search-videos": Verb("find the videos most like a given one, on a page of animated thumbnails"),
     "weights": Verb("list, download and convert pretrained weights"),
 }
 
@@ -67,12 +70,17 @@ OUR_FAULTS = (RecursionError, NotImplementedError, UnboundLocalError)
 
 
 def _overview() -> str:
-    verbs = "\n".join(f"  {name:<11} {verb.summary}" for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {name:<13} {verb.summary}" for name, verb in VERBS.items())
     return (
         f"{__doc__.rstrip()}\n\nVerbs:\n{verbs}\n\n"
         "keras-res3d --version prints the version. With KERAS_RES3D_TRACEBACK=1 in the environment an error shows\n"
         "where it came from."
     )
+
+
+def module_name(verb: str) -> str:
+    """The module of a verb; a dash of its name is an underscore there."""
+    return f"keras_res3d.commands.{verb.replace('-', '_')}"
 
 
 def usage(verb: str, module: types.ModuleType) -> str:
@@ -100,7 +108,7 @@ def _remarks(flag: flags.Flag) -> list[str]:
 
 def _run_verb(verb: str, arguments: list[str]) -> int:
     """Defines the verb's flags for this call alone, parses them and runs the verb."""
-    module = importlib.import_module(f"keras_res3d.commands.{verb}")
+    module = importlib.import_module(module_name(verb))
     before = set(FLAGS)
     module.define_flags()
     names = set(FLAGS) - before

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 # Data sets published with several splits of the same videos: one split's test videos are another's training videos.
 _CROSS_VALIDATED = ("ucf101", "hmdb51")
 _MENTION = re.compile(r"(ucf|hmdb)[ _-]?(101|51)(?:[ ,_-]*splits?[ _-]*(\d+))?", re.IGNORECASE)
+# What `read_layout` calls a training set: its split, and in brackets the folder of its lists, which may have any name.
+_LISTED = re.compile(r"\b(ucf101|hmdb51) train split (\d+) \([^()]*\)")
 
 
 class ContaminatedError(ValueError):
@@ -55,7 +57,7 @@ def check_evaluation(weights, data_set: str, split, allow: bool = False) -> None
         return
     trained = _training(weights)
     wanted = _split_number(split)
-    for prefix, number, seen in _MENTION.findall(trained):
+    for prefix, number, seen in _MENTION.findall(_LISTED.sub(r"\1 split \2", trained)):
         if _plain(prefix + number) != name or (seen and seen.lstrip("0") == wanted):
             continue
         raise ContaminatedError(

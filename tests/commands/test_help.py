@@ -9,12 +9,12 @@ import pytest
 from absl import flags
 
 from keras_res3d.commands import arguments
-from keras_res3d.commands.main import VERBS, main
+from keras_res3d.commands.main import VERBS, main, module_name
 
 
 def own_flags(verb):
     """(module, {name: (help, whether absl demands it)}) of a verb; the flags are gone again afterwards."""
-    module = importlib.import_module(f"keras_res3d.commands.{verb}")
+    module = importlib.import_module(module_name(verb))
     before = set(flags.FLAGS)
     module.define_flags()
     names = set(flags.FLAGS) - before

@@ -23,7 +23,7 @@ def test_version(capsys):
     "arguments, messages",
     [
         (["fly"], ["keras-res3d: there is no verb 'fly'; there are quickstart"]),
-        (["trian"], ["keras-res3d: there is no verb 'trian'; did you mean train?"]),
+        (["trian"], ["keras-res3d: there is no verb 'trian'; did you mean train or transfer?"]),
         (["help", "evalute"], ["did you mean evaluate?"]),
         (["train"], ["keras-res3d train: --data is required: Training videos", "train: --output is required: Folder"]),
         (["train", "--dta", "x", "--output", "y"], ["there is no flag --dta; did you mean --data"]),

@@ -26,7 +26,7 @@ from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.recipes import RECIPES
 from keras_res3d.weights import catalog, store
 from tests.docs.markdown import ROOT, SHELLS, blocks, commands, pages
-from tests.docs.world import narrow, runs_needed, write_mirror, write_run, write_videos
+from tests.docs.world import narrow, runs_needed, write_made_features, write_mirror, write_run, write_videos
 
 LEFT_OUT = re.compile(r"needs a download|not run: .|file: |line: |with the file")
 # Lines that set up an environment download what they install.
@@ -102,7 +102,14 @@ def weights_names():
     return {}
 
 
-GIVEN = {"docs/export.md": export_names, "docs/trimmed.md": trimmed_names, "docs/weights.md": weights_names}
+def transfer_names():
+    """The page on transfer is about folders of features that the reader has."""
+    write_made_features(pathlib.Path())
+    return {}
+
+
+GIVEN = {"docs/export.md": export_names, "docs/transfer.md": transfer_names, "docs/trimmed.md": trimmed_names,
+         "docs/weights.md": weights_names}  # fmt: skip
 
 
 def run_command(line):

@@ -12,6 +12,7 @@ from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.recipes import RECIPES
 from keras_res3d.weights import catalog
 from tests.conftest import write_video
+from tests.tasks.made_features import made_pairs, write_features
 from tests.weights.formula import caffe_layers
 from tests.weights.writers import caffemodel_bytes
 
@@ -62,6 +63,26 @@ def _write_ucf101(folder, parts):
             lines.append(f"{label}/{file.name} {list(CLASSES).index(label) + 1}".split(" "))
         text = "".join(" ".join(line if name == "train" else line[:1]) + "\n" for line in lines)
         (lists / f"{name}list01.txt").write_text(text)
+
+
+def write_made_features(folder):
+    """Folders of features of the world's videos, a list of pairs, and UCF101's lists for three splits."""
+    rng = np.random.default_rng(0)
+
+    def widths(rows):
+        return {name: rng.uniform(size=(rows, width)) for name, width in (("res5b", 24), ("pool5", 12), ("prob", 4))}
+
+    for name, place, pattern in (("mine", "videos", "*.mp4"), ("ucf101", "UCF-101", "*.avi")):
+        ids = sorted(path.relative_to(folder / place).as_posix() for path in (folder / place).rglob(pattern))
+        labels = [name.partition("/")[0] for name in ids]
+        write_features(folder / "features" / name, ids, labels, **widths(len(ids)))
+    values, ids, rows = made_pairs()
+    write_features(folder / "features" / "aslan", ids, [None] * len(ids), **widths(len(ids)) | {"pool5": values})
+    (folder / "view2.txt").write_text("".join(f"{one} {other} {same}\n" for one, other, same in rows))
+    for part in ("train", "test"):
+        for split in (2, 3):
+            lists = folder / "ucfTrainTestlist"
+            shutil.copy(lists / f"{part}list01.txt", lists / f"{part}list0{split}.txt")
 
 
 def write_run(folder):

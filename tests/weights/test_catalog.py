@@ -116,6 +116,7 @@ def test_other_splits_than_the_trained_one_are_refused(split):
         (catalog.find("res3d18", "sports1m"), "ucf101", 3),
         ("ucf101 split 2", "ucf101", 2),
         ({"trained_on": "HMDB51 split 3"}, "hmdb51", "03"),
+        ("sports1m, ucf101 train split 2 (/lists/ucf101)", "ucf101", 2),
         (None, "ucf101", 2),
         ("", "ucf101", None),
         ("motion split 1", "motion", 2),
@@ -123,6 +124,11 @@ def test_other_splits_than_the_trained_one_are_refused(split):
 )
 def test_clean_evaluations_pass(weights, data_set, split):
     check_evaluation(weights, data_set, split)
+
+
+def test_what_a_run_on_a_layout_is_called_tells_its_split():
+    with pytest.raises(ContaminatedError):
+        check_evaluation("ucf101 train split 2 (lists/split 1)", "ucf101", 1)
 
 
 def test_guard_reads_cards_and_json_and_can_be_overridden():
