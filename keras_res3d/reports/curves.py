@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_res3d.reports.plots import COLOURS, _figure, _label, _literal, _plain
+from keras_res3d.reports.plots import COLOURS, new_figure, line_label, literal, plain_axes
 from keras_res3d.tables import printable
 
 # Percent that the axis of accuracies shows at least, so that a difference of two videos looks as small as it is.
@@ -28,23 +28,23 @@ def accuracy_over_dimensions(
         points: published accuracies by name and dimensions: hollow marks.
         title: of the picture.
     """
-    figure = _figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     for colour, (name, line) in zip(COLOURS * 9, lines.items(), strict=False):
         counts, values = zip(*line, strict=True) if line else ((), ())
-        axes.plot(counts, values, "o-", color=colour, label=_label(name))
+        axes.plot(counts, values, "o-", color=colour, label=line_label(name))
         if name in (whole or {}):
             axes.axhline(whole[name], color=colour, linestyle="--", linewidth=1,
-                         label=_label(f"{name}, without projection"))  # fmt: skip
+                         label=line_label(f"{name}, without projection"))  # fmt: skip
     for marker, (name, found) in zip("sD^v" * 9, (points or {}).items(), strict=False):
         axes.plot(list(found), list(found.values()), marker, color="0.35", markerfacecolor="none",
-                  label=_label(f"{name}, published"))  # fmt: skip
+                  label=line_label(f"{name}, published"))  # fmt: skip
     low, high = axes.get_ylim()
     middle, half = (low + high) / 2, max(high - low, SMALLEST_SPAN) / 2
     axes.set(xlabel="dimensions", ylabel="accuracy, %", title=printable(title), ylim=(middle - half, middle + half))
-    _plain(axes)
+    plain_axes(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-    return _literal(figure)
+    return literal(figure)
 
 
 def roc_curve(false_rate: np.ndarray, true_rate: np.ndarray, auc: float, title: str = "") -> Figure:
@@ -55,12 +55,12 @@ def roc_curve(false_rate: np.ndarray, true_rate: np.ndarray, auc: float, title: 
         auc: the area under it, in 0..1, for the legend.
         title: of the picture.
     """
-    figure = _figure(4.6, 4.6)
+    figure = new_figure(4.6, 4.6)
     axes = figure.subplots()
     axes.plot(false_rate, true_rate, color=COLOURS[0], label=f"area {100 * auc:.1f} %")
     axes.plot([0, 1], [0, 1], color="0.5", linestyle="-.", linewidth=1, label="guessing")
     axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01), aspect="equal",
              title=printable(title))  # fmt: skip
-    _plain(axes)
+    plain_axes(axes)
     axes.legend(fontsize=8, frameon=False, loc="lower right")
-    return _literal(figure)
+    return literal(figure)

@@ -20,25 +20,25 @@ from keras_res3d.tables import printable
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def _literal(figure: Figure) -> Figure:
+def literal(figure: Figure) -> Figure:
     """The figure with its text as it is: a class called `$5` or `a_$b$` is a name and no formula."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
     return figure
 
 
-def _label(text: str) -> str:
+def line_label(text: str) -> str:
     """A line's name as a legend shows it: one that begins with `_` would be left out."""
     return (" " if text.startswith("_") else "") + printable(text)
 
 
-def _plain(axes) -> None:
+def plain_axes(axes) -> None:
     """Takes the frame off two sides and puts a faint grid behind the lines."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
@@ -67,14 +67,14 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chan
             them may be missing, and others are left out.
         chance: accuracy of guessing in 0..1, drawn as a thin line.
     """
-    figure = _figure(9, 3.4)
+    figure = new_figure(9, 3.4)
     panels = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
     for colour, (name, history) in zip(COLOURS * 9, histories.items(), strict=False):
         for panel, key, what, style in HISTORY_LINES:
             values = history.get(key, ())
             if len(values):
                 marker = "o" if len(values) == 1 else None
-                label = _label(f"{name}, {what}")
+                label = line_label(f"{name}, {what}")
                 panels[panel].plot(range(1, len(values) + 1), values, style, color=colour, marker=marker, label=label)
     if chance:
         panels["accuracy"].axhline(chance, color="0.5", linestyle="-.", linewidth=1, label="chance")
@@ -82,10 +82,10 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chan
     for title, axes in panels.items():
         axes.set(xlabel="epoch", title=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        _plain(axes)
+        plain_axes(axes)
         if axes.lines:
             axes.legend(fontsize=8, frameon=False)
-    return _literal(figure)
+    return literal(figure)
 
 
 def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = "") -> Figure:
@@ -100,7 +100,7 @@ def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = 
     """
     count, labels, title = len(labels), [printable(label) for label in labels], printable(title)
     side = min(30, max(3.6, 0.34 * count + 1.6))
-    figure = _figure(side, side)
+    figure = new_figure(side, side)
     axes = figure.subplots()
     share = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
@@ -113,7 +113,7 @@ def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = 
             colour = "white" if share[row, column] > 0.5 else "black"
             axes.text(column, row, confusion[row, column], ha="center", va="center", color=colour, fontsize=8)
     axes.set(xlabel="predicted", ylabel="true", title=title)
-    return _literal(figure)
+    return literal(figure)
 
 
 def timeline(
@@ -128,15 +128,15 @@ def timeline(
         title: of the picture.
         top: how many classes to draw.
     """
-    figure = _figure(9, 3.2)
+    figure = new_figure(9, 3.2)
     axes = figure.subplots()
     for colour, number in zip(COLOURS * 9, np.argsort(-probabilities.mean(axis=0))[:top], strict=False):
-        axes.plot(seconds, probabilities[:, number], color=colour, label=_label(labels[number]),
+        axes.plot(seconds, probabilities[:, number], color=colour, label=line_label(labels[number]),
                   marker="o" if len(seconds) < 60 else None, markersize=3)  # fmt: skip
     axes.set(xlabel="seconds", ylabel="score", ylim=(0, 1.02), title=printable(title))
-    _plain(axes)
+    plain_axes(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    return _literal(figure)
+    return literal(figure)
 
 
 def save_png(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> pathlib.Path:
