@@ -9,6 +9,8 @@ from sklearn import metrics
 
 from keras_res3d.scores import Scores, gather, score, top_k
 
+from .made_scores import two_classes
+
 LABELS = ("a", "b", "c", "d", "e", "f")
 
 
@@ -46,20 +48,8 @@ def test_top_k_takes_the_lower_class_of_equal_scores():
     assert top_k(np.array([[0.5, 0.5]]), np.array([1]), 2) == 1
 
 
-def _two_classes(logits=False):
-    """60 videos of 2 clips, 20 of them of class "yes", 15 groups of 4 videos."""
-    rng = np.random.default_rng(0)
-    truth = np.arange(60) % 3 // 2
-    margin = np.repeat(rng.normal(1.5 * truth - 0.7, 1), 2) + rng.normal(0, 0.3, 120)
-    outputs = np.stack([-margin / 2, margin / 2], axis=1) + 3
-    share = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
-    paths = tuple(f"{number}.mp4" for number in range(60))
-    groups = tuple(f"g{number // 4}" for number in range(60))
-    return Scores(("no", "yes"), outputs if logits else share, np.repeat(np.arange(60), 2), truth, {}, paths, groups)
-
-
 def test_precision_recall_f1_and_their_means_are_scikit_learns():
-    scores = _two_classes()
+    scores = two_classes()
     predicted = scores.video_probabilities.argmax(axis=1)
     expected = metrics.precision_recall_fscore_support(scores.truth, predicted)
     np.testing.assert_allclose([row[5:] for row in scores.class_scores()], np.transpose(expected[:3]))
@@ -75,7 +65,7 @@ def test_precision_recall_f1_and_their_means_are_scikit_learns():
 
 @pytest.mark.parametrize("logits", [False, True])
 def test_two_classes_have_curves(logits):
-    scores = _two_classes(logits)
+    scores = two_classes(logits)
     values = scores.video_probabilities[:, 1] - scores.video_probabilities[:, 0]
     found, summary = scores.curves(), scores.summary()
     assert list(found) == ["no", "yes"]
@@ -100,7 +90,7 @@ def test_video_at_5_is_left_out_of_five_classes_or_fewer():
 
 
 def test_intervals_are_over_groups_where_there_are_groups():
-    scores = _two_classes()
+    scores = two_classes()
     over_groups, over_videos = scores.summary(), dataclasses.replace(scores, groups=()).summary()
     assert (over_groups["intervals"]["over"], over_groups["intervals"]["groups"]) == ("groups", 15)
     assert over_videos["intervals"]["over"] == "videos" and over_videos["intervals"]["level"] == 0.95
@@ -108,7 +98,7 @@ def test_intervals_are_over_groups_where_there_are_groups():
         for name in ("clip@1", "video@1"):
             low, high = summary["intervals"][name]
             assert low < summary[name] < high
-    assert scores.intervals == _two_classes().intervals and json.loads(json.dumps(over_groups)) == over_groups
+    assert scores.intervals == two_classes().intervals and json.loads(json.dumps(over_groups)) == over_groups
     one = Scores(("a", "b"), np.eye(2)[:1], np.zeros(1, int), np.zeros(1, int))
     assert one.intervals == {"clip@1": None, "video@1": None}
 
@@ -125,7 +115,7 @@ def test_mistakes_come_with_the_worst_first_and_under_their_own_paths():
 
 
 def test_columns_of_the_videos():
-    columns = _two_classes().video_columns()
+    columns = two_classes().video_columns()
     assert list(columns) == ["path", "group", "true", "predicted", "clips", "score:no", "score:yes"]
     assert {len(column) for column in columns.values()} == {60} and columns["group"][59] == "g14"
     assert columns["true"][:3] == ["no", "no", "yes"] and set(columns["clips"].tolist()) == {2}

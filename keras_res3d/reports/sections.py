@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_res3d.reports import pages
-from keras_res3d.reports.charts import confusion, history_charts
+from keras_res3d.reports.charts import confusion, curve_charts, history_charts
 from keras_res3d.reports.score_files import class_rows
 from keras_res3d.scores import Scores
 from keras_res3d.tables import interval_text
@@ -170,6 +170,8 @@ def scores_sections(scored: Mapping[str, Scores]) -> list[Section]:
     sections = [accuracy_section(one)] if one is not None else []
     matrices = [confusion(scores, name if len(scored) > 1 else "") for name, scores in scored.items()
                 if isinstance(scores, Scores)]  # fmt: skip
+    charts = curve_charts(one.curves()) if isinstance(one, Scores) else []
+    sections += [Section("Thresholds", charts)] if charts else []
     sections += [Section("Confusion", matrices)] if matrices else []
     sections.append(Section("Classes", [classes_table(scored)]))
     return sections + ([mistakes_section(one)] if isinstance(one, Scores) else [])
