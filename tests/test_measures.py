@@ -99,3 +99,15 @@ def test_videos_of_a_group_are_drawn_together():
 def test_one_video_or_group_has_no_interval():
     assert bootstrap_interval(np.ones(1), np.ones(1)) is None
     assert bootstrap_interval(np.ones(3), np.ones(3), ["a", "a", "a"]) is None
+
+
+@pytest.mark.parametrize(("accuracy", "videos", "expected"), [(0.8, 30, 0.946), (0.95, 30, 0.782), (0.95, 100, 0.959)])
+def test_how_often_an_interval_covers_the_true_accuracy(accuracy, videos, expected):
+    """The numbers that docs/evaluation.md gives, each number of right videos weighed by how likely it is."""
+    from scipy.stats import binom
+
+    covered = 0
+    for right in range(videos + 1):
+        low, high = bootstrap_interval(np.arange(videos) < right, np.ones(videos))
+        covered += binom.pmf(right, videos, accuracy) * (low - 1e-9 <= accuracy <= high + 1e-9)
+    assert covered == pytest.approx(expected, abs=0.002)

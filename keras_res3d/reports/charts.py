@@ -124,8 +124,8 @@ def curve_charts(curves: Mapping[str, Curves]) -> list[Chart]:
     # Between two points the precision is that of the later one.
     steps = {name: (each.true_positive_rate.repeat(2)[:-1], each.precision.repeat(2)[1:], each.average_precision)
              for name, each in curves.items()}  # fmt: skip
-    return [_shares("ROC: true over false positives, and the area", roc, "the false positive rate"),
-            _shares("precision over recall, and its average", steps, "the recall")]  # fmt: skip
+    return [_shares("ROC curve", roc, "the false positive rate"),
+            _shares("precision over recall", steps, "the recall")]  # fmt: skip
 
 
 def _shares(title: str, rows: Mapping[str, tuple[np.ndarray, np.ndarray, float]], over: str) -> Chart:

@@ -51,11 +51,13 @@ class Table:
     Attributes:
         header, rows: cells, shown as they are.
         folded: the line that opens the table; "" leaves it open.
+        names: columns besides the first that hold names, which begin at the left.
     """
 
     header: list[str]
     rows: list[list]
     folded: str = ""
+    names: tuple[str, ...] = ()
     macro = "table"
 
 
@@ -133,7 +135,7 @@ def _right(row: tuple[str, int, int, float]) -> str:
 
 
 def accuracy_section(scores: Scores) -> Section:
-    """The accuracies with their intervals, the averages over classes, and the areas under curves."""
+    """The accuracies with their intervals, and the means over the classes."""
     rows = [[name, f"{value:.1%}", interval_text(scores.intervals[name])] for name, value in scores.measures.items()]
     found = scores.summary()
     groups = found.get("intervals", {}).get("groups")
@@ -141,13 +143,19 @@ def accuracy_section(scores: Scores) -> Section:
     how = (f"Intervals are by the bootstrap {drawn}. They say how much the figures depend on which videos were scored, "
            "and nothing of the chance in training.")  # fmt: skip
     parts = [Table(["", "share", "95 % interval, in percent"], rows), Text(how, "muted")]
-    pairs = [(f"{kind} mean of {name}", f"{value:.1%}") for kind in ("macro", "weighted")
-             for name, value in found.get(kind, {}).items()]  # fmt: skip
-    if "auc" in found:
-        pairs.append(("area under the ROC curve", f"{found['auc']:.1%}"))
-        pairs += [(f"average precision of {name}", f"{value:.1%}")
-                  for name, value in found["average_precision"].items()]  # fmt: skip
-    return Section("Accuracy", [*parts, *([Pairs(pairs)] if pairs else [])])
+    means = {kind: found[kind] for kind in ("macro", "weighted") if kind in found}
+    if means:
+        rows = [[f"{kind} mean", *(f"{value:.1%}" for value in rates.values())] for kind, rates in means.items()]
+        parts.append(Table(["over the classes", *next(iter(means.values()))], rows))
+    return Section("Accuracy", parts)
+
+
+def curves_section(scores: Scores) -> list[Section]:
+    """ROC and precision-recall curves, where there are two classes."""
+    charts = curve_charts(scores.curves())
+    text = ("Each class in turn is the positive one. Beside its name stands the area under the ROC curve, and the "
+            "average precision.")  # fmt: skip
+    return [Section("Thresholds", [*charts, Text(text, "muted")])] if charts else []
 
 
 def mistakes_section(scores: Scores) -> Section:
@@ -161,7 +169,8 @@ def mistakes_section(scores: Scores) -> Section:
         what += f"; {len(rows)} of them are shown"
     folded = what if len(rows) > LONGEST_TABLE else ""
     lead = [] if folded else [Text(f"{what}.")]
-    return Section("Misclassified videos", [*lead, Table(["video", "true", "predicted", "score"], rows, folded)])
+    table = Table(["video", "true", "predicted", "score"], rows, folded, ("true", "predicted"))
+    return Section("Misclassified videos", [*lead, table])
 
 
 def scores_sections(scored: Mapping[str, Scores]) -> list[Section]:
@@ -170,8 +179,7 @@ def scores_sections(scored: Mapping[str, Scores]) -> list[Section]:
     sections = [accuracy_section(one)] if one is not None else []
     matrices = [confusion(scores, name if len(scored) > 1 else "") for name, scores in scored.items()
                 if isinstance(scores, Scores)]  # fmt: skip
-    charts = curve_charts(one.curves()) if isinstance(one, Scores) else []
-    sections += [Section("Thresholds", charts)] if charts else []
+    sections += curves_section(one) if isinstance(one, Scores) else []
     sections += [Section("Confusion", matrices)] if matrices else []
     sections.append(Section("Classes", [classes_table(scored)]))
     return sections + ([mistakes_section(one)] if isinstance(one, Scores) else [])
