@@ -73,6 +73,9 @@ class Mistake(NamedTuple):
 class Scores:
     """Every clip's probabilities with its video, and what follows from them.
 
+    The command, its files and the report take whatever has the attributes `labels`, `truth`, `left_out`, `measures`,
+    `intervals` and `class_shares`, and the methods `class_table`, `video_columns` and `summary`.
+
     Attributes:
         labels: class names.
         probabilities: of the clips, `(clips, classes)`: the model's own outputs.

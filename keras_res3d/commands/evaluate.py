@@ -47,7 +47,7 @@ def define_flags() -> None:
                       "out of the scores, stop ends with an error at the first one.")  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for scores.json, the tables and the pictures (by default, the folder "
                         "'scores' beside the model; with several models it is required).")  # fmt: skip
-    flags.DEFINE_enum("videos", "csv", FORMATS, "The format of the table of single videos, with the score of each for "
+    flags.DEFINE_enum("format", "csv", FORMATS, "The format of the table of single videos, with the score of each for "
                       "every class. parquet needs the package pyarrow.")  # fmt: skip
     define_sampling_flags("as in training")
 
@@ -209,7 +209,7 @@ def _write(scores, part: Part, details: dict, net: str) -> None:
 
     if (paper := _paper(net)) is not None:
         details = {**details, "paper_percent": paper.nets, "paper_source": paper.source}
-    names = write_scores(scores, part.folder, details, videos=FLAGS.videos)
+    names = write_scores(scores, part.folder, details, format=FLAGS.format)
     if left_out := len(scores.left_out):
         print(f"left out {left_out} of {left_out + len(scores.truth)} videos, which could not be read")
     print(f"wrote {printable(part.folder)}/{', '.join(names)}")
@@ -233,7 +233,7 @@ def _write_over_splits(found: dict, nets: list[str], details: dict) -> None:
 def run(args: list[str]) -> int:
     if not args:
         raise ValueError("expected a model, found none: keras-res3d evaluate MODEL --data PATH")
-    check_table_format(FLAGS.videos)
+    check_table_format(FLAGS.format)
     parts = _parts(args)
     data = [_data_of_the_card(part) for part in parts]
     import_keras_quietly()

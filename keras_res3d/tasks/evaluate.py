@@ -60,7 +60,8 @@ def evaluate(
             at the first one.
 
     Returns:
-        Every clip's scores, and the accuracies that follow from them; its `left_out` names the videos that they lack.
+        Every clip's scores, the accuracies that follow from them with their intervals, precision and recall of the
+        classes, and the mistakes; its `left_out` names the videos that they lack.
 
     Raises:
         ContaminatedError: the benchmark's test videos were among the training videos, as far as names tell.

@@ -111,6 +111,6 @@ def test_parquet_without_pyarrow_is_refused_before_anything_is_scored(trained, l
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     monkeypatch.setattr(verb, "import_keras_quietly", None)
-    assert main(["evaluate", str(trained), "--data", str(listed), "--videos", "parquet"]) == 1
+    assert main(["evaluate", str(trained), "--data", str(listed), "--format", "parquet"]) == 1
     said = capsys.readouterr().err
     assert "keras-res3d[parquet]" in said and "choose csv" in said
