@@ -238,7 +238,8 @@ class Scores:
 
     def _intervals_summary(self) -> dict:
         groups = groups_in(self.groups)
-        drawn = {"over": "groups", "groups": groups} if groups else {"over": "videos"}
+        # Where every video is a group of its own, groups are videos.
+        drawn = {"over": "groups", "groups": groups} if 0 < groups < len(self.truth) else {"over": "videos"}
         ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
         return {"level": LEVEL, **drawn, **ends}
 

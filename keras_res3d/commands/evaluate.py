@@ -68,6 +68,8 @@ class Part(NamedTuple):
 def _parts(models: list[str]) -> list[Part]:
     """What is to be scored on what, as the words and the flags say."""
     splits = _splits()
+    if FLAGS.output and pathlib.Path(FLAGS.output).is_file():
+        raise ValueError(f"--output is {FLAGS.output}, a file; expected a folder, which is made where it is missing")
     paths = FLAGS.data.split(",") if len(models) > 1 and FLAGS.layout is None else [FLAGS.data]
     count = max(len(models), len(splits))
     if len(models) not in (1, count) or (splits != [FLAGS.split] and len(splits) < count):
@@ -75,8 +77,8 @@ def _parts(models: list[str]) -> list[Part]:
     if FLAGS.layout and len(splits) < count:
         raise ValueError(f"{count} models are given; say which split each is scored on: --splits 1,2,3")
     if not FLAGS.layout and len(paths) != count:
-        raise ValueError(f"{count} models are given and {len(paths)} paths in --data; expected one for each, with "
-                         "commas between")  # fmt: skip
+        raise ValueError(f"{count} models are given, and --data is {FLAGS.data}; expected {count} paths with commas "
+                         "between, one for each model")  # fmt: skip
     if count == 1:
         return [Part(models[0], FLAGS.data, splits[0], _benchmark(splits[0], FLAGS.data), _folder(models[0]))]
     if not FLAGS.output:
