@@ -16,8 +16,9 @@ from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.types import DataSet, VideoError
 from keras_res3d.tasks.clip_stream import ClipStream, Piece, batches
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow
+from keras_res3d.tasks.feature_folder import FORMAT, part_format
 from keras_res3d.tasks.feature_net import FeatureNet
+from keras_res3d.tasks.feature_parts.base import VideoRow
 from keras_res3d.tasks.features import Features, read_features
 from keras_res3d.tasks.named_videos import name_videos, root_of, unlabelled_videos
 from keras_res3d.tasks.shared_folder import FeatureWriter
@@ -201,6 +202,7 @@ def extract_features(
     batch_size: int = 16,
     workers: int | None = None,
     root=None,
+    format: str | None = None,
 ) -> Features:
     """Features of videos: `extract_features("res3d18/sports1m", "videos", ["pool5"]).values["pool5"]`.
 
@@ -228,6 +230,8 @@ def extract_features(
         batch_size: clips that the network computes at a time.
         workers: threads that decode videos; None is one for each core.
         root: the folder that ids are relative to; None is the folder of the list.
+        format: of the files in `output`: "npz", or "parquet", which needs pyarrow. None goes on with what the folder
+            has, and a new one gets npz.
 
     Returns:
         The features, in the order of the list. Videos that cannot be read are left out with a warning; a folder lists
@@ -237,16 +241,30 @@ def extract_features(
         ValueError: there is no such layer, the folder holds other features, no video at all can be read, or as of
             `load_model`.
         DataError: `data` has faults.
+        ImportError: `format` is "parquet", and pyarrow is not installed.
     """
     options = {"overlap": overlap, "per_clip": per_clip, "normalize": normalize, "engine": engine, "labels": labels,
                "sampling": sampling, "card": card, "batch_size": batch_size, "workers": workers,
                "root": root}  # fmt: skip
+    check_format(format, output)
     extraction, data_set, names = _opened(model, data, layers, options)
     if output is not None:
-        extract_to_folder(extraction, data_set, names, output)
+        extract_to_folder(extraction, data_set, names, output, format=format)
         return read_features(output)
     found = sorted(extraction.videos(data_set, range(len(data_set)), names), key=lambda video: video.number)
     return _gathered(found, extraction.header())
+
+
+def check_format(format: str | None, output) -> None:
+    """Raises where features cannot be written in a format, before anything is read for them.
+
+    Args:
+        format, output: as of `extract_features`.
+    """
+    if format is not None and output is None:
+        raise ValueError(f"format is {format!r}, and there is no output to write; give a folder as output too")
+    if format is not None:
+        part_format(format).check(())
 
 
 def _gathered(found: list[VideoFeatures], header: dict) -> Features:
@@ -287,6 +305,7 @@ def extract_to_folder(
     names: Sequence[VideoRow],
     output,
     progress: Callable[[VideoFeatures, int, int], None] | None = None,
+    format: str | None = None,
 ) -> Report:
     """Writes the features of what a folder lacks.
 
@@ -296,11 +315,12 @@ def extract_to_folder(
         names: of its videos, as `name_videos` gives them.
         output: the folder.
         progress: called with each video, how many are done, and how many there are to do.
+        format: as of `extract_features`.
 
     Raises:
         ValueError: the folder holds other features, or no video at all could be read.
     """
-    with FeatureWriter(output, extraction.header(), data_set.name, names) as writer:
+    with FeatureWriter(output, extraction.header(), data_set.name, names, format) as writer:
         for done, video in enumerate(extraction.videos(data_set, writer.claim(), names), 1):
             writer.add(video)
             if progress:

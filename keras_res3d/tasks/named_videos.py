@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import DataSet, Example, VideoSource
-from keras_res3d.tasks.feature_folder import VideoRow
+from keras_res3d.tasks.feature_parts.base import VideoRow
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import time
 
 import numpy as np
 
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow, read_header, videos_in_parts
+from keras_res3d.tasks.feature_folder import FORMAT, read_header, videos_in_parts
+from keras_res3d.tasks.feature_parts.base import VideoRow
 from keras_res3d.tasks.features import read_features
 from keras_res3d.tasks.shared_folder import FeatureWriter
 
