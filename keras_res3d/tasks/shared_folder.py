@@ -7,6 +7,7 @@ a process that was killed are seen to be void.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
 import hashlib
@@ -77,12 +78,15 @@ class FeatureWriter:
         self._seen: set[pathlib.Path] = set()
         self._known: dict[str, VideoRow] = {}
         self._attempted: set[str] = set()
+        # What of it the claim names: all but the good videos that have come to lie in a part, where others see them.
+        self._pending: set[str] = set()
         # Videos that could not be read before are tried again once: the file may be there by now.
         at_start = videos_in_parts(self.folder, self.header)
         self._retry = {id for id, (row, _) in at_start.items() if row.error is not None}
         self._look()
-        self.before = sum(not self._is_missing(row) for row in self._names)
-        self.missing = len(self._names) - self.before
+        self._free = collections.deque(filter(self._is_missing, self._names))
+        self.missing = len(self._free)
+        self.before = len(self._names) - self.missing
         self.written = self.others = 0
         self._waiting: list = []
         self._bytes, self._since = 0, time.monotonic()
@@ -110,13 +114,25 @@ class FeatureWriter:
                 # In this order: a process writes its last part before it gives up its claims.
                 taken = self._claimed_by_others()
                 self._look()
-                free = [row for row in self._names if self._is_missing(row) and row.id not in taken][:CLAIMED]
-                self._attempted.update(row.id for row in free)
-                write_atomically(self._claim, json.dumps(sorted(self._attempted)))
-            if not free:
-                self.others = sum(row.id in taken for row in self._names)
+                mine = self._take(taken)
+                self._attempted.update(row.id for row in mine)
+                self._pending.update(row.id for row in mine)
+                write_atomically(self._claim, json.dumps(sorted(self._pending)))
+            if not mine:
+                self.others = len(self._free)
                 return
-            yield from (row.number for row in free)
+            yield from (row.number for row in mine)
+
+    def _take(self, taken: set[str]) -> list[VideoRow]:
+        """The next videos that are missing and not taken; those that others have taken stay, and may become free."""
+        mine: list[VideoRow] = []
+        theirs: list[VideoRow] = []
+        while self._free and len(mine) < CLAIMED:
+            row = self._free.popleft()
+            if self._is_missing(row):
+                (theirs if row.id in taken else mine).append(row)
+        self._free.extendleft(reversed(theirs))
+        return mine
 
     def add(self, video) -> None:
         """Takes what came of a video (`VideoFeatures`); it is written with those after it."""
@@ -185,6 +201,7 @@ class FeatureWriter:
         }
         seconds = np.concatenate([video.seconds for video in good]) if good else np.empty((0, 2))
         write_part(path, self.header, rows, seconds, values)
+        self._pending.difference_update(row.id for row in rows if row.error is None)
         self.written += len(good)
 
     def _write_bad(self) -> None:

@@ -22,7 +22,7 @@ UNREADABLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class VideoRow:
     """What a part says of a video.
 
