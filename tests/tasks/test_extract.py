@@ -449,6 +449,43 @@ def test_memory_grows_neither_with_length_nor_with_number(run):
     assert _peak(extraction, Endless(64, 300)) < 12e6
 
 
+def _pixels(videos, name):
+    with open_video(videos.parent / name) as video:
+        return np.stack([frame for _, frame in video.frames(range(video.num_frames))])
+
+
+def test_videos_may_be_arrays(run, videos, expected):
+    names = ["b/five.mp4", "a/short.mp4"]
+    arrays = [_pixels(videos, name) for name in names]
+    features = extract_features(run, arrays, ["pool5"])
+    assert features.ids == ("0", "1") and features.labels == (None, None)
+    for row, name in enumerate(names):
+        right = unit(expected[name][0]["pool5"].mean(axis=0))
+        np.testing.assert_allclose(features.values["pool5"][row], right, atol=2e-5)
+    one = extract_features(run, arrays[0], ["pool5"])
+    assert one.ids == ("0",)
+    np.testing.assert_allclose(one.values["pool5"], features.values["pool5"][:1], atol=2e-5)
+    several = extract_features(run, np.stack([arrays[0][:20], arrays[0][20:40]]), ["pool5"])
+    assert len(several) == 2
+    mixed = [video.id for video in each_video(run, [arrays[0], videos.parent / names[1]], ["pool5"])]
+    assert sorted(mixed) == sorted(["0", str(videos.parent / names[1])])
+
+
+def test_arrays_that_are_no_videos_are_named(run, tmp_path):
+    clip = np.zeros((9, 36, 48, 3), np.uint8)
+    with pytest.warns(UserWarning, match="1 of 2 videos cannot be read .* float32"):
+        assert extract_features(run, [clip, clip.astype(np.float32)], "prob").ids == ("0",)
+    with pytest.raises(ValueError, match="channels come last"):
+        extract_features(run, np.zeros((2, 3, 9, 36, 48), np.uint8), "prob")
+    with pytest.raises(ValueError, match="give no output, or the videos as files"):
+        extract_features(run, [clip], "prob", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(TypeError, match="data is int; expected a data set"):
+        extract_features(run, 3, "prob")
+    with pytest.raises(ValueError, match="there is no output"):
+        extract_features(run, [clip], "prob", format="npz")
+
+
 def test_reading_a_list_warns_of_nothing(run, videos):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

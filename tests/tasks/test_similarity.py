@@ -188,6 +188,12 @@ def test_lists_of_pairs(tmp_path):
         read_pairs(path)
 
 
+@pytest.mark.parametrize("row", [("a", "b"), ("a", "b", 2), ("a", "b", "yes"), "ab1", 3, ("a", "b", 1, "run")])
+def test_pairs_that_are_none_are_named(row):
+    with pytest.raises(ValueError, match=r"row 2 of the pairs is .*; expected: id1 id2 same"):
+        similarity((np.eye(2), None), [("a", "b", True), row], ids=["a", "b"])
+
+
 def test_folds_of_pairs():
     values, ids, rows = made_pairs(40)
     with pytest.raises(ValueError, match="40 pairs; expected a multiple of 7"):

@@ -223,6 +223,16 @@ def test_pca_keeps_what_few_dimensions_hold():
     assert [score.dimensions for score in few.scores] == [1, None]
 
 
+def test_pca_takes_one_set_without_a_name(tmp_path):
+    train, test = separable(60), separable(30, seed=1)
+    right = transfer_pca({"features": train}, {"features": test}, dimensions=(2, None))
+    scores = transfer_pca(train, test, dimensions=(2, None))
+    assert [(s.name, s.dimensions, s.value) for s in scores.scores] == [
+        (s.name, s.dimensions, s.value) for s in right.scores]  # fmt: skip
+    with pytest.raises(ValueError, match=r"features are of \['x'\] and test features have no name"):
+        transfer_pca({"x": train}, test)
+
+
 def test_the_first_components_are_those_of_a_shorter_pca():
     rng = np.random.default_rng(0)
     train, test = rng.normal(size=(50, 12)), rng.normal(size=(10, 12))

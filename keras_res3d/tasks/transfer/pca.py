@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from keras_res3d.tasks.features import UNNAMED
 from keras_res3d.tasks.transfer.paper import FIGURE_3
 from keras_res3d.tasks.transfer.rows import layers_of
 from keras_res3d.tasks.transfer.scores import TransferScores
@@ -19,8 +20,8 @@ PathLike = str | os.PathLike
 
 
 def transfer_pca(
-    sets: Mapping[str, object],
-    tests: Mapping[str, object] | None = None,
+    sets,
+    tests=None,
     *,
     layout: str | None = None,
     lists: PathLike | None = None,
@@ -37,8 +38,8 @@ def transfer_pca(
     """Accuracy of a linear SVM on features that PCA made shorter; PCA is fitted on the training part alone.
 
     Args:
-        sets: features by the name that tables and the figure give them, each as of `transfer_svm`.
-        tests: the same of the test videos, under the same names.
+        sets: features as of `transfer_svm`; or several by the name that tables and the figure give them.
+        tests: the same of the test videos, several under the same names.
         layout, lists, splits, train_list, test_list, C, grid, folds, seed: as of `transfer_svm`.
         layers: names, a row for each set and layer; None takes all of each set.
         dimensions: how many to keep; None is all, without a projection.
@@ -54,9 +55,12 @@ def transfer_pca(
     check_choice(C, grid, folds)
     if not dimensions or any(count is not None and count < 1 for count in dimensions):
         raise ValueError(f"dimensions is {list(dimensions)}; expected numbers from 1, or None for all")
-    if not sets or (tests is not None and set(tests) != set(sets)):
-        raise ValueError(f"features are of {list(sets)} and test features of {list(tests or ())}; expected the same "
-                         "names, one or more")  # fmt: skip
+    if not isinstance(sets, Mapping):
+        sets, tests = {UNNAMED: sets}, None if tests is None else {UNNAMED: tests}
+    if not sets or (tests is not None and (not isinstance(tests, Mapping) or set(tests) != set(sets))):
+        raise ValueError(f"features are of {list(sets)} and test features "
+                         f"{f'of {list(tests or ())}' if isinstance(tests or {}, Mapping) else 'have no name'}; "
+                         "expected the same names, one or more")  # fmt: skip
     scores, facts = [], {}
     for name, source in sets.items():
         features, found = splits_of(
