@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_res3d.tasks.features import UNNAMED
 from keras_res3d.tasks.transfer.paper import FIGURE_3
-from keras_res3d.tasks.transfer.rows import layers_of
+from keras_res3d.tasks.transfer.rows import counts, layers_of
 from keras_res3d.tasks.transfer.scores import TransferScores
 from keras_res3d.tasks.transfer.splits import splits_of
 from keras_res3d.tasks.transfer.svm import FOLDS, GRID, check_choice, choose_C, fit, scored, turned
@@ -29,7 +29,7 @@ def transfer_pca(
     train_list: PathLike | Sequence[PathLike] | None = None,
     test_list: PathLike | Sequence[PathLike] | None = None,
     layers: Sequence[str] | None = None,
-    dimensions: Sequence[int | None] = DIMENSIONS,
+    dimensions: int | Sequence[int | None] | None = DIMENSIONS,
     C: float | None = None,
     grid: Sequence[float] = GRID,
     folds: int = FOLDS,
@@ -42,7 +42,7 @@ def transfer_pca(
         tests: the same of the test videos, several under the same names.
         layout, lists, splits, train_list, test_list, C, grid, folds, seed: as of `transfer_svm`.
         layers: names, a row for each set and layer; None takes all of each set.
-        dimensions: how many to keep; None is all, without a projection.
+        dimensions: how many to keep, one number or several; None is all, without a projection.
 
     Returns:
         Accuracy for each set, number of dimensions and split.
@@ -53,8 +53,7 @@ def transfer_pca(
     Warns of numbers of dimensions that a training part is too small for; they are left out.
     """
     check_choice(C, grid, folds)
-    if not dimensions or any(count is not None and count < 1 for count in dimensions):
-        raise ValueError(f"dimensions is {list(dimensions)}; expected numbers from 1, or None for all")
+    dimensions = counts("dimensions", dimensions, (None,))
     if not isinstance(sets, Mapping):
         sets, tests = {UNNAMED: sets}, None if tests is None else {UNNAMED: tests}
     if not sets or (tests is not None and (not isinstance(tests, Mapping) or set(tests) != set(sets))):
