@@ -112,6 +112,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         DataError: lines are malformed; names them.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise DataError(str(path), [f"is a folder and no list; {EXPECTED}"])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -172,6 +172,8 @@ def test_ids_that_are_not_found_are_one_error():
 
 
 def test_lists_of_pairs(tmp_path):
+    with pytest.raises(DataError, match="is a folder and no list"):
+        read_pairs(tmp_path)
     path = tmp_path / "pairs.csv"
     path.write_text("a, b, 1, run, run\n\nc; d; 0; run; jump\n")
     pairs = read_pairs(path)

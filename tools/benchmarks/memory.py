@@ -6,6 +6,7 @@ that whatever was kept of a video would stand out beside what TensorFlow itself 
 
 from __future__ import annotations
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -68,7 +69,9 @@ def peak(net: pathlib.Path, videos: pathlib.Path, output: pathlib.Path, *flags: 
         RuntimeError: the command failed; with what it printed.
     """
     words = [net, "--data", videos, "--unlabelled", "--layers", LAYERS, "--output", output, "--workers", "2", *flags]
-    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, words)], capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", CHILD, *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     shutil.rmtree(output, ignore_errors=True)
     if done.returncode:
         raise RuntimeError(f"keras-res3d extract failed: {done.stderr[-2000:]}")
