@@ -112,6 +112,24 @@ def test_per_clip_keeps_each_clip_with_its_time(run, videos, expected):
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 6])
+def test_a_video_too_short_for_a_clip_gives_one(run, tmp_path, make_video, frames):
+    """A clip of 4 frames with stride 2 spans 7; what the video lacks is its last frame."""
+    pixels = np.random.default_rng(0).integers(0, 256, (frames, 36, 48, 3), np.uint8)
+    make_video(tmp_path / "short.mp4", pixels)
+    features = extract_features(run, [tmp_path / "short.mp4"], "pool5", tmp_path / "out", per_clip=True)
+    with open_video(tmp_path / "short.mp4", size=SAMPLING.resize) as video:
+        found = [frame for _, frame in video.frames(range(video.num_frames))]
+    top, left = ((whole - part) // 2 for whole, part in zip(SAMPLING.resize, SAMPLING.crop, strict=True))
+    clip = np.stack([found[min(number, frames - 1)] for number in (0, 2, 4, 6)])
+    clip = clip[None, :, top : top + SAMPLING.crop[0], left : left + SAMPLING.crop[1]]
+    model = keras.models.load_model(run / "model.keras")
+    net = keras.Model(model.input, model.get_layer("pool5").output)
+    right = unit(net.predict(keras_res3d.preprocess_input(clip), verbose=0))
+    assert features.seconds.tolist() == [[0, (frames - 1) / 25]] and len(features) == 1
+    np.testing.assert_allclose(features.values["pool5"], right, atol=2e-5)
+
+
 def test_batches_threads_and_order_do_not_matter(run, videos):
     one = extract_features(run, videos, LAYERS, batch_size=1, workers=1)
     other = extract_features(run, videos, LAYERS, batch_size=64, workers=4)
