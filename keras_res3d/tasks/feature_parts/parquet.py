@@ -2,7 +2,8 @@
 
 The columns are id, label, group, begin, end, and one for each layer, whose values are lists of a fixed width. The
 metadata of the file have the folder's header and, since a video that cannot be read has no row, what the part says of
-its videos. Pages are not compressed and carry checksums.
+its videos. Pages are not compressed. The arrays' checksums are in the metadata too, since not every release of pyarrow
+finds what is wrong by the checksums of pages.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 
@@ -21,8 +23,9 @@ from keras_res3d.tasks.feature_parts.base import Part, VideoRow, about_text
 
 SUFFIX = ".parquet"
 COLUMNS = ("id", "label", "group", "begin", "end")
-# Keys of the file's metadata: the header, the videos, and the SHA-256 of both, since pages alone have checksums.
-HEADER_KEY, VIDEOS_KEY, DIGEST_KEY = b"keras_res3d.header", b"keras_res3d.videos", b"keras_res3d.sha256"
+# Keys of the file's metadata: the header; the videos; CRC-32 of the times and of each layer; SHA-256 of these three.
+HEADER_KEY, VIDEOS_KEY, SUMS_KEY = b"keras_res3d.header", b"keras_res3d.videos", b"keras_res3d.crc32"
+DIGEST_KEY = b"keras_res3d.sha256"
 
 
 def check(layers: Iterable[str]) -> None:
@@ -73,6 +76,8 @@ def write_part(path, header: Mapping, videos: Sequence[VideoRow], seconds: np.nd
         flat = arrow.array(np.ascontiguousarray(values[layer], np.float32).ravel())
         columns[layer] = arrow.FixedSizeListArray.from_arrays(flat, width)
     about = {HEADER_KEY: json.dumps(dict(header)).encode(), VIDEOS_KEY: about_text(header, videos).encode()}
+    sums = [_sum(seconds, np.float64), *(_sum(values[layer], np.float32) for layer in header["layers"])]
+    about[SUMS_KEY] = json.dumps(sums).encode()
     table = arrow.table(columns).replace_schema_metadata({**about, DIGEST_KEY: _digest(about)})
     with atomic_path(path) as aside:
         parquet.write_table(table, aside, row_group_size=max(1, len(rows)), compression="none", write_statistics=False,
@@ -85,7 +90,11 @@ def _text(name: str | None) -> str | None:
 
 
 def _digest(about: Mapping[bytes, bytes]) -> bytes:
-    return hashlib.sha256(about[HEADER_KEY] + b"\n" + about[VIDEOS_KEY]).hexdigest().encode()
+    return hashlib.sha256(b"\n".join(about[key] for key in (HEADER_KEY, VIDEOS_KEY, SUMS_KEY))).hexdigest().encode()
+
+
+def _sum(values: np.ndarray, kind: type) -> int:
+    return zlib.crc32(np.ascontiguousarray(values, kind).data)
 
 
 class ParquetPart(Part):
@@ -108,6 +117,7 @@ class ParquetPart(Part):
         about = self._file.schema_arrow.metadata or {}
         if about[DIGEST_KEY] != _digest(about):
             raise ValueError("the checksum of what it says of its videos is wrong")
+        self._sums = json.loads(about[SUMS_KEY])
         return about[VIDEOS_KEY]
 
     def _array(self, layer: str | None) -> np.ndarray:
@@ -119,8 +129,14 @@ class ParquetPart(Part):
         if table.num_rows != self.rows:
             raise ValueError(f"it has {table.num_rows} rows; expected {self.rows}")
         if layer is None:
-            return np.stack([self._numbers(table, name, self._arrow.float64()) for name in names], axis=1)
-        return self._numbers(table, layer, self._arrow.list_(self._arrow.float32(), width)).reshape(self.rows, width)
+            found = np.stack([self._numbers(table, name, self._arrow.float64()) for name in names], axis=1)
+        else:
+            kind = self._arrow.list_(self._arrow.float32(), width)
+            found = self._numbers(table, layer, kind).reshape(self.rows, width)
+        place = 0 if layer is None else 1 + list(self.header["layers"]).index(layer)
+        if _sum(found, found.dtype.type) != self._sums[place]:
+            raise ValueError(f"the checksum of {layer or 'the times'} is wrong")
+        return found
 
     def _check_size(self, row_bytes: int) -> None:
         """Values are stored as they are, so that no file unpacks to more than it has."""
