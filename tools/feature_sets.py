@@ -118,6 +118,7 @@ class Scored:
         inside: accuracy over the folds of the training part, at the C that was chosen by it.
         cosine: mean over pairs of test videos; 1 where all have the same features.
         favourite: share of the test videos that the net itself puts into its most frequent class, or NaN.
+        classes: of the training part.
     """
 
     right: np.ndarray
@@ -125,6 +126,7 @@ class Scored:
     inside: float
     cosine: float
     favourite: float
+    classes: int
 
 
 def score(train: pathlib.Path, test: pathlib.Path, seed: int) -> Scored:
@@ -153,7 +155,7 @@ def score(train: pathlib.Path, test: pathlib.Path, seed: int) -> Scored:
         best = features.values["prob"][split.test.rows].argmax(axis=1)
         favourite = float(np.bincount(best).max() / len(best))
     return Scored(right, tuple(split.test.keys), float(np.concatenate(inside).mean()),
-                  (total - len(values)) / (len(values) * (len(values) - 1)), favourite)  # fmt: skip
+                  (total - len(values)) / (len(values) * (len(values) - 1)), favourite, len(set(labels)))  # fmt: skip
 
 
 def over_seeds(values: Sequence[float]) -> tuple[float, float]:
@@ -182,6 +184,14 @@ def over_seeds_and_groups(right: np.ndarray, groups: Sequence[str], draws: int =
         means.append(sums[seeds][:, drawn].sum(axis=1).mean() / sizes[drawn].sum())
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)
+
+
+def guessing(videos: int, classes: int) -> tuple[float, float]:
+    """Accuracies between which 95 % of those lie who guess the class of each video."""
+    from scipy import stats
+
+    low, high = stats.binom.interval(0.95, videos, 1 / classes)
+    return float(low) / videos, float(high) / videos
 
 
 def table(scored: dict[str, list[Scored]]) -> str:
@@ -246,6 +256,9 @@ def main(arguments=None) -> None:
             print(f"seed {seed}, {name}: {scored[name][-1].right.mean():.3f}", flush=True)
         own.append(own_accuracy(pathlib.Path(options.output) / f"nets-{seed}" / "trained"))
         print(f"seed {seed}, the trained net on its own test data: {own[-1]:.3f}", flush=True)
+    videos = len(scored["colours"][0].right)
+    low, high = guessing(videos, scored["colours"][0].classes)
+    print(f"\n{videos} test videos; of those who guess 95 % get {low:.3f} to {high:.3f}")
     print("", table(scored), "", why(scored, own), sep="\n")
 
 

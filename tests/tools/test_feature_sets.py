@@ -83,8 +83,15 @@ def test_an_svm_on_known_features(tmp_path):
         found = feature_sets.score(tmp_path / "train", tmp_path / "test", 0)
     assert found.right.tolist() == [True] * 5 + [False] + [True] * 2
     assert found.groups == tuple(f"group g{i // 2}" for i in range(8))
-    assert found.inside == 1 and found.favourite == 5 / 8
+    assert found.inside == 1 and found.favourite == 5 / 8 and found.classes == 2
     assert abs(found.cosine - 2 * 4 * 3 / (8 * 7)) < 0.03  # videos of one class 1, of two 0
+
+
+def test_what_guessing_reaches():
+    low, high = feature_sets.guessing(54, 2)
+    assert (low, high) == (20 / 54, 34 / 54)
+    tosses = np.random.default_rng(0).binomial(54, 0.5, 20_000) / 54
+    assert 0.95 <= np.mean((low <= tosses) & (tosses <= high)) < 0.98
 
 
 def test_intervals_over_seeds():
