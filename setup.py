@@ -37,7 +37,7 @@ setup(
         "scikit-learn>=1.5",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D"],
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
         "demo": ["gradio>=6"],

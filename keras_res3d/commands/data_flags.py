@@ -44,7 +44,9 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
     )  # fmt: skip
 
 
-def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSet | None:
+def data_from_flags(
+    subset: str, classes: Sequence[str] | None = None, path: str | None = None, split: int | None = None
+) -> DataSet | None:
     """The data set that the flags name, checked; None for "validation" where --validation is not given.
 
     Args:
@@ -52,29 +54,32 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSe
             the held-out list. "test" reads --data, with --layout the held-out list, which is Kinetics' validation list
             and the test list of the others.
         classes: names in the order of the labels; None means the data's own.
+        path, split: what to read in place of --data or --validation, and of --split.
 
     Raises:
         DataError: the data have faults; the message lists every one.
     """
     from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
 
-    path = _path(subset)
+    path = path or _path(subset)
     if path is None:
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
         return read_data_set("motion/test" if subset != "train" and path == "motion" else path, classes=classes)
-    return data_set_of(listing_from_flags(subset, classes), classes is not None)
+    return data_set_of(listing_from_flags(subset, classes, path, split=split), classes is not None)
 
 
 def listing_from_flags(
-    subset: str, classes: Sequence[str] | None = None, path: str | None = None, group: str = "group"
-) -> Listing:
+    subset: str, classes: Sequence[str] | None = None, path: str | None = None, group: str = "group",
+    split: int | None = None,
+) -> Listing:  # fmt: skip
     """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
 
     Args:
         subset, classes: as of `data_from_flags`.
         path: what to read in place of --data or --validation.
         group: the column of a CSV file that says which videos belong together.
+        split: which one to read in place of --split.
     """
     from keras_res3d.data.layouts.registry import LAYOUTS
     from keras_res3d.data.open import list_layout, list_videos
@@ -86,7 +91,7 @@ def listing_from_flags(
         return list_videos(path, classes, skip_missing=skip, group=group)
     chosen = "train" if subset == "train" else LAYOUTS[FLAGS.layout].held_out
     lists = FLAGS.lists or path
-    return list_layout(FLAGS.layout, lists, path, FLAGS.split, chosen, classes, skip_missing=skip, group=group)
+    return list_layout(FLAGS.layout, lists, path, split or FLAGS.split, chosen, classes, skip_missing=skip, group=group)
 
 
 def _path(subset: str) -> str | None:

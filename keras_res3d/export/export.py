@@ -294,7 +294,7 @@ def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Reque
         with silenced(*([2] if os.isatty(1) else [1, 2])), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             row.write(graph, stage, request)
-    except ImportError:
+    except (ImportError, ExportError):
         raise
     except Exception as error:  # converters raise whatever they like
         lines = str(error).strip().splitlines() or [""]

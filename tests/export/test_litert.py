@@ -1,9 +1,10 @@
 """LiteRT files for runtimes that take neither open sizes nor more than four axes."""
 
+import keras
 import numpy as np
 import pytest
 
-from keras_res3d import load_runner
+from keras_res3d import export_model, load_runner
 from keras_res3d.data.transform import preprocess_input
 
 interpreters = pytest.importorskip("ai_edge_litert.interpreter")
@@ -49,3 +50,21 @@ def test_fixed_sizes_and_four_axes(exported, model, clips, quantize, options, in
 def test_open_sizes_are_the_default(exported):
     shapes, _ = tensors(exported("litert")[0])
     assert [-1, 4, 32, 32, 3] in [open_shape for _, open_shape in shapes]
+
+
+class Loud(keras.layers.Layer):
+    """A layer that the 2-D form takes over as it is, over all axes of a clip."""
+
+    def call(self, maps):
+        return keras.ops.cos(maps)
+
+
+def test_five_axes_inside_are_refused(tmp_path):
+    clip = keras.Input((4, 16, 16, 3))
+    maps = Loud()(keras.layers.Conv3D(4, 3, padding="same")(clip))
+    model = keras.Model(clip, keras.layers.Dense(3)(keras.layers.GlobalAveragePooling3D()(maps)))
+    options = {"format": "litert", "preprocessing": False}
+    with pytest.raises(ValueError, match=r"^rank4.*more than four axes: .*\(1, 4, 16, 16, 4\)"):
+        export_model(model, tmp_path / "net.tflite", rank4=True, **options)
+    assert not list(tmp_path.iterdir())
+    assert export_model(model, tmp_path / "net.tflite", **options).fault() is None

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_res3d.cards import ModelCard
 from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, fixed_batches, threads_or_all
+from keras_res3d.export.report import ExportError
 
 
 def write(graph, path, request: Request) -> None:
@@ -34,9 +35,27 @@ def write(graph, path, request: Request) -> None:
                 converter.inference_input_type = tf.uint8 if graph.dtype == np.uint8 else tf.int8
                 converter.inference_output_type = tf.int8
         pathlib.Path(path).write_bytes(converter.convert())
+    if graph.rank4:
+        _check_axes(path)
     # LiteRT keeps label files as a zip archive at the end of the model, which its runtimes pass over.
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(zipfile.ZipInfo(CARD_NAME), request.card.to_json())
+
+
+def _check_axes(path) -> None:
+    """Raises an error that names what has more than four axes: layers without a rule keep those of the clip."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate would hide what it takes over
+    details = Interpreter(str(path), experimental_op_resolver_type=resolver).get_tensor_details()
+    found = [f"{each['name']} {tuple(each['shape'].tolist())}" for each in details if len(each["shape"]) > 4]
+    if found:
+        more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ExportError(
+            f"rank4: the file would hold tensors of more than four axes: {', '.join(found[:3])}{more}. They come from "
+            "layers that the 2-D form takes over as they are: put a layer that it knows in their place (stand_ins), or "
+            "leave rank4 out"
+        )
 
 
 def _card_text(path) -> str | None:
