@@ -26,7 +26,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from benchmarks.timing import machine, usable_cores
 
 SUITES = {"nets": "benchmarks.nets", "decode": "benchmarks.decode", "import": "benchmarks.imports",
-          "features": "benchmarks.features"}  # fmt: skip
+          "features": "benchmarks.features", "memory": "benchmarks.memory"}  # fmt: skip
 # Tools of their own, each with a `main(arguments)` that prints its own table.
 TOOLS = {
     "export": "benchmark_export",

@@ -4,6 +4,7 @@
     keras-res3d extract runs/fight --data test.csv --output features --show_predictions
     keras-res3d extract runs/fight --data videos --layers pool5 --output clips --per_clip --overlap 4
     keras-res3d extract runs/fight --data videos --output short --engine bfloat16
+    keras-res3d extract runs/fight --data videos --output frames --format parquet
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, which gives its output alone, or the name of published
 weights. Every clip of every video goes through the net once. The features are divided by their length. In Python,
@@ -26,6 +27,7 @@ from keras_res3d.tables import printable
 FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH --output FOLDER"
 ENGINES = ("keras", "bfloat16")
+FORMATS = ("npz", "parquet")
 BAD_SHOWN = 5
 
 
@@ -37,6 +39,8 @@ def define_flags() -> None:
     flags.DEFINE_list("layers", None, "Names of layers, with commas between them; output is the model's own output "
                       "(by default those of res5b, pool5 and prob that the model has).")  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for the features. What it has already is not computed again.")
+    flags.DEFINE_enum("format", None, list(FORMATS), "Of the files in --output: npz, or parquet for data frames and "
+                      "databases, which needs pyarrow (by default what the folder has, or npz).")  # fmt: skip
     flags.DEFINE_integer("overlap", 0, "Frames of a clip that the next clip has too.", lower_bound=0)
     flags.DEFINE_bool("per_clip", False, "Keep the features of every clip, with its time, and do not average them.")
     flags.DEFINE_bool("normalize", True, "Divide the features by their Euclidean length.")
@@ -88,8 +92,11 @@ def run(args: list[str]) -> int:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d extract MODEL --data PATH --output "
                          "FOLDER")  # fmt: skip
     from keras_res3d.inference.model_file import is_published, model_file
+    from keras_res3d.tasks.feature_folder import part_format
 
     # What is wrong with a name or a list is found before Keras is imported, which takes seconds.
+    if FLAGS.format:
+        part_format(FLAGS.format).check(())
     source = args[0] if is_published(args[0]) else model_file(args[0])
     data_sets = _data_sets()
     import_keras_quietly()
@@ -109,7 +116,7 @@ def run(args: list[str]) -> int:
     for data_set in data_sets:
         names = name_videos(data_set, FLAGS.data if FLAGS.layout else root_of(FLAGS.data))
         start = time.monotonic()
-        report = extract_to_folder(extraction, data_set, names, FLAGS.output, _show)
+        report = extract_to_folder(extraction, data_set, names, FLAGS.output, _show, FLAGS.format)
         print(_summary(report, time.monotonic() - start))
     print(f"wrote {printable(FLAGS.output)}")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ import numpy as np
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.labels import decode_predictions
-from keras_res3d.data.open import read_data_set
 from keras_res3d.data.types import DataSet, VideoError
 from keras_res3d.tasks.clip_stream import ClipStream, Piece, batches
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow
+from keras_res3d.tasks.feature_folder import FORMAT, part_format
 from keras_res3d.tasks.feature_net import FeatureNet
+from keras_res3d.tasks.feature_parts.base import VideoRow
 from keras_res3d.tasks.features import Features, read_features
-from keras_res3d.tasks.named_videos import name_videos, root_of, unlabelled_videos
+from keras_res3d.tasks.named_videos import data_set_of, has_names, name_videos, root_of
 from keras_res3d.tasks.shared_folder import FeatureWriter
 
 
@@ -163,10 +162,7 @@ def _opened(model, data, layers, options: dict) -> tuple[Extraction, DataSet, li
     """The extraction, the data set and the names of its videos, from what a caller gave."""
     root = options.pop("root", None)
     root = root_of(data) if root is None else root
-    if isinstance(data, (str, os.PathLike)):
-        data = read_data_set(data)
-    elif isinstance(data, (list, tuple)):
-        data = unlabelled_videos(data)
+    data = data_set_of(data)
     own = {name: options.pop(name) for name in ("engine", "labels", "sampling", "card") if name in options}
     net = model if isinstance(model, FeatureNet) else FeatureNet(model, layers, **own)
     return Extraction(net, **options), data, name_videos(data, root)
@@ -201,6 +197,7 @@ def extract_features(
     batch_size: int = 16,
     workers: int | None = None,
     root=None,
+    format: str | None = None,
 ) -> Features:
     """Features of videos: `extract_features("res3d18/sports1m", "videos", ["pool5"]).values["pool5"]`.
 
@@ -214,11 +211,13 @@ def extract_features(
     Args:
         model: a path or name as of `load_model`, what `load_model` returned, a Keras model, or an export, which gives
             its output alone.
-        data: a data set, the path of one (`read_data_set`), or a list of paths of videos without labels.
+        data: a data set, the path of one (`read_data_set`), a list of videos without labels, each as of `open_video`,
+            or an array of the frames of one video or of several, uint8 RGB `([videos,] frames, height, width, 3)`.
         layers: names of layers of the model, also inside models within it; "output" is the model's own output. None
             takes those of res5b, pool5 and prob that the model has.
         output: a folder to write (`read_features` reads it); what it has already is not computed again, and several
-            processes may write into one folder at a time. None writes nothing.
+            processes may write into one folder at a time. None writes nothing. Videos that are arrays have no names by
+            which a later run could know them, so that their features are not written.
         overlap: frames of a clip that the next one has too: with 8 frames and an overlap of 4 a clip begins every
             4 x stride frames.
         per_clip: keep a row for each clip, with its time, in place of the average.
@@ -228,6 +227,8 @@ def extract_features(
         batch_size: clips that the network computes at a time.
         workers: threads that decode videos; None is one for each core.
         root: the folder that ids are relative to; None is the folder of the list.
+        format: of the files in `output`: "npz", or "parquet", which needs pyarrow. None goes on with what the folder
+            has, and a new one gets npz.
 
     Returns:
         The features, in the order of the list. Videos that cannot be read are left out with a warning; a folder lists
@@ -237,16 +238,34 @@ def extract_features(
         ValueError: there is no such layer, the folder holds other features, no video at all can be read, or as of
             `load_model`.
         DataError: `data` has faults.
+        TypeError: `data` is none of these.
+        ImportError: `format` is "parquet", and pyarrow is not installed.
     """
     options = {"overlap": overlap, "per_clip": per_clip, "normalize": normalize, "engine": engine, "labels": labels,
                "sampling": sampling, "card": card, "batch_size": batch_size, "workers": workers,
                "root": root}  # fmt: skip
+    check_format(format, output)
     extraction, data_set, names = _opened(model, data, layers, options)
+    if output is not None and not has_names(data_set):
+        raise ValueError("output is given, and videos are arrays, which a later run could not tell from others; give "
+                         "no output, or the videos as files")  # fmt: skip
     if output is not None:
-        extract_to_folder(extraction, data_set, names, output)
+        extract_to_folder(extraction, data_set, names, output, format=format)
         return read_features(output)
     found = sorted(extraction.videos(data_set, range(len(data_set)), names), key=lambda video: video.number)
     return _gathered(found, extraction.header())
+
+
+def check_format(format: str | None, output) -> None:
+    """Raises where features cannot be written in a format, before anything is read for them.
+
+    Args:
+        format, output: as of `extract_features`.
+    """
+    if format is not None and output is None:
+        raise ValueError(f"format is {format!r}, and there is no output to write; give a folder as output too")
+    if format is not None:
+        part_format(format).check(())
 
 
 def _gathered(found: list[VideoFeatures], header: dict) -> Features:
@@ -287,6 +306,7 @@ def extract_to_folder(
     names: Sequence[VideoRow],
     output,
     progress: Callable[[VideoFeatures, int, int], None] | None = None,
+    format: str | None = None,
 ) -> Report:
     """Writes the features of what a folder lacks.
 
@@ -296,11 +316,12 @@ def extract_to_folder(
         names: of its videos, as `name_videos` gives them.
         output: the folder.
         progress: called with each video, how many are done, and how many there are to do.
+        format: as of `extract_features`.
 
     Raises:
         ValueError: the folder holds other features, or no video at all could be read.
     """
-    with FeatureWriter(output, extraction.header(), data_set.name, names) as writer:
+    with FeatureWriter(output, extraction.header(), data_set.name, names, format) as writer:
         for done, video in enumerate(extraction.videos(data_set, writer.claim(), names), 1):
             writer.add(video)
             if progress:

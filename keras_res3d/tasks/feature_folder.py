@@ -1,70 +1,61 @@
-"""A folder of features on disk: a header, and parts that are .npz files without pickles.
+"""A folder of features on disk: a header, and parts, which are .npz files or Parquet files.
 
 The header, features.json, says what the features are of: the model, its layers, how clips are taken. A part holds some
-videos. Its array `about` is JSON text in UTF-8 with a row for each video, its array `seconds` and one array for each
-layer have as many rows as those videos have together. A part is written in one step and never changed, and a later run
-adds parts, so that processes that write at the same time cannot harm each other.
+videos. It is written in one step and never changed, and a later run adds parts, so that processes that write at the
+same time cannot harm each other.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
-import os
 import pathlib
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.io import atomic_path, write_atomically
+from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
+from keras_res3d.tasks.feature_parts import npz, parquet
+from keras_res3d.tasks.feature_parts.base import UNREADABLE, Part, VideoRow, reason, settings_digest
 
-HEADER, PART_SUFFIX = "features.json", ".npz"
+HEADER = "features.json"
 FORMAT = "keras_res3d features 1"
-# What of the header says how features were computed; features that differ in it are never mixed.
-SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip", "normalized")
-# What json, zipfile and NumPy raise at damaged files.
-_UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError, RecursionError, EOFError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class VideoRow:
-    """What a part says of a video.
+class PartFormat(NamedTuple):
+    """A format of the files that parts are.
 
     Args:
-        id: the video's path as listed.
-        label: name of its class, or None.
-        group: what it belongs together with, or None.
-        number: its place in the list, from 0.
-        size: of its file in bytes, by which a file that was replaced is noticed; None where it is no file.
-        rows: how many rows of each array are its own; 0 for a video that cannot be read.
-        error: why it cannot be read, or None.
+        suffix: of the files, by which their format is told.
+        check: takes names of layers; raises where they cannot be written.
+        write: as of `write_part`.
+        read: the `Part` of a path and a header.
     """
 
-    id: str
-    label: str | None
-    group: str | None
-    number: int
-    size: int | None
-    rows: int
-    error: str | None = None
+    suffix: str
+    check: Callable
+    write: Callable
+    read: type[Part]
 
 
-_KINDS = {"id": str, "label": (str, type(None)), "group": (str, type(None)), "number": int,
-          "size": (int, type(None)), "rows": int, "error": (str, type(None))}  # fmt: skip
+PART_FORMATS = {
+    "npz": PartFormat(npz.SUFFIX, npz.check, npz.write_part, npz.NpzPart),
+    "parquet": PartFormat(parquet.SUFFIX, parquet.check, parquet.write_part, parquet.ParquetPart),
+}
+# That of a new folder for which none is named, and of one whose header names none.
+USUAL = "npz"
 
 
-def settings_digest(header: Mapping) -> str:
-    """SHA-256 of the settings of a header: two headers that agree in it may share a folder."""
-    settings = {name: header[name] for name in SETTINGS}
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+def part_format(name: str) -> PartFormat:
+    """The row of a format of parts.
+
+    Raises:
+        ValueError: there is no such format.
+    """
+    if name not in PART_FORMATS:
+        raise ValueError(f"format is {name!r}; expected one of {', '.join(PART_FORMATS)}")
+    return PART_FORMATS[name]
 
 
 def read_header(folder) -> dict:
@@ -86,11 +77,12 @@ def read_header(folder) -> dict:
             if not isinstance(header[name], kind):
                 raise TypeError(f"{name} is {type(header[name]).__name__}")
         settings_digest(header)  # which needs them all
+        part_format(header.get("parts", USUAL))
         if not header["layers"] or not all(_count(width) and width for width in header["layers"].values()):
             raise TypeError(f"layers is {header['layers']}")
         return header
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} is no header of features: {_reason(error)}; extract the features again") from error
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is no header of features: {reason(error)}; extract the features again") from error
 
 
 def write_header(folder, header: Mapping) -> None:
@@ -100,137 +92,49 @@ def write_header(folder, header: Mapping) -> None:
 
 def parts(folder) -> list[pathlib.Path]:
     """The parts of a folder, in the order of their names."""
-    return sorted(path for path in pathlib.Path(folder).glob(f"*{PART_SUFFIX}") if path.name[0] != ".")
+    found = (path for row in PART_FORMATS.values() for path in pathlib.Path(folder).glob(f"*{row.suffix}"))
+    return sorted(path for path in found if path.name[0] != ".")
 
 
-def write_part(path, header: Mapping, videos: Iterable[VideoRow], seconds: np.ndarray,
+def write_part(path, header: Mapping, videos: Sequence[VideoRow], seconds: np.ndarray,
                values: Mapping[str, np.ndarray]) -> None:  # fmt: skip
     """Writes a part, in one step.
 
     Args:
-        path: of the part.
+        path: of the part, whose suffix tells its format.
         header: of the folder.
         videos: the part's videos; their `rows` add up to the rows of the arrays.
         seconds: float64 `(rows, 2)`.
         values: float32 `(rows, width)` for each layer of the header.
     """
-    about = {"settings": settings_digest(header), "videos": [asdict(video) for video in videos]}
-    arrays = {"about": np.frombuffer(json.dumps(about).encode("ascii"), np.uint8), "seconds": seconds}
-    for number, layer in enumerate(header["layers"]):
-        arrays[f"layer{number}"] = values[layer]
-    with atomic_path(path) as aside, open(aside, "wb") as file:
-        np.savez(file, **arrays)
+    _format_of(path).write(path, header, videos, seconds, values)
 
 
-class Part:
-    """A part, opened: its videos are read at once, and arrays as they are asked for. A context manager.
-
-    Args:
-        path: of the part.
-        header: of its folder.
-
-    Attributes:
-        videos: a `VideoRow` for each video.
-        rows: of each array.
+def open_part(path, header: Mapping) -> Part:
+    """A part of a folder with this header, opened.
 
     Raises:
-        ValueError: the file is damaged, cut short or no part, or its settings are not the header's; names the file.
+        ValueError, ImportError: as of its format.
     """
-
-    def __init__(self, path, header: Mapping):
-        self.path, self._header = pathlib.Path(path), header
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except _UNREADABLE as error:
-            raise self._damaged(error) from error
-        try:
-            self._check_sizes()
-            about = json.loads(self._array("about", np.uint8, None).tobytes())
-            if about["settings"] != settings_digest(header):
-                raise ValueError("its settings are not those of the folder's header")
-            self.videos = tuple(map(_video_row, about["videos"]))
-            if len({video.id for video in self.videos}) < len(self.videos):
-                raise ValueError("it has a video twice")
-        except _UNREADABLE as error:
-            self.close()
-            raise self._damaged(error) from error
-        self.rows = sum(video.rows for video in self.videos)
-
-    def __enter__(self) -> Part:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Lets go of the file."""
-        self._archive.close()
-
-    def seconds(self) -> np.ndarray:
-        """When each row begins and ends, float64 `(rows, 2)`. Raises ValueError where the file is damaged."""
-        return self._checked("seconds", np.float64, 2)
-
-    def values(self, layer: str) -> np.ndarray:
-        """A layer's features, float32 `(rows, width)`. Raises ValueError where the file is damaged."""
-        number = list(self._header["layers"]).index(layer)
-        return self._checked(f"layer{number}", np.float32, self._header["layers"][layer])
-
-    def _checked(self, name: str, kind: type, width: int) -> np.ndarray:
-        try:
-            return self._array(name, kind, (self.rows, width))
-        except _UNREADABLE as error:
-            raise self._damaged(error) from error
-
-    def _check_sizes(self) -> None:
-        """Parts are stored as they are, so that none unpacks to more than its file has."""
-        members = self._archive.infolist()
-        stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not stored or sum(member.file_size for member in members) > os.path.getsize(self.path):
-            raise ValueError("it is compressed")
-
-    def _array(self, name: str, kind: type, shape: tuple[int, int] | None) -> np.ndarray:
-        """An array of the archive, whose type and shape are looked at before any memory is taken for it."""
-        raw = io.BytesIO(self._archive.read(f"{name}.npy"))
-        if np.lib.format.read_magic(raw) != (1, 0):
-            raise ValueError(f"{name} is of another version of .npy")
-        found, fortran, dtype = np.lib.format.read_array_header_1_0(raw)
-        if dtype != kind or fortran or (len(found) != 1 if shape is None else found != shape):
-            raise ValueError(f"{name} is {dtype} of shape {found}; expected {np.dtype(kind)} of shape {shape}")
-        return np.frombuffer(raw.getbuffer()[raw.tell() :], kind).reshape(found)
-
-    def _damaged(self, error: Exception) -> ValueError:
-        return ValueError(f"{self.path} is no part of these features, or is damaged or cut short: {_reason(error)}; "
-                          "delete it and extract again, which makes only what is missing")  # fmt: skip
+    return _format_of(path).read(path, header)
 
 
-def _video_row(fields: Mapping) -> VideoRow:
-    row = VideoRow(**fields)
-    for name, kind in _KINDS.items():
-        value = getattr(row, name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise TypeError(f"{name} of a video is {value!r}")
-    if row.rows < 0 or (row.error is None) != (row.rows > 0):
-        raise ValueError(f"{row.id!r} has {row.rows} rows")
-    return row
+def _format_of(path) -> PartFormat:
+    return next(row for row in PART_FORMATS.values() if str(path).endswith(row.suffix))
 
 
 def _count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _reason(error: Exception) -> str:
-    kind = type(error).__name__
-    return f"{kind}: {error}" if isinstance(error, (KeyError, AttributeError)) else str(error) or kind
-
-
 def read_parts(folder, header: Mapping) -> Iterator[Part]:
     """Yields each part of a folder, open until the next one is asked for.
 
     Raises:
-        ValueError: as of `Part`.
+        ValueError, ImportError: as of `open_part`.
     """
     for path in parts(folder):
-        with Part(path, header) as part:
+        with open_part(path, header) as part:
             yield part
 
 
@@ -240,7 +144,7 @@ def videos_in_parts(folder, header: Mapping) -> dict[str, tuple[VideoRow, pathli
     A video has more than one part where it could not be read at first, or where its file was replaced.
 
     Raises:
-        ValueError: as of `Part`.
+        ValueError, ImportError: as of `open_part`.
     """
     found: dict[str, tuple[VideoRow, pathlib.Path]] = {}
     for part in read_parts(folder, header):

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_res3d.tables import printable
-from keras_res3d.tasks.feature_folder import Part, read_header, videos_in_parts
+from keras_res3d.tasks.feature_folder import open_part, read_header, videos_in_parts
+from keras_res3d.tasks.feature_parts.base import Part
 
 # What the layer is called where arrays came without a name.
 UNNAMED = "features"
@@ -76,8 +77,10 @@ class Features:
             import pandas
         except ImportError as error:
             raise ImportError("a data frame needs pandas, which is not installed: pip install pandas") from error
-        about = {"id": self.ids, "label": self.labels, "group": self.groups,
-                 "begin": self.seconds[:, 0], "end": self.seconds[:, 1]}  # fmt: skip
+        # As objects, since pandas' own kind of text has no place for names that are not UTF-8.
+        names = {"id": self.ids, "label": self.labels, "group": self.groups}
+        about = {name: pandas.Series(values, dtype=object) for name, values in names.items()}
+        about |= {"begin": self.seconds[:, 0], "end": self.seconds[:, 1]}
         frames = [pandas.DataFrame(about)]
         for name in self.values if layers is None else layers:
             values = self.layer(name)
@@ -98,6 +101,7 @@ def read_features(folder, layers: Iterable[str] | None = None) -> Features:
     Raises:
         FileNotFoundError: there are no features in the folder.
         ValueError: a file is damaged or of another format, or there is no such layer; names the file.
+        ImportError: the files are Parquet, and pyarrow is not installed.
     """
     header = read_header(folder)
     wanted = list(header["layers"]) if layers is None else [layers] if isinstance(layers, str) else list(layers)
@@ -111,7 +115,7 @@ def read_features(folder, layers: Iterable[str] | None = None) -> Features:
     seconds = np.empty((total, 2), np.float64)
     values = {name: np.empty((total, header["layers"][name]), np.float32) for name in wanted}
     for path in sorted({path for _, path in counted}):
-        with Part(path, header) as part:
+        with open_part(path, header) as part:
             chosen = {video.id for video, own in counted if own == path}
             _fill(part, seconds, values, {name: start for name, start in starts.items() if name in chosen})
     rows = [video for video, _ in counted for _ in range(video.rows)]

@@ -7,9 +7,11 @@ import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from keras_res3d.data.open import open_video
+import numpy as np
+
+from keras_res3d.data.open import open_video, read_data_set
 from keras_res3d.data.types import DataSet, Example, VideoSource
-from keras_res3d.tasks.feature_folder import VideoRow
+from keras_res3d.tasks.feature_parts.base import VideoRow
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class _Unlabelled:
     """Videos without labels, as a `types.DataSet` whose labels are None."""
 
     examples: tuple[Example, ...]
+    sources: tuple
     name: str = "videos"
     classes: tuple[str, ...] = ()
     mirror_safe: bool = True
@@ -25,17 +28,53 @@ class _Unlabelled:
         return len(self.examples)
 
     def open(self, i: int, fps: float | None = None, strict: bool = False) -> VideoSource:
-        return open_video(self.examples[i].path, fps=fps, strict=strict)
+        return open_video(self.sources[i], fps=fps, strict=strict)
 
 
-def unlabelled_videos(paths: Iterable[str | os.PathLike], name: str = "videos") -> DataSet:
+def unlabelled_videos(videos: Iterable, name: str = "videos") -> DataSet:
     """A data set of videos that have no labels.
 
     Args:
-        paths: of the videos; `videos_in` finds those of a folder.
+        videos: whatever `open_video` takes, such as paths (`videos_in` finds those of a folder) and arrays of frames.
+            What is no path is called by its place among them, from 0.
         name: of the data set, such as the folder.
     """
-    return _Unlabelled(tuple(Example(os.fspath(path), None) for path in paths), name)
+    sources = tuple(videos)
+    paths = (os.fspath(source) if is_path(source) else str(number) for number, source in enumerate(sources))
+    return _Unlabelled(tuple(Example(path, None) for path in paths), sources, name)
+
+
+def data_set_of(data) -> DataSet:
+    """What a caller gives as videos, as a data set.
+
+    Args:
+        data: a data set; the path of one (`read_data_set`); a list of videos without labels, each as of `open_video`;
+            or an array of the frames of one video or of several, uint8 RGB `([videos,] frames, height, width, 3)`.
+
+    Raises:
+        TypeError: it is none of these.
+        DataError: a data set has faults.
+    """
+    if is_path(data):
+        return read_data_set(data)
+    if isinstance(data, (list, tuple)):
+        return unlabelled_videos(data)
+    if hasattr(data, "__array__"):
+        return unlabelled_videos(data if np.ndim(data) == 5 else [data])
+    if not isinstance(data, DataSet):
+        raise TypeError(f"data is {type(data).__name__}; expected a data set, the path of one, a list of videos, or an "
+                        "array of frames")  # fmt: skip
+    return data
+
+
+def is_path(source: object) -> bool:
+    """Whether a video or a data set is given by its path."""
+    return isinstance(source, (str, os.PathLike))
+
+
+def has_names(data_set: DataSet) -> bool:
+    """Whether each video has a path by which a later run knows it again."""
+    return not isinstance(data_set, _Unlabelled) or all(map(is_path, data_set.sources))
 
 
 def video_id(path: str, root, first_frame: int | None = None) -> str:
@@ -59,7 +98,7 @@ def root_of(data) -> pathlib.Path | None:
     Args:
         data: a data set, or the path of one.
     """
-    place = pathlib.Path(data if isinstance(data, (str, os.PathLike)) else getattr(data, "name", "") or "\0")
+    place = pathlib.Path(data if is_path(data) else getattr(data, "name", "") or "\0")
     try:
         return place if place.is_dir() else place.parent if place.is_file() else None
     except ValueError:  # a name that is no path

@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_res3d.data.clips import Sampling
 from keras_res3d.tasks.features import Features
-from keras_res3d.tasks.transfer.rows import Finder, check_finite, features_of, layers_of, listed, normalised
+from keras_res3d.tasks.transfer.rows import Finder, check_finite, features_of, is_count, layers_of, listed, normalised
 
 ROWS_AT_A_TIME = 65_536
 
@@ -129,12 +129,15 @@ class VideoIndex:
         Raises:
             ValueError: the query has another width than the features, or k is below 1.
         """
-        query = normalised(np.atleast_2d(query))
-        if query.shape[1] != self._rows.shape[1] or not np.isfinite(query).all():
-            raise ValueError(f"the query has {query.shape[1]} values, or some that are not finite; {self.layer} has "
-                             f"{self._rows.shape[1]}")  # fmt: skip
-        if k < 1:
-            raise ValueError(f"k is {k}; expected 1 or more")
+        given, width = np.atleast_2d(query), self._rows.shape[1]
+        if given.ndim != 2 or given.shape[1] != width or not np.issubdtype(given.dtype, np.number):
+            raise ValueError(f"the query is {given.dtype} of shape {np.shape(query)}; expected {width} values, as "
+                             f"{self.layer} has, or rows of so many")  # fmt: skip
+        query = normalised(given)
+        if not np.isfinite(query).all():
+            raise ValueError("the query has values that are not finite")
+        if not is_count(k):
+            raise ValueError(f"k is {k!r}; expected a whole number, 1 or more")
         starts = range(0, len(self._rows), ROWS_AT_A_TIME)
         scores = np.concatenate([(self._rows[at : at + ROWS_AT_A_TIME] @ query.T).max(axis=1) for at in starts])
         hits: dict[int, int] = {}

@@ -7,6 +7,7 @@ a process that was killed are seen to be void.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import csv
 import hashlib
@@ -23,17 +24,17 @@ import numpy as np
 from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tasks.feature_folder import (
     HEADER,
-    PART_SUFFIX,
-    SETTINGS,
-    Part,
-    VideoRow,
+    PART_FORMATS,
+    USUAL,
+    open_part,
+    part_format,
     parts,
     read_header,
-    settings_digest,
     videos_in_parts,
     write_header,
     write_part,
 )
+from keras_res3d.tasks.feature_parts.base import SETTINGS, VideoRow, settings_digest
 
 BAD_VIDEOS, CLAIMS = "bad_videos.csv", ".claims"
 # Videos that a process claims at a time.
@@ -50,6 +51,7 @@ class FeatureWriter:
         header: of the features; the settings of a header that is there must be the same.
         data: name of the data set, for the record.
         names: of the data set's videos.
+        format: of the files, a name in `PART_FORMATS`; None goes on with the folder's own.
 
     Attributes:
         before: videos that the folder had when this process came.
@@ -58,28 +60,33 @@ class FeatureWriter:
         others: videos that other processes had claimed when nothing was left to claim.
 
     Raises:
-        ValueError: the folder holds other features, or a damaged file.
+        ValueError: the folder holds other features, files of another format, or a damaged file.
+        ImportError: the files are Parquet, and pyarrow is not installed.
     """
 
-    def __init__(self, folder, header: Mapping, data: str, names: Sequence[VideoRow]):
+    def __init__(self, folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None = None):
         self.folder, self._names = pathlib.Path(folder), list(names)
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"{folder} is a file; expected a folder, which is made where it is missing")
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock():
-            self.header = _agreed(self.folder, header, data, self._names)
+            self.header = _agreed(self.folder, header, data, self._names, format)
+        self._suffix = part_format(self.header.get("parts", USUAL)).suffix
         self._token, self._count = uuid.uuid4().hex[:8], 0
         self._claim = self.folder / CLAIMS / f"{self._token}.json"
         self._open = contextlib.ExitStack()
         self._seen: set[pathlib.Path] = set()
         self._known: dict[str, VideoRow] = {}
         self._attempted: set[str] = set()
+        # What of it the claim names: all but the good videos that have come to lie in a part, where others see them.
+        self._pending: set[str] = set()
         # Videos that could not be read before are tried again once: the file may be there by now.
         at_start = videos_in_parts(self.folder, self.header)
         self._retry = {id for id, (row, _) in at_start.items() if row.error is not None}
         self._look()
-        self.before = sum(not self._is_missing(row) for row in self._names)
-        self.missing = len(self._names) - self.before
+        self._free = collections.deque(filter(self._is_missing, self._names))
+        self.missing = len(self._free)
+        self.before = len(self._names) - self.missing
         self.written = self.others = 0
         self._waiting: list = []
         self._bytes, self._since = 0, time.monotonic()
@@ -107,13 +114,25 @@ class FeatureWriter:
                 # In this order: a process writes its last part before it gives up its claims.
                 taken = self._claimed_by_others()
                 self._look()
-                free = [row for row in self._names if self._is_missing(row) and row.id not in taken][:CLAIMED]
-                self._attempted.update(row.id for row in free)
-                write_atomically(self._claim, json.dumps(sorted(self._attempted)))
-            if not free:
-                self.others = sum(row.id in taken for row in self._names)
+                mine = self._take(taken)
+                self._attempted.update(row.id for row in mine)
+                self._pending.update(row.id for row in mine)
+                write_atomically(self._claim, json.dumps(sorted(self._pending)))
+            if not mine:
+                self.others = len(self._free)
                 return
-            yield from (row.number for row in free)
+            yield from (row.number for row in mine)
+
+    def _take(self, taken: set[str]) -> list[VideoRow]:
+        """The next videos that are missing and not taken; those that others have taken stay, and may become free."""
+        mine: list[VideoRow] = []
+        theirs: list[VideoRow] = []
+        while self._free and len(mine) < CLAIMED:
+            row = self._free.popleft()
+            if self._is_missing(row):
+                (theirs if row.id in taken else mine).append(row)
+        self._free.extendleft(reversed(theirs))
+        return mine
 
     def add(self, video) -> None:
         """Takes what came of a video (`VideoFeatures`); it is written with those after it."""
@@ -135,7 +154,7 @@ class FeatureWriter:
         """Learns what parts have come since the last look."""
         for path in parts(self.folder):
             if path not in self._seen:
-                with Part(path, self.header) as part:
+                with open_part(path, self.header) as part:
                     for row in part.videos:
                         if row.error is None or row.id not in self._known:
                             self._known[row.id] = row
@@ -173,7 +192,7 @@ class FeatureWriter:
             return
         self._count += 1
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        path = self.folder / f"{stamp}-{self._token}-{self._count:05d}{PART_SUFFIX}"
+        path = self.folder / f"{stamp}-{self._token}-{self._count:05d}{self._suffix}"
         rows = [_row(self._names[video.number], video) for video in waiting]
         good = [video for video in waiting if video.error is None]
         values = {
@@ -182,6 +201,7 @@ class FeatureWriter:
         }
         seconds = np.concatenate([video.seconds for video in good]) if good else np.empty((0, 2))
         write_part(path, self.header, rows, seconds, values)
+        self._pending.difference_update(row.id for row in rows if row.error is None)
         self.written += len(good)
 
     def _write_bad(self) -> None:
@@ -208,16 +228,22 @@ def _remove(claim: pathlib.Path) -> None:
             path.unlink()
 
 
-def _agreed(folder: pathlib.Path, header: Mapping, data: str, names: Sequence[VideoRow]) -> dict:
+def _agreed(folder: pathlib.Path, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None) -> dict:
     """The folder's header, written where it is new, with a row for this list of videos."""
     sweep(folder / HEADER)
-    agreed = read_header(folder) if (folder / HEADER).exists() else dict(header)
+    is_new = not (folder / HEADER).exists()
+    agreed = {**header, "parts": format or USUAL} if is_new else read_header(folder)
     if settings_digest(agreed) != settings_digest(header):
         named = [name for name in SETTINGS if agreed.get(name) != header[name]]
         pairs = "; ".join(f"{name} is {agreed[name]}, and {header[name]} was asked for" for name in named)
         raise ValueError(f"{folder} holds features of other settings: {pairs}. Choose another folder")
-    if not (folder / HEADER).exists() and parts(folder):
-        raise ValueError(f"{folder} holds {PART_SUFFIX} files and no {HEADER}; choose another folder")
+    own = agreed.get("parts", USUAL)
+    if format not in (None, own):
+        raise ValueError(f"{folder} holds features in {own} files, and {format} was asked for. Choose another folder")
+    part_format(own).check(agreed["layers"])
+    if is_new and parts(folder):
+        suffixes = " or ".join(row.suffix for row in PART_FORMATS.values())
+        raise ValueError(f"{folder} holds {suffixes} files and no {HEADER}; choose another folder")
     lines = "\n".join(f"{row.id}\t{row.label}\t{row.group}" for row in names)
     total = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
     listed = {"name": os.fspath(data), "videos": len(names), "digest": total}

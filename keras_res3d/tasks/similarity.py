@@ -24,6 +24,7 @@ FOLDS = 10
 INNER_FOLDS = 3
 # By this many pairs a list is known as the benchmark's own.
 BENCHMARK_PAIRS, BENCHMARK_VIDEOS = 6_000, 3_017
+_SAME = {"0": False, "1": True, "False": False, "True": True}
 EXPECTED = "expected: id1 id2 same [action1 action2], where same is 1 or 0"
 
 
@@ -111,6 +112,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         DataError: lines are malformed; names them.
     """
     path = pathlib.Path(path)
+    if path.is_dir():
+        raise DataError(str(path), [f"is a folder and no list; {EXPECTED}"])
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -132,9 +135,13 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
 
 
 def _pairs(rows: Sequence[Sequence]) -> Pairs:
+    """Pairs from rows (id1, id2, same[, action1, action2])."""
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, str) or not hasattr(row, "__len__") or len(row) not in (3, 5) or str(row[2]) not in _SAME:
+            raise ValueError(f"row {number} of the pairs is {row!r}; {EXPECTED}")
     return Pairs(
         tuple(str(row[0]) for row in rows), tuple(str(row[1]) for row in rows),
-        tuple(bool(int(row[2])) for row in rows),
+        tuple(_SAME[str(row[2])] for row in rows),
         tuple((str(row[3]), str(row[4])) if len(row) > 4 else None for row in rows),
     )  # fmt: skip
 

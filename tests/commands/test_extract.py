@@ -1,6 +1,7 @@
 """keras-res3d extract, from the command line."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -74,6 +75,32 @@ def test_public_layouts_give_both_lists_or_one(trained, two_classes, tmp_path):
         assert main(["extract", str(trained), *flags, "--subset", subset, "--output", str(tmp_path / "out")]) == 0
         assert len(read_features(tmp_path / "out")) == count
     assert read_features(tmp_path / "out").facts["data"][0]["videos"] == 1
+
+
+def test_features_in_parquet(trained, two_classes, tmp_path, capsys):
+    pytest.importorskip("pyarrow")
+    flags = ["--data", str(two_classes), "--layers", "pool5,prob", "--output"]
+    assert main(["extract", str(trained), *flags, str(tmp_path / "a"), "--format", "parquet"]) == 0
+    assert main(["extract", str(trained), *flags, str(tmp_path / "b")]) == 0
+    found, right = read_features(tmp_path / "a"), read_features(tmp_path / "b")
+    assert found.ids == right.ids and found.labels == right.labels and np.array_equal(found.seconds, right.seconds)
+    for layer in ("pool5", "prob"):
+        np.testing.assert_allclose(found.values[layer], right.values[layer], atol=2e-5)
+    assert len(list((tmp_path / "a").glob("*.parquet"))) == 1 and not list((tmp_path / "a").glob("*.npz"))
+    capsys.readouterr()
+    assert main(["extract", str(trained), *flags, str(tmp_path / "a")]) == 0
+    assert "8 were there already" in capsys.readouterr().out
+    assert main(["extract", str(trained), *flags, str(tmp_path / "b"), "--format", "parquet"]) == 1
+    assert "in npz files, and parquet was asked for" in capsys.readouterr().err
+
+
+def test_parquet_without_pyarrow_says_what_to_install(trained, two_classes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    words = ["extract", str(trained), "--data", str(two_classes), "--output", str(tmp_path / "out")]
+    assert main([*words, "--format", "parquet"]) == 1
+    text = capsys.readouterr().err
+    assert "pip install 'keras-res3d[parquet]'" in text and len(text.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("flags, message", [

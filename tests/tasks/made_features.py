@@ -3,7 +3,8 @@
 import numpy as np
 
 from keras_res3d import Features
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow, write_header, write_part
+from keras_res3d.tasks.feature_folder import FORMAT, write_header, write_part
+from keras_res3d.tasks.feature_parts.base import VideoRow
 
 
 def made(ids, labels, values, groups=None, **layers):

@@ -112,6 +112,24 @@ def test_per_clip_keeps_each_clip_with_its_time(run, videos, expected):
     np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("frames", [1, 2, 6])
+def test_a_video_too_short_for_a_clip_gives_one(run, tmp_path, make_video, frames):
+    """A clip of 4 frames with stride 2 spans 7; what the video lacks is its last frame."""
+    pixels = np.random.default_rng(0).integers(0, 256, (frames, 36, 48, 3), np.uint8)
+    make_video(tmp_path / "short.mp4", pixels)
+    features = extract_features(run, [tmp_path / "short.mp4"], "pool5", tmp_path / "out", per_clip=True)
+    with open_video(tmp_path / "short.mp4", size=SAMPLING.resize) as video:
+        found = [frame for _, frame in video.frames(range(video.num_frames))]
+    top, left = ((whole - part) // 2 for whole, part in zip(SAMPLING.resize, SAMPLING.crop, strict=True))
+    clip = np.stack([found[min(number, frames - 1)] for number in (0, 2, 4, 6)])
+    clip = clip[None, :, top : top + SAMPLING.crop[0], left : left + SAMPLING.crop[1]]
+    model = keras.models.load_model(run / "model.keras")
+    net = keras.Model(model.input, model.get_layer("pool5").output)
+    right = unit(net.predict(keras_res3d.preprocess_input(clip), verbose=0))
+    assert features.seconds.tolist() == [[0, (frames - 1) / 25]] and len(features) == 1
+    np.testing.assert_allclose(features.values["pool5"], right, atol=2e-5)
+
+
 def test_batches_threads_and_order_do_not_matter(run, videos):
     one = extract_features(run, videos, LAYERS, batch_size=1, workers=1)
     other = extract_features(run, videos, LAYERS, batch_size=64, workers=4)
@@ -447,6 +465,43 @@ def test_memory_grows_neither_with_length_nor_with_number(run):
     _peak(extraction, Endless(64))
     assert _peak(extraction, Endless(15_000)) < 12e6
     assert _peak(extraction, Endless(64, 300)) < 12e6
+
+
+def _pixels(videos, name):
+    with open_video(videos.parent / name) as video:
+        return np.stack([frame for _, frame in video.frames(range(video.num_frames))])
+
+
+def test_videos_may_be_arrays(run, videos, expected):
+    names = ["b/five.mp4", "a/short.mp4"]
+    arrays = [_pixels(videos, name) for name in names]
+    features = extract_features(run, arrays, ["pool5"])
+    assert features.ids == ("0", "1") and features.labels == (None, None)
+    for row, name in enumerate(names):
+        right = unit(expected[name][0]["pool5"].mean(axis=0))
+        np.testing.assert_allclose(features.values["pool5"][row], right, atol=2e-5)
+    one = extract_features(run, arrays[0], ["pool5"])
+    assert one.ids == ("0",)
+    np.testing.assert_allclose(one.values["pool5"], features.values["pool5"][:1], atol=2e-5)
+    several = extract_features(run, np.stack([arrays[0][:20], arrays[0][20:40]]), ["pool5"])
+    assert len(several) == 2
+    mixed = [video.id for video in each_video(run, [arrays[0], videos.parent / names[1]], ["pool5"])]
+    assert sorted(mixed) == sorted(["0", str(videos.parent / names[1])])
+
+
+def test_arrays_that_are_no_videos_are_named(run, tmp_path):
+    clip = np.zeros((9, 36, 48, 3), np.uint8)
+    with pytest.warns(UserWarning, match="1 of 2 videos cannot be read .* float32"):
+        assert extract_features(run, [clip, clip.astype(np.float32)], "prob").ids == ("0",)
+    with pytest.raises(ValueError, match="channels come last"):
+        extract_features(run, np.zeros((2, 3, 9, 36, 48), np.uint8), "prob")
+    with pytest.raises(ValueError, match="give no output, or the videos as files"):
+        extract_features(run, [clip], "prob", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(TypeError, match="data is int; expected a data set"):
+        extract_features(run, 3, "prob")
+    with pytest.raises(ValueError, match="there is no output"):
+        extract_features(run, [clip], "prob", format="npz")
 
 
 def test_reading_a_list_warns_of_nothing(run, videos):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import keras_res3d
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow, write_header, write_part
+from keras_res3d.tasks.feature_folder import FORMAT, write_header, write_part
+from keras_res3d.tasks.feature_parts.base import VideoRow
 from keras_res3d.tasks.features import Features, as_features, read_features
 
 HEADER = {

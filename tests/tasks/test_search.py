@@ -28,7 +28,7 @@ def test_the_nearest_come_first_and_the_query_is_left_out():
 def test_arrays_as_query_and_as_features():
     index = VideoIndex((np.eye(3), ["x", "y", "z"]))
     assert [hit.label for hit in search_videos(index, np.array([0, 2.0, 1]), k=3)] == ["y", "z", "x"]
-    with pytest.raises(ValueError, match="has 2 values"):
+    with pytest.raises(ValueError, match=r"of shape \(2,\); expected 3 values"):
         search_videos(index, np.ones(2))
 
 
@@ -55,5 +55,10 @@ def test_what_is_not_there():
         search_videos(features, "x.mp4")
     with pytest.raises(ValueError, match=r"can mean several videos: d/a\.mp4, e/a\.mp4"):
         search_videos(features, "a.mp4")
+    for wrong in (np.ones((1, 1, 3)), np.array(["a", "b", "c"]), 3, None):
+        with pytest.raises(ValueError, match="the query is"):
+            search_videos((np.eye(3), ["a", "b", "c"]), wrong)
+    with pytest.raises(ValueError, match="k is 'a'"):
+        search_videos((np.eye(3), ["a", "b", "c"]), np.ones(3), k="a")
     with pytest.raises(ValueError, match="k is 0"):
         search_videos(features, "d/a.mp4", k=0)

@@ -1,5 +1,6 @@
 """Processes that fill one folder of features at once: real ones, killed ones, and what they leave."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,7 +9,8 @@ import time
 
 import numpy as np
 
-from keras_res3d.tasks.feature_folder import FORMAT, VideoRow, read_header, videos_in_parts
+from keras_res3d.tasks.feature_folder import FORMAT, read_header, videos_in_parts
+from keras_res3d.tasks.feature_parts.base import VideoRow
 from keras_res3d.tasks.features import read_features
 from keras_res3d.tasks.shared_folder import FeatureWriter
 
@@ -94,9 +96,22 @@ def test_what_a_living_process_claimed_is_left_to_it(tmp_path):
     assert process.stdout.readline().strip() == "here"
     with FeatureWriter(tmp_path, HEADER, "list", names(12)) as writer:
         numbers = list(writer.claim())
+    done = len(read_features(tmp_path))  # 1 where the first video was written by then
     process.kill()
     process.wait()
-    assert numbers == list(range(3, 12)) and writer.others == 3
+    assert numbers == list(range(3, 12)) and writer.others == 3 - done
+
+
+def test_a_claim_names_no_more_than_is_in_work(tmp_path, monkeypatch):
+    """The claims of a long job would otherwise be a longer file with every eight videos."""
+    monkeypatch.setattr("keras_res3d.tasks.shared_folder.PART_BYTES", 8)
+    claimed = []
+    with FeatureWriter(tmp_path, HEADER, "list", names(40)) as writer:
+        for number in writer.claim():
+            claimed.append(json.loads(next((tmp_path / ".claims").glob("*.json")).read_text()))
+            writer.add(video(number, "cut short" if number == 3 else None))
+    assert max(map(len, claimed)) <= 8 + 2 and all("3.mp4" in names for names in claimed)
+    assert claimed[16] == sorted(f"{i}.mp4" for i in (3, 15, *range(16, 24)))
 
 
 def test_a_bad_video_is_tried_once_in_a_run_and_again_in_the_next(tmp_path):

@@ -172,6 +172,8 @@ def test_ids_that_are_not_found_are_one_error():
 
 
 def test_lists_of_pairs(tmp_path):
+    with pytest.raises(DataError, match="is a folder and no list"):
+        read_pairs(tmp_path)
     path = tmp_path / "pairs.csv"
     path.write_text("a, b, 1, run, run\n\nc; d; 0; run; jump\n")
     pairs = read_pairs(path)
@@ -186,6 +188,12 @@ def test_lists_of_pairs(tmp_path):
     path.write_text("")
     with pytest.raises(DataError, match="no pair at all"):
         read_pairs(path)
+
+
+@pytest.mark.parametrize("row", [("a", "b"), ("a", "b", 2), ("a", "b", "yes"), "ab1", 3, ("a", "b", 1, "run")])
+def test_pairs_that_are_none_are_named(row):
+    with pytest.raises(ValueError, match=r"row 2 of the pairs is .*; expected: id1 id2 same"):
+        similarity((np.eye(2), None), [("a", "b", True), row], ids=["a", "b"])
 
 
 def test_folds_of_pairs():

@@ -223,6 +223,16 @@ def test_pca_keeps_what_few_dimensions_hold():
     assert [score.dimensions for score in few.scores] == [1, None]
 
 
+def test_pca_takes_one_set_without_a_name(tmp_path):
+    train, test = separable(60), separable(30, seed=1)
+    right = transfer_pca({"features": train}, {"features": test}, dimensions=(2, None))
+    scores = transfer_pca(train, test, dimensions=(2, None))
+    assert [(s.name, s.dimensions, s.value) for s in scores.scores] == [
+        (s.name, s.dimensions, s.value) for s in right.scores]  # fmt: skip
+    with pytest.raises(ValueError, match=r"features are of \['x'\] and test features have no name"):
+        transfer_pca({"x": train}, test)
+
+
 def test_the_first_components_are_those_of_a_shorter_pca():
     rng = np.random.default_rng(0)
     train, test = rng.normal(size=(50, 12)), rng.normal(size=(10, 12))
@@ -241,6 +251,23 @@ def test_recall_at_k_by_hand():
     assert [scores.mean(measure=f"recall@{k}") for k in (1, 2, 3)] == [0.5, 0.5, 1.0]
     with pytest.raises(ValueError, match="k is 5; expected 4"):
         transfer_knn(train, test, k=(5,))
+
+
+def test_numbers_of_neighbours_and_dimensions():
+    train, test = separable(30), separable(9, seed=1)
+    assert transfer_knn(train, test, k=2).scores[0].measure == "recall@2"
+    assert transfer_pca(train, test, dimensions=2, C=1).scores[0].dimensions == 2
+    for wrong in (1.5, "2", True, (), (0,), (1, -1)):
+        with pytest.raises(ValueError, match=r"k is .*; expected whole numbers from 1"):
+            transfer_knn(train, test, k=wrong)
+        with pytest.raises(ValueError, match=r"dimensions is .*; expected whole numbers from 1, or None"):
+            transfer_pca(train, test, dimensions=wrong)
+
+
+def test_classes_of_the_test_part_alone_are_named():
+    with pytest.warns(UserWarning, match="1 classes are in the test part alone, .*: class 3"):
+        scores = transfer_svm(separable(30), separable(40, classes=4, seed=1), C=1)
+    assert scores.mean() == 0.75
 
 
 def test_retrieval_among_all_passes_over_the_own_group():
@@ -282,6 +309,9 @@ def test_how_a_video_is_found():
         ({"train_list": "missing.csv"}, "expected one of these"),
         ({"test": separable(9), "C": 0}, "C is 0"),
         ({"test": separable(9), "folds": 1}, "folds is 1"),
+        ({"test": separable(9), "folds": "3"}, "folds is '3'"),
+        ({"test": separable(9), "C": "1"}, "C is '1'"),
+        ({"test": separable(9), "C": True}, "C is True"),
         ({"test": separable(9), "layers": "fc6"}, "no features of layer fc6"),
         ({"test": (np.ones((4, 3)), list("aabb"))}, "3 values|8 values"),
         ({"test": (np.ones((4, 8)), None)}, "have no label"),

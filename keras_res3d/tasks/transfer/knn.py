@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from keras_res3d.tasks.transfer.rows import layers_of, videos_of
+from keras_res3d.tasks.transfer.rows import counts, layers_of, videos_of
 from keras_res3d.tasks.transfer.scores import SplitScore, TransferScores
 from keras_res3d.tasks.transfer.splits import Split, splits_of, whole_part
 
@@ -27,7 +27,7 @@ def transfer_knn(
     train_list: PathLike | Sequence[PathLike] | None = None,
     test_list: PathLike | Sequence[PathLike] | None = None,
     layers: Sequence[str] | None = None,
-    k: Sequence[int] = K,
+    k: int | Sequence[int] = K,
 ) -> TransferScores:
     """Recall at k: the share of test videos with a video of their class among the k nearest training videos.
 
@@ -37,13 +37,12 @@ def transfer_knn(
         features: as of `transfer_svm`. Where nothing says what is tested on, every video is looked for among all
             videos but those of its own group.
         test, layout, lists, splits, train_list, test_list, layers: as of `transfer_svm`.
-        k: numbers from 1, such as `(1, 5)`.
+        k: a number from 1, or several, such as `(1, 5)`.
 
     Raises:
         ValueError: as of `transfer_svm`; a k is below 1, or there are fewer training videos.
     """
-    if not len(k) or any(isinstance(each, bool) or each < 1 for each in k):
-        raise ValueError(f"k is {list(k)}; expected numbers from 1")
+    k = counts("k", k)
     if test is None and layout is None and train_list is None and test_list is None:
         features = videos_of(features, layers)
         found, alone = (Split("each against the others", whole_part(features), whole_part(features)),), True

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from keras_res3d.tasks.features import UNNAMED
 from keras_res3d.tasks.paper import FIGURE_3
-from keras_res3d.tasks.transfer.rows import layers_of
+from keras_res3d.tasks.transfer.rows import counts, layers_of
 from keras_res3d.tasks.transfer.scores import TransferScores
 from keras_res3d.tasks.transfer.splits import splits_of
 from keras_res3d.tasks.transfer.svm import FOLDS, GRID, check_choice, choose_C, fit, scored, turned
@@ -19,8 +20,8 @@ PathLike = str | os.PathLike
 
 
 def transfer_pca(
-    sets: Mapping[str, object],
-    tests: Mapping[str, object] | None = None,
+    sets,
+    tests=None,
     *,
     layout: str | None = None,
     lists: PathLike | None = None,
@@ -28,7 +29,7 @@ def transfer_pca(
     train_list: PathLike | Sequence[PathLike] | None = None,
     test_list: PathLike | Sequence[PathLike] | None = None,
     layers: Sequence[str] | None = None,
-    dimensions: Sequence[int | None] = DIMENSIONS,
+    dimensions: int | Sequence[int | None] | None = DIMENSIONS,
     C: float | None = None,
     grid: Sequence[float] = GRID,
     folds: int = FOLDS,
@@ -37,11 +38,11 @@ def transfer_pca(
     """Accuracy of a linear SVM on features that PCA made shorter; PCA is fitted on the training part alone.
 
     Args:
-        sets: features by the name that tables and the figure give them, each as of `transfer_svm`.
-        tests: the same of the test videos, under the same names.
+        sets: features as of `transfer_svm`; or several by the name that tables and the figure give them.
+        tests: the same of the test videos, several under the same names.
         layout, lists, splits, train_list, test_list, C, grid, folds, seed: as of `transfer_svm`.
         layers: names, a row for each set and layer; None takes all of each set.
-        dimensions: how many to keep; None is all, without a projection.
+        dimensions: how many to keep, one number or several; None is all, without a projection.
 
     Returns:
         Accuracy for each set, number of dimensions and split.
@@ -52,11 +53,13 @@ def transfer_pca(
     Warns of numbers of dimensions that a training part is too small for; they are left out.
     """
     check_choice(C, grid, folds)
-    if not dimensions or any(count is not None and count < 1 for count in dimensions):
-        raise ValueError(f"dimensions is {list(dimensions)}; expected numbers from 1, or None for all")
-    if not sets or (tests is not None and set(tests) != set(sets)):
-        raise ValueError(f"features are of {list(sets)} and test features of {list(tests or ())}; expected the same "
-                         "names, one or more")  # fmt: skip
+    dimensions = counts("dimensions", dimensions, (None,))
+    if not isinstance(sets, Mapping):
+        sets, tests = {UNNAMED: sets}, None if tests is None else {UNNAMED: tests}
+    if not sets or (tests is not None and (not isinstance(tests, Mapping) or set(tests) != set(sets))):
+        raise ValueError(f"features are of {list(sets)} and test features "
+                         f"{f'of {list(tests or ())}' if isinstance(tests or {}, Mapping) else 'have no name'}; "
+                         "expected the same names, one or more")  # fmt: skip
     scores, facts = [], {}
     for name, source in sets.items():
         features, found = splits_of(

@@ -102,6 +102,29 @@ def layers_of(features: Features, layers: Sequence[str] | None) -> tuple[str, ..
     return layers
 
 
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether a value is a whole number from `least`."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+
+
+def counts(name: str, values, may_be: tuple = ()) -> tuple:
+    """Numbers from 1, of which a caller gave one or several.
+
+    Args:
+        name: of the argument, for the message.
+        values: as given.
+        may_be: what else each may be, such as None.
+
+    Raises:
+        ValueError: there is none, or one is no whole number from 1.
+    """
+    several = tuple(values) if isinstance(values, Iterable) and not isinstance(values, (str, bytes)) else (values,)
+    if not several or not all(is_count(value) or value in may_be for value in several):
+        raise ValueError(f"{name} is {values!r}; expected whole numbers from 1"
+                         f"{''.join(f', or {other}' for other in may_be)}")  # fmt: skip
+    return several
+
+
 def listed(names: Iterable[object]) -> str:
     """Names for a message: the first 20, and how many there are where they are more."""
     names = list(names)

@@ -80,7 +80,7 @@ def splits_of(
             is in both parts of a split; a part has no labels.
         DataError: a list has faults.
 
-    Warns where a group is in both parts of a split.
+    Warns where a group is in both parts of a split, or a class in the test part alone.
     """
     ways = {"test": test is not None, "layout": layout is not None, "train_list": train_list is not None}
     if sum(ways.values()) != 1 or (train_list is None) != (test_list is None):
@@ -190,6 +190,10 @@ def _check(features: Features, split: Split) -> None:
     if len(set(split.train.labels)) < 2:
         raise ValueError(f"{split.name}: the training part has the classes {sorted(set(split.train.labels))}; expected "
                          "two or more")  # fmt: skip
+    unknown = sorted({*split.test.labels} - {*split.train.labels})
+    if unknown:
+        warnings.warn(f"{split.name}: {len(unknown)} classes are in the test part alone, so that none of their videos "
+                      f"can be right: {listed(unknown)}", stacklevel=3)  # fmt: skip
     groups = sorted({*split.train.groups} & {*split.test.groups} - {None})
     if groups:
         warnings.warn(f"{split.name}: {len(groups)} groups are in both parts, so that the test is easier than it "

@@ -12,7 +12,7 @@ import numpy as np
 from keras_res3d.data.split import fold_numbers
 from keras_res3d.io import usable_cores
 from keras_res3d.tasks.paper import TABLE_9
-from keras_res3d.tasks.transfer.rows import layers_of
+from keras_res3d.tasks.transfer.rows import is_count, layers_of
 from keras_res3d.tasks.transfer.scores import SplitScore, TransferScores
 from keras_res3d.tasks.transfer.splits import Part, Split, splits_of
 
@@ -94,12 +94,12 @@ def scored(name: str, split: Split, predicted: np.ndarray, C: float, dimensions:
 def check_choice(C: float | None, grid: Sequence[float], folds: int) -> None:
     """Raises ValueError where what C is, or is chosen by, is out of its range."""
     for value in grid if C is None else (C,):
-        if not 0 < value < float("inf"):
-            raise ValueError(f"C is {value}; expected more than 0")
+        if isinstance(value, (str, bool)) or not 0 < value < float("inf"):
+            raise ValueError(f"C is {value!r}; expected a number above 0")
     if not len(grid):
         raise ValueError("grid is empty; expected values of C to choose from")
-    if folds < 2:
-        raise ValueError(f"folds is {folds}; expected 2 or more")
+    if not is_count(folds, 2):
+        raise ValueError(f"folds is {folds!r}; expected a whole number, 2 or more")
 
 
 def turned(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:

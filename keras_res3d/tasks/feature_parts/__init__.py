@@ -1,0 +1,1 @@
+"""Parts of a folder of features: a module for each format of file."""
