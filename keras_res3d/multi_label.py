@@ -9,22 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.scores import score
+from keras_res3d.measures import ClassRates, curves, rates_of
+from keras_res3d.scores import gather
 
 # A label counts as given where its probability is above this.
 THRESHOLD = 0.5
 
 
-class ClassScores(NamedTuple):
-    """One class of a multi-label data set.
+class LabelScore(NamedTuple):
+    """What is right about one label.
 
-    Args:
+    Attributes:
         name: of the class.
-        videos: how many videos have the label.
-        average_precision: in 0..1; nan where no video has the label.
-        precision: share of the videos given the label that have it; nan where it is given to none.
-        recall: share of the videos that have the label to which it is given; nan where none has it.
-        f1: 2 hits / (videos given the label + videos that have it); nan where both are none.
+        videos: how many have the label.
+        average_precision: in 0..1; nan where no video has it.
+        precision, recall, f1: of the decisions at `THRESHOLD`, as of `ClassRates`.
     """
 
     name: str
@@ -42,40 +41,33 @@ def average_precision(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     `average_precision_score` gives.
 
     Args:
-        scores: `(videos, classes)` or of one class `(videos,)`; only their order counts.
+        scores: `(videos, classes)`; only their order counts.
         truth: whether the video has the label, the same shape.
 
     Returns:
-        float64 `(classes,)`, or a number for one class; nan of a class that no video has.
+        float64 `(classes,)`; nan of a class that no video has.
 
     Raises:
         ValueError: shapes differ, or a score is not finite.
     """
-    scores, truth = np.asarray(scores, np.float64), np.asarray(truth).astype(bool)
-    if scores.shape != truth.shape or scores.ndim not in (1, 2):
+    scores, truth = np.asarray(scores), np.asarray(truth).astype(bool)
+    if scores.ndim != 2 or scores.shape != truth.shape:
         raise ValueError(f"scores have shape {scores.shape}, truth {truth.shape}; expected (videos, classes) of both")
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinite values; expected numbers")
-    if scores.ndim == 2:
-        return np.array([_average_precision(*column) for column in zip(scores.T, truth.T, strict=True)])
-    return _average_precision(scores, truth)
+    return np.array([_of_one_class(*column) for column in zip(scores.T, truth.T, strict=True)])
 
 
-def _average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
-    if not truth.any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits, ranked = np.cumsum(truth[order]), scores[order]
-    # The last place of each run of equal scores.
-    ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    gained = np.diff(hits[ends], prepend=0)
-    return float((gained * hits[ends] / (ends + 1)).sum() / hits[-1])
+def _of_one_class(scores: np.ndarray, truth: np.ndarray) -> float:
+    if truth.all() or not truth.any():  # no curve
+        return 1.0 if len(truth) and truth.all() else float("nan")
+    return curves(scores, truth).average_precision
 
 
 def mean_over_classes(values: np.ndarray) -> float:
-    """The mean of the classes that have a value; nan where none has."""
-    values = np.asarray(values)[~np.isnan(values)]
-    return float(values.mean()) if len(values) else float("nan")
+    """The mean over the classes that have a value; nan where none has."""
+    known = ~np.isnan(values)
+    return float(np.mean(values, where=known)) if known.any() else float("nan")
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ class MultiLabelScores:
         probabilities: of the clips, `(clips, classes)`: the model's own outputs, each class by itself.
         videos: number of each clip's video, `(clips,)`, from 0 without gaps.
         truth: whether each video has each label, bool `(videos, classes)`.
-        left_out: as of `Scores`.
+        left_out, paths, groups: as of `Scores`.
     """
 
     labels: tuple[str, ...]
@@ -95,6 +87,8 @@ class MultiLabelScores:
     videos: np.ndarray
     truth: np.ndarray
     left_out: dict[int, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     @cached_property
     def video_probabilities(self) -> np.ndarray:
@@ -123,15 +117,17 @@ class MultiLabelScores:
         """Whether a video's probability of a label is above `THRESHOLD`, bool `(videos, classes)`."""
         return self.video_probabilities > THRESHOLD
 
-    @property
-    def f1(self) -> float:
-        """F1 of all decisions about all classes together."""
-        return _ratio(2 * (self.decisions & self.truth).sum(), self.decisions.sum() + self.truth.sum())
+    @cached_property
+    def rates(self) -> ClassRates:
+        """Precision, recall and F1 of the decisions, of each class."""
+        right, given = (self.decisions & self.truth).sum(axis=0), self.decisions.sum(axis=0)
+        return rates_of(right, given, self.truth.sum(axis=0))
 
     @property
-    def mean_f1(self) -> float:
-        """The mean of the classes' F1, without those that no video has and none is given."""
-        return mean_over_classes(np.array([row.f1 for row in self.per_class()]))
+    def f1(self) -> float:
+        """F1 of the decisions about all classes together; 0 where there is nothing to decide."""
+        right, given, there = (self.decisions & self.truth).sum(), self.decisions.sum(), self.truth.sum()
+        return float(2 * right / max(1, given + there))
 
     @property
     def chance(self) -> float:
@@ -139,14 +135,12 @@ class MultiLabelScores:
         shares = self.truth.mean(axis=0)
         return mean_over_classes(np.where(shares > 0, shares, np.nan))
 
-    def per_class(self) -> list[ClassScores]:
-        """For each class: name, videos, average precision, and precision, recall and F1 at a half."""
-        hits = (self.decisions & self.truth).sum(axis=0).tolist()
-        given, there = self.decisions.sum(axis=0).tolist(), self.truth.sum(axis=0).tolist()
-        return [
-            ClassScores(name, n, float(value), _ratio(hit, gave), _ratio(hit, n), _ratio(2 * hit, gave + n))
-            for name, value, hit, gave, n in zip(self.labels, self.average_precision, hits, given, there, strict=True)
-        ]
+    def per_class(self) -> list[LabelScore]:
+        """For each class its average precision, and precision, recall and F1 of the decisions."""
+        rates = self.rates
+        columns = (rates.videos, self.average_precision, rates.precision, rates.recall, rates.f1)
+        rows = zip(self.labels, *(column.tolist() for column in columns), strict=True)
+        return [LabelScore(*row) for row in rows]
 
     def summary(self) -> dict:
         """The scores with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
@@ -154,7 +148,7 @@ class MultiLabelScores:
             "mAP": self.mean_ap,
             "clip_mAP": self.clip_mean_ap,
             "F1": self.f1,
-            "mean_F1": self.mean_f1,
+            "macro_F1": self.rates.macro()["f1"],
             "threshold": THRESHOLD,
             "clips": len(self.probabilities),
             "videos": len(self.truth),
@@ -163,10 +157,6 @@ class MultiLabelScores:
             "classes_without_video": int((~self.truth.any(axis=0)).sum()),
             "chance": self.chance,
         }
-
-
-def _ratio(part: int, whole: int) -> float:
-    return float(part / whole) if whole else float("nan")
 
 
 def score_multi_label(
@@ -181,13 +171,5 @@ def score_multi_label(
     Raises:
         ValueError: as of `scores.score`.
     """
-    rows: dict[int, np.ndarray] = {}
-
-    def numbered():
-        for clips, targets, numbers in batches:
-            rows.update(zip(np.asarray(numbers).tolist(), np.asarray(targets) > THRESHOLD, strict=True))
-            yield clips, np.zeros(len(numbers), int), numbers
-
-    found = score(classify, numbered(), labels, on_videos)
-    truth = np.stack([rows[number] for number in sorted(rows)])
-    return MultiLabelScores(found.labels, found.probabilities, found.videos, truth)
+    found = gather(classify, batches, len(labels), on_videos)
+    return MultiLabelScores(tuple(labels), found.probabilities, found.videos, found.truth > 0)

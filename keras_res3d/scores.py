@@ -2,17 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+
+from keras_res3d.measures import LEVEL, Curves, bootstrap_interval, class_rates, curves, groups_in, top_k_hits
+
+# Of so many classes or fewer the true one is always among the five best.
+TOO_FEW_FOR_TOP_5 = 5
 
 
 def top_k(probabilities: np.ndarray, truth: np.ndarray, k: int) -> float:
     """Share of rows whose true class is among the k highest; of equal scores the lower class number wins."""
-    ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
-    return float((ranked == truth[:, None]).any(axis=1).mean())
+    return float(top_k_hits(probabilities, truth, k).mean())
+
+
+def top_1(probabilities: np.ndarray) -> np.ndarray:
+    """The most probable class of each row."""
+    return np.argmax(probabilities, axis=1)
+
+
+class ClassScore(NamedTuple):
+    """How a class was told from the others, by videos; NaN where there is nothing to divide by.
+
+    Args:
+        name: of the class.
+        videos: how many are of it.
+        right: how many of them are called by it.
+        accuracy: right / videos, which is also the recall.
+        predicted: how many videos, of any class, are called by it.
+        precision: right / predicted.
+        recall: right / videos.
+        f1: 2 right / (videos + predicted).
+    """
+
+    name: str
+    videos: int
+    right: int
+    accuracy: float
+    predicted: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Mistake(NamedTuple):
+    """A video that is called by another class than its own.
+
+    Args:
+        number: of the video in the data set, from 0.
+        path: as the data set has it.
+        true: name of its class.
+        predicted: name of the class that it is called by.
+        score: of the predicted class.
+        true_score: of the true class.
+    """
+
+    number: int
+    path: str
+    true: str
+    predicted: str
+    score: float
+    true_score: float
 
 
 @dataclass(frozen=True)
@@ -26,6 +80,8 @@ class Scores:
         truth: class of each video, `(videos,)`.
         left_out: what is wrong with each video that could not be read and is not among these, by its number in the
             data set; the videos that were scored are numbered without them.
+        paths: of the videos that were scored; empty where they are not known.
+        groups: what each of them belongs to, or None; empty where that is not known.
     """
 
     labels: tuple[str, ...]
@@ -33,13 +89,25 @@ class Scores:
     videos: np.ndarray
     truth: np.ndarray
     left_out: dict[int, str] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """The number in the data set of each video that was scored, `(videos,)`."""
+        return np.setdiff1d(np.arange(len(self.truth) + len(self.left_out)), list(self.left_out))
+
+    @cached_property
+    def clips(self) -> np.ndarray:
+        """How many clips of each video were scored, `(videos,)`."""
+        return np.bincount(self.videos, minlength=len(self.truth))
 
     @cached_property
     def video_probabilities(self) -> np.ndarray:
         """Mean over each video's clips, `(videos, classes)`."""
         sums = np.zeros((len(self.truth), len(self.labels)))
         np.add.at(sums, self.videos, self.probabilities)
-        return sums / np.bincount(self.videos, minlength=len(self.truth))[:, None]
+        return sums / self.clips[:, None]
 
     @property
     def clip_at_1(self) -> float:
@@ -53,8 +121,26 @@ class Scores:
 
     @property
     def video_at_5(self) -> float:
-        """Share of videos whose true class is among the five best."""
+        """Share of videos whose true class is among the five best; 1 where there are five classes or fewer."""
         return top_k(self.video_probabilities, self.truth, 5)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The accuracies that say something: clip@1, video@1, and video@5 where there are more than five classes."""
+        found = {"clip@1": self.clip_at_1, "video@1": self.video_at_1}
+        return found if len(self.labels) <= TOO_FEW_FOR_TOP_5 else {**found, "video@5": self.video_at_5}
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float] | None]:
+        """The 95 % bootstrap interval of each of `measures`; None where there are fewer than two videos or groups.
+
+        Groups are drawn in place of videos where the data set has groups.
+        """
+        right = top_k_hits(self.probabilities, self.truth[self.videos], 1)
+        rows = {"clip@1": (np.bincount(self.videos, right, len(self.truth)), self.clips)}
+        for name, k in (("video@1", 1), ("video@5", 5)):
+            rows[name] = top_k_hits(self.video_probabilities, self.truth, k), np.ones(len(self.truth))
+        return {name: bootstrap_interval(*rows[name], self.groups) for name in self.measures}
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -65,18 +151,76 @@ class Scores:
 
     def per_class(self) -> list[tuple[str, int, int, float]]:
         """For each class: name, videos, videos right, accuracy (nan where there is no video)."""
-        totals, right = self.confusion.sum(axis=1), np.diag(self.confusion)
+        return [row[:4] for row in self.class_scores()]
+
+    def class_scores(self) -> list[ClassScore]:
+        """For each class its accuracy, precision, recall and F1."""
+        rates = class_rates(self.confusion)
+        counts = (rates.videos, np.diag(self.confusion), rates.recall, self.confusion.sum(axis=0))
+        columns = [values.tolist() for values in (*counts, rates.precision, rates.recall, rates.f1)]
+        return [ClassScore(*row) for row in zip(self.labels, *columns, strict=True)]
+
+    def class_table(self) -> tuple[list[str], list[list]]:
+        """Header and rows of a table of the classes: `class_scores`, counts as int and shares in 0..1 as float."""
+        return ["class", *ClassScore._fields[1:]], [list(row) for row in self.class_scores()]
+
+    def averages(self) -> dict[str, dict[str, float]]:
+        """Precision, recall and F1 over the classes: "macro", each class alike, and "weighted" by videos.
+
+        As in scikit-learn with zero_division=0: "macro" is over the classes that occur or are predicted.
+        """
+        rates = class_rates(self.confusion)
+        return {"macro": rates.macro(), "weighted": rates.weighted()}
+
+    def mistakes(self) -> list[Mistake]:
+        """The misclassified videos, the worst first: those whose predicted class is furthest ahead of the true one."""
+        predicted = top_1(self.video_probabilities)
+        places = np.arange(len(self.truth))
+        score, true_score = (self.video_probabilities[places, classes] for classes in (predicted, self.truth))
+        wrong = np.flatnonzero(predicted != self.truth)
+        order = wrong[np.argsort(-(score - true_score)[wrong], kind="stable")]
         return [
-            (name, int(total), int(hits), hits / total if total else float("nan"))
-            for name, total, hits in zip(self.labels, totals, right, strict=True)
-        ]
+            Mistake(int(self.numbers[n]), self.path(n), self.labels[self.truth[n]], self.labels[predicted[n]],
+                    float(score[n]), float(true_score[n]))
+            for n in order
+        ]  # fmt: skip
+
+    def video_columns(self) -> dict[str, Sequence]:
+        """A table of the videos as columns of `(videos,)`: path, group where there are groups, true and predicted
+        class, how many clips, and a column `score:CLASS` for each class with the mean over the clips."""
+        predicted = top_1(self.video_probabilities)
+        columns: dict[str, Sequence] = {"path": [self.path(place) for place in range(len(self.truth))]}
+        if self.groups:
+            columns["group"] = self.groups
+        columns["true"] = [self.labels[number] for number in self.truth]
+        columns["predicted"] = [self.labels[number] for number in predicted]
+        columns["clips"] = self.clips
+        return columns | {f"score:{name}": self.video_probabilities[:, n] for n, name in enumerate(self.labels)}
+
+    def path(self, place: int) -> str:
+        """The path of a video that was scored, or "video 3" of the data set where paths are not known."""
+        return self.paths[place] if self.paths else f"video {self.numbers[place]}"
+
+    def curves(self) -> dict[str, Curves]:
+        """ROC and precision-recall with each class as the positive one, where there are two and both have videos.
+
+        The score of a video is its mean probability of the class. Where the model gives no probabilities (its outputs
+        do not add up to 1), it is the output of the class less that of the other.
+        """
+        if len(self.labels) != 2 or len(set(self.truth.tolist())) != 2:
+            return {}
+        values = self.video_probabilities
+        if not np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            values = values - values[:, ::-1]
+        return {name: curves(values[:, n], self.truth == n) for n, name in enumerate(self.labels)}
 
     def summary(self) -> dict:
-        """The three accuracies with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
+        """The accuracies with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
         return {
-            "clip@1": self.clip_at_1,
-            "video@1": self.video_at_1,
-            "video@5": self.video_at_5,
+            **self.measures,
+            "intervals": self._intervals_summary(),
+            **self.averages(),
+            **self._curves_summary(),
             "clips": len(self.probabilities),
             "videos": len(self.truth),
             "left_out": len(self.left_out),
@@ -84,10 +228,71 @@ class Scores:
             "chance": 1 / len(self.labels),
         }
 
+    def _intervals_summary(self) -> dict:
+        groups = groups_in(self.groups)
+        drawn = {"over": "groups", "groups": groups} if groups else {"over": "videos"}
+        ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
+        return {"level": LEVEL, **drawn, **ends}
 
-def top_1(probabilities: np.ndarray) -> np.ndarray:
-    """The most probable class of each row."""
-    return np.argmax(probabilities, axis=1)
+    def _curves_summary(self) -> dict:
+        found = self.curves()
+        if not found:
+            return {}
+        (one, *_) = found.values()  # the area is the same for either class
+        return {"auc": one.auc, "average_precision": {name: each.average_precision for name, each in found.items()}}
+
+
+class Gathered(NamedTuple):
+    """What a model says of every clip of a data set.
+
+    Args:
+        probabilities: the model's outputs, `(clips, classes)`.
+        videos: place of each clip's video among those that were scored, `(clips,)`, from 0 without gaps.
+        truth: what the batches say of each video, `(videos, ...)`: the number of its class, for example.
+        numbers: of each video in the data set, `(videos,)`, ascending.
+    """
+
+    probabilities: np.ndarray
+    videos: np.ndarray
+    truth: np.ndarray
+    numbers: np.ndarray
+
+
+def gather(
+    classify: Callable, batches: Iterable, outputs: int, on_videos: Callable[[int], None] | None = None
+) -> Gathered:
+    """Scores every batch of `data.batches.video_batches`.
+
+    Args:
+        classify: a function of clips `(batch, frames, height, width, 3)` that gives scores `(batch, outputs)`.
+        batches: clips, classes (a number or a row for each clip) and video numbers, which may have gaps.
+        outputs: how many scores there should be for a clip.
+        on_videos: called after each batch with the number of videos begun so far.
+
+    Raises:
+        ValueError: there is no batch at all, there are not `outputs` scores, or a score is not finite.
+    """
+    probabilities, videos, truth = [], [], {}
+    for clips, classes, numbers in batches:
+        part = np.asarray(classify(clips), "float32")
+        if part.shape != (len(clips), outputs):
+            raise ValueError(
+                f"the model gives an output of shape {part.shape[1:]} for each clip; expected {outputs} scores, "
+                "one for each class"
+            )
+        if not np.isfinite(part).all():
+            raise ValueError(f"the model's output for video {int(numbers[0])} is not finite: weights are damaged")
+        probabilities.append(part)
+        videos.append(np.asarray(numbers))
+        truth.update(zip(map(int, numbers), classes, strict=True))
+        if on_videos:
+            on_videos(len(truth))
+    if not truth:
+        raise ValueError("no clip to score: the data set is empty")
+    # Videos that were left out have left gaps in the numbers.
+    numbers, places = np.unique(np.concatenate(videos), return_inverse=True)
+    in_order = np.array([truth[number] for number in numbers.tolist()])
+    return Gathered(np.concatenate(probabilities), places, in_order, numbers)
 
 
 def score(
@@ -105,24 +310,5 @@ def score(
     Raises:
         ValueError: there is no batch at all, there are not as many scores as `labels`, or a score is not finite.
     """
-    probabilities, videos, truth = [], [], {}
-    for clips, classes, numbers in batches:
-        part = np.asarray(classify(clips), "float32")
-        if part.shape != (len(clips), len(labels)):
-            raise ValueError(
-                f"the model gives an output of shape {part.shape[1:]} for each clip; expected {len(labels)} scores, "
-                "one for each class"
-            )
-        if not np.isfinite(part).all():
-            raise ValueError(f"the model's output for video {int(numbers[0])} is not finite: weights are damaged")
-        probabilities.append(part)
-        videos.append(np.asarray(numbers))
-        truth.update(zip(map(int, numbers), map(int, classes), strict=True))
-        if on_videos:
-            on_videos(len(truth))
-    if not truth:
-        raise ValueError("no clip to score: the data set is empty")
-    # Videos that were left out have left gaps in the numbers.
-    numbers, places = np.unique(np.concatenate(videos), return_inverse=True)
-    classes_in_order = np.array([truth[number] for number in numbers.tolist()])
-    return Scores(tuple(labels), np.concatenate(probabilities), places, classes_in_order)
+    found = gather(classify, batches, len(labels), on_videos)
+    return Scores(tuple(labels), found.probabilities, found.videos, found.truth)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import pathlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import keras
 
@@ -17,8 +16,9 @@ from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import warning_for
-from keras_res3d.inference.classifier import as_classifier, check_takes_videos
-from keras_res3d.scores import Scores, score
+from keras_res3d.data.types import DataSet
+from keras_res3d.inference.classifier import Classifier, as_classifier, check_takes_videos
+from keras_res3d.scores import Gathered, Scores, gather
 from keras_res3d.weights.contamination import check_benchmark
 
 
@@ -68,6 +68,21 @@ def evaluate(
 
     Warns where `data` shares videos or groups with the list that the model was trained on.
     """
+    classifier, data = _opened(model, data, sampling, labels, card)
+    card = classifier.card
+    check_benchmark(card, pathlib.PurePath(data.name).name if benchmark is None else benchmark, allow_contaminated)
+    if seen := warning_for(card.seen, data):
+        warnings.warn(seen, stacklevel=2)
+    batches = video_batches(
+        data, card.sampling, batch_size, clips, workers, preprocess=False, on_bad_video=on_bad_video
+    )  # fmt: skip
+    bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
+    found = gather(classifier.predict, batches, len(data.classes), bar.update)
+    return scores_of(data, found, batches.left_out)
+
+
+def _opened(model, data, sampling, labels, card) -> tuple[Classifier, DataSet]:
+    """The model and the data set of `evaluate`, whose classes agree."""
     named = labels is not None or card is not None or not isinstance(model, keras.Model)
     if not named and isinstance(data, (str, os.PathLike)):
         data = read_data_set(data)
@@ -83,15 +98,24 @@ def evaluate(
             f"{data.name} has the classes {_some(data.classes)}, the model {_some(card.labels)}; read the data set "
             "with classes=model.card.labels"
         )
-    check_benchmark(card, pathlib.PurePath(data.name).name if benchmark is None else benchmark, allow_contaminated)
-    if seen := warning_for(card.seen, data):
-        warnings.warn(seen, stacklevel=2)
-    bar = keras.utils.Progbar(len(data), unit_name="video", verbose=int(sys.stdout.isatty()))
-    batches = video_batches(
-        data, card.sampling, batch_size, clips, workers, preprocess=False, on_bad_video=on_bad_video
+    return classifier, data
+
+
+def scores_of(data: DataSet, found: Gathered, left_out: Mapping[int, str]) -> Scores:
+    """What was said of the clips of a data set, with the paths and the groups of its videos.
+
+    Args:
+        data: whose videos were scored.
+        found: what `gather` gave.
+        left_out: what is wrong with each video that could not be read, by its number.
+    """
+    examples = [data.examples[number] for number in found.numbers]
+    paths = tuple(str(example.path) for example in examples)
+    groups = tuple(getattr(example, "group", None) for example in examples)
+    return Scores(
+        tuple(data.classes), found.probabilities, found.videos, found.truth, dict(left_out), paths,
+        groups if any(group is not None for group in groups) else (),
     )  # fmt: skip
-    scores = score(classifier.predict, batches, data.classes, bar.update)
-    return dataclasses.replace(scores, left_out=dict(batches.left_out))
 
 
 def _some(names) -> str:
