@@ -80,6 +80,9 @@ class MultiLabelScores:
         videos: number of each clip's video, `(clips,)`, from 0 without gaps.
         truth: whether each video has each label, bool `(videos, classes)`.
         left_out, paths, groups: as of `Scores`.
+
+    Raises:
+        ValueError: no video has a label, so that there is nothing to find.
     """
 
     labels: tuple[str, ...]
@@ -89,6 +92,10 @@ class MultiLabelScores:
     left_out: dict[int, str] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     groups: tuple[str | None, ...] = ()
+
+    def __post_init__(self):
+        if not self.truth.any():
+            raise ValueError(f"none of the {len(self.truth)} videos that were scored has a label; expected some")
 
     @cached_property
     def video_probabilities(self) -> np.ndarray:

@@ -15,6 +15,7 @@ from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import open_video
 from keras_res3d.inference.classifier import as_classifier, check_takes_videos
+from keras_res3d.multi_label import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class VideoPrediction:
         labels: class names.
         seconds: centre of each clip, `(clips,)`.
         probabilities: of each clip, `(clips, classes)`: the model's own outputs, whatever its last layer is.
+        multi_label: whether each output is the probability of a label by itself, so that they need not sum to one.
     """
 
     path: str
     labels: tuple[str, ...]
     seconds: np.ndarray
     probabilities: np.ndarray
+    multi_label: bool = False
 
     @property
     def mean(self) -> np.ndarray:
@@ -41,6 +44,16 @@ class VideoPrediction:
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """The best classes of the whole video, best first: `(name, score)` each."""
         return [(name, score) for _, name, score in decode_predictions(self.mean[None], count, self.labels)[0]]
+
+    def given(self, threshold: float = THRESHOLD) -> list[tuple[str, float]]:
+        """The labels of a multi-label prediction: those whose score is above the threshold, best first.
+
+        Raises:
+            ValueError: the model gives each video one label; `top` has the best.
+        """
+        if not self.multi_label:
+            raise ValueError("the model gives each video one label, and its scores have no threshold; take top(1)")
+        return [(name, score) for name, score in self.top(len(self.labels)) if score > threshold]
 
 
 def predict_video(
@@ -84,4 +97,4 @@ def predict_video(
         seconds = np.array([video.seconds[place].mean() for place in places])
         scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
     names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
-    return VideoPrediction(named, names, seconds, scores)
+    return VideoPrediction(named, names, seconds, scores, classifier.card.multi_label)
