@@ -1,4 +1,4 @@
-"""Drawn videos with two labels that do not depend on each other: the patch "moves" or stands, and all is "dark" or not."""
+"""Drawn videos with two labels that do not depend on each other: the patch "moves" or not, and all is "dark" or not."""
 
 import csv
 

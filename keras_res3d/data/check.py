@@ -92,8 +92,8 @@ def as_listing(data_set: DataSet) -> Listing:
 def _unlabelled(listing: Listing) -> list[str]:
     """A note of the videos of a multi-label list that have no label."""
     without = [str(row.path) for row in listing.rows if row.labels == ()]
-    count = "1 video has" if len(without) == 1 else f"{len(without)} videos have"
-    return [f"{count} no label and count as examples of no class, such as {some(without)}"] if without else []
+    count = "1 video has no label" if len(without) == 1 else f"{len(without)} videos have no label"
+    return [f"{count}, which is taken for an example of no class: {some(without)}"] if without else []
 
 
 def _odd_names(listing: Listing) -> list[str]:

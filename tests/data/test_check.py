@@ -192,7 +192,7 @@ def test_lists_of_several_labels(tmp_path):
     assert report.counts == (("run", 2, 1), ("walk", 1, 1), ("fly", 0, 1))
     assert [fault.partition(": ")[2] for fault in report.faults[:1]] == [f"label 'fly' is not a class of {train.name}"]
     assert "group 'g1' leaks" in report.faults[1] and len(report.faults) == 2
-    assert report.notes == (f"{train.name}: 1 video has no label and count as examples of no class, such as "
+    assert report.notes == (f"{train.name}: 1 video has no label, which is taken for an example of no class: "
                             f"{tmp_path}/c.mp4",)  # fmt: skip
     data = read_data_set(tmp_path / "train.csv", multi_label=True)
     again = as_listing(data)

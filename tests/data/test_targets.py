@@ -32,7 +32,8 @@ def test_training_batches_have_the_rows_of_their_clips():
     dark = [bool(example.labels and example.labels[0] == 0) for example in data.examples]
     batches = training_batches(data, SAMPLING, 4, preprocess=False, mirror=False)
     assert batches.element_spec[1].shape == (4, 2) and batches.element_spec[1].dtype == "float32"
-    found = [(clip.mean(), row) for clips, rows in batches for clip, row in zip(clips.numpy(), rows.numpy(), strict=True)]
+    pairs = [pair for clips, rows in batches for pair in zip(clips.numpy(), rows.numpy(), strict=True)]
+    found = [(clip.mean(), row) for clip, row in pairs]
     assert len(found) == 8 and sum(row[0] for _, row in found) == sum(dark)
     assert all((mean < 90) == bool(row[0]) for mean, row in found)
 
@@ -46,7 +47,9 @@ def test_evaluation_and_video_batches_have_rows():
     assert numbers.tolist() == list(range(6))
 
 
-@pytest.mark.parametrize("label, kept", [((), False), ((1,), False), ((0,), True), ((0, 1), True), (0, True), (1, False)])
+@pytest.mark.parametrize(
+    "label, kept", [((), False), ((1,), False), ((0,), True), ((0, 1), True), (0, True), (1, False)]
+)
 def test_a_video_with_a_one_way_label_is_not_reversed(label, kept):
     clip = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
     found = Augment({"reverse": 1.0}, one_way=[0])(clip, (8, 8), np.random.default_rng(0), False, label)
