@@ -41,6 +41,7 @@ setup(
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
         "demo": ["gradio>=6"],
+        "parquet": ["pyarrow>=16"],
         "tensorboard": ["tensorboard"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.
         "tfio": ["tensorflow-io==0.37.1", "tensorflow>=2.17,<2.18"],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.measures import ClassRates, curves, rates_of
+from keras_res3d.measures import LEVEL, ClassRates, bootstrap_interval, curves, groups_in, rates_of
 from keras_res3d.scores import gather
 
 # A label counts as given where its probability is above this.
@@ -121,20 +121,37 @@ class MultiLabelScores:
 
     @cached_property
     def decisions(self) -> np.ndarray:
-        """Whether a video's probability of a label is above `THRESHOLD`, bool `(videos, classes)`."""
+        """Whether a video is given a label: its probability is above `THRESHOLD`; bool `(videos, classes)`."""
         return self.video_probabilities > THRESHOLD
 
     @cached_property
     def rates(self) -> ClassRates:
-        """Precision, recall and F1 of the decisions, of each class."""
-        right, given = (self.decisions & self.truth).sum(axis=0), self.decisions.sum(axis=0)
-        return rates_of(right, given, self.truth.sum(axis=0))
+        """Precision, recall and F1 of the labels given, of each class."""
+        right = (self.decisions & self.truth).sum(axis=0)
+        return rates_of(right, self.decisions.sum(axis=0), self.truth.sum(axis=0))
 
     @property
     def f1(self) -> float:
-        """F1 of the decisions about all classes together; 0 where there is nothing to decide."""
-        right, given, there = (self.decisions & self.truth).sum(), self.decisions.sum(), self.truth.sum()
-        return float(2 * right / max(1, given + there))
+        """F1 of all labels given to all videos together: 2 right / (given + there)."""
+        right, counts = self._f1_counts()
+        return float(right.sum() / counts.sum())
+
+    def _f1_counts(self) -> tuple[np.ndarray, np.ndarray]:
+        right = 2 * (self.decisions & self.truth).sum(axis=1)
+        return right, self.decisions.sum(axis=1) + self.truth.sum(axis=1)
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """mAP of the videos, clip mAP, and F1 at `THRESHOLD`."""
+        return {"mAP": self.mean_ap, "clip_mAP": self.clip_mean_ap, "F1": self.f1}
+
+    @cached_property
+    def intervals(self) -> dict[str, tuple[float, float] | None]:
+        """The 95 % bootstrap interval of F1, as of `Scores`; None of the others, which are no shares of videos."""
+        right, counts = self._f1_counts()
+        kept = np.flatnonzero(counts)  # where nothing is given and nothing is there, nothing is counted
+        groups = [self.groups[number] for number in kept] if self.groups else ()
+        return {"mAP": None, "clip_mAP": None, "F1": bootstrap_interval(right[kept], counts[kept], groups)}
 
     @property
     def chance(self) -> float:
@@ -143,20 +160,43 @@ class MultiLabelScores:
         return mean_over_classes(np.where(shares > 0, shares, np.nan))
 
     def per_class(self) -> list[LabelScore]:
-        """For each class its average precision, and precision, recall and F1 of the decisions."""
+        """For each class its average precision, and precision, recall and F1 of the labels given."""
         rates = self.rates
         columns = (rates.videos, self.average_precision, rates.precision, rates.recall, rates.f1)
         rows = zip(self.labels, *(column.tolist() for column in columns), strict=True)
         return [LabelScore(*row) for row in rows]
 
+    @property
+    def class_shares(self) -> list[float]:
+        """What the classes are ordered by, the worst first: the average precision of each, NaN where it has no video.
+        """
+        return self.average_precision.tolist()
+
+    def class_table(self) -> tuple[list[str], list[list]]:
+        """Header and rows of a table of the classes: `per_class`, counts as int and shares in 0..1 as float."""
+        return ["class", *LabelScore._fields[1:]], [list(row) for row in self.per_class()]
+
+    def video_columns(self) -> dict[str, Sequence]:
+        """A table of the videos as columns of `(videos,)`, as of `Scores`; labels have "|" between them."""
+        columns: dict[str, Sequence] = {"path": self.paths or [f"video {n}" for n in range(len(self.truth))]}
+        if self.groups:
+            columns["group"] = self.groups
+        for name, rows in (("true", self.truth), ("predicted", self.decisions)):
+            columns[name] = ["|".join(np.array(self.labels)[row]) for row in rows]
+        columns["clips"] = np.bincount(self.videos, minlength=len(self.truth))
+        return columns | {f"score:{name}": self.video_probabilities[:, n] for n, name in enumerate(self.labels)}
+
     def summary(self) -> dict:
         """The scores with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
+        groups = groups_in(self.groups)
+        drawn = {"over": "groups", "groups": groups} if groups else {"over": "videos"}
+        ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
         return {
-            "mAP": self.mean_ap,
-            "clip_mAP": self.clip_mean_ap,
-            "F1": self.f1,
-            "macro_F1": self.rates.macro()["f1"],
+            **self.measures,
             "threshold": THRESHOLD,
+            "intervals": {"level": LEVEL, **drawn, **ends},
+            "macro": self.rates.macro(),
+            "weighted": self.rates.weighted(),
             "clips": len(self.probabilities),
             "videos": len(self.truth),
             "left_out": len(self.left_out),

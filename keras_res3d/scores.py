@@ -160,6 +160,11 @@ class Scores:
         columns = [values.tolist() for values in (*counts, rates.precision, rates.recall, rates.f1)]
         return [ClassScore(*row) for row in zip(self.labels, *columns, strict=True)]
 
+    @property
+    def class_shares(self) -> list[float]:
+        """What the classes are ordered by, the worst first: the accuracy of each, NaN where it has no video."""
+        return [row.accuracy for row in self.class_scores()]
+
     def class_table(self) -> tuple[list[str], list[list]]:
         """Header and rows of a table of the classes: `class_scores`, counts as int and shares in 0..1 as float."""
         return ["class", *ClassScore._fields[1:]], [list(row) for row in self.class_scores()]

@@ -73,7 +73,7 @@ def test_f1_is_that_of_scikit_learn():
     values, truth = rng.random((50, 3)).astype(np.float32), rng.random((50, 3)) < 0.3
     found = scores(values, truth)
     assert found.f1 == pytest.approx(metrics.f1_score(truth, values > 0.5, average="micro"))
-    assert found.summary()["macro_F1"] == pytest.approx(metrics.f1_score(truth, values > 0.5, average="macro"))
+    assert found.summary()["macro"]["f1"] == pytest.approx(metrics.f1_score(truth, values > 0.5, average="macro"))
 
 
 def test_a_video_is_scored_by_the_mean_of_its_clips():

@@ -49,8 +49,9 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
 
 
 def data_from_flags(
-    subset: str, classes: Sequence[str] | None = None, multi_label: bool = False
-) -> DataSet | None:
+    subset: str, classes: Sequence[str] | None = None, path: str | None = None, split: int | None = None,
+    multi_label: bool = False,
+) -> DataSet | None:  # fmt: skip
     """The data set that the flags name, checked; None for "validation" where --validation is not given.
 
     Args:
@@ -58,6 +59,7 @@ def data_from_flags(
             the held-out list. "test" reads --data, with --layout the held-out list, which is Kinetics' validation list
             and the test list of the others.
         classes: names in the order of the labels; None means the data's own.
+        path, split: what to read in place of --data or --validation, and of --split.
         multi_label: whether a video may have several labels even where --multi_label does not say so.
 
     Raises:
@@ -65,18 +67,19 @@ def data_from_flags(
     """
     from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
 
-    path = _path(subset)
+    path = path or _path(subset)
     if path is None:
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
         path = "motion/test" if subset != "train" and path == "motion" else path
         return read_data_set(path, classes=classes, multi_label=multi_label or FLAGS.multi_label)
-    return data_set_of(listing_from_flags(subset, classes, multi_label=multi_label), classes is not None)
+    listing = listing_from_flags(subset, classes, path, split=split, multi_label=multi_label)
+    return data_set_of(listing, classes is not None)
 
 
 def listing_from_flags(
     subset: str, classes: Sequence[str] | None = None, path: str | None = None, group: str = "group",
-    multi_label: bool = False,
+    split: int | None = None, multi_label: bool = False,
 ) -> Listing:  # fmt: skip
     """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
 
@@ -84,6 +87,7 @@ def listing_from_flags(
         subset, classes, multi_label: as of `data_from_flags`.
         path: what to read in place of --data or --validation.
         group: the column of a CSV file that says which videos belong together.
+        split: which one to read in place of --split.
     """
     from keras_res3d.data.layouts.registry import LAYOUTS
     from keras_res3d.data.open import list_layout, list_videos
@@ -94,7 +98,8 @@ def listing_from_flags(
     if FLAGS.layout is None:
         return list_videos(path, classes, **more)
     chosen = "train" if subset == "train" else LAYOUTS[FLAGS.layout].held_out
-    return list_layout(FLAGS.layout, FLAGS.lists or path, path, FLAGS.split, chosen, classes, **more)
+    lists, split = FLAGS.lists or path, split or FLAGS.split
+    return list_layout(FLAGS.layout, lists, path, split, chosen, classes, **more)
 
 
 def _path(subset: str) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from keras_res3d.measures import Curves
 from keras_res3d.reports.plots import HISTORY_LINES
 from keras_res3d.scores import Scores
 
@@ -45,13 +46,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A panel of curves over the epochs: lines, and (place, text) of the ticks of both axes."""
+    """A panel of curves: lines, and (place, text) of the ticks of both axes; `over` says what the lower one is."""
 
     title: str
     lines: tuple[Line, ...]
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
     guide: float | None
+    over: str = "the epochs"
     macro = "chart"
     width, height, left, right, top, bottom = WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM
 
@@ -108,6 +110,37 @@ def _chart(title: str, rows: list, limits: tuple[float, float] | None, guide: fl
         tuple((y(tick), f"{tick:.0%}" if limits else f"{tick:g}") for tick in y_ticks),
         None if guide is None else y(guide),
     )  # fmt: skip
+
+
+def curve_charts(curves: Mapping[str, Curves]) -> list[Chart]:
+    """The ROC curve and the precision-recall curve of each class; the legend has the area, or the average precision.
+
+    Args:
+        curves: by class, as `Scores.curves` gives them.
+    """
+    if not curves:
+        return []
+    roc = {name: (each.false_positive_rate, each.true_positive_rate, each.auc) for name, each in curves.items()}
+    # Between two points the precision is that of the later one.
+    steps = {name: (each.true_positive_rate.repeat(2)[:-1], each.precision.repeat(2)[1:], each.average_precision)
+             for name, each in curves.items()}  # fmt: skip
+    return [_shares("ROC curve", roc, "the false positive rate"),
+            _shares("precision over recall", steps, "the recall")]  # fmt: skip
+
+
+def _shares(title: str, rows: Mapping[str, tuple[np.ndarray, np.ndarray, float]], over: str) -> Chart:
+    """A panel whose axes both go from 0 % to 100 %."""
+    across, up = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
+    lines = []
+    for number, (name, (x, y, figure)) in enumerate(rows.items()):
+        places = np.stack([LEFT + x * across, TOP + (1 - y) * up], axis=1).round(1)
+        # Of points that fall together one is enough: a curve may have a million.
+        kept = places[np.append(True, (np.diff(places, axis=0) != 0).any(axis=1))]
+        path = "M" + "L".join(f"{a} {b}" for a, b in kept.tolist())
+        lines.append(Line(name, "solid", number % 8, (path,), (), f"{figure:.1%}"))
+    ticks = [(share, f"{share:.0%}") for share in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)]
+    return Chart(title, tuple(lines), tuple((round(LEFT + share * across, 1), text) for share, text in ticks),
+                 tuple((round(TOP + (1 - share) * up, 1), text) for share, text in ticks), None, over)  # fmt: skip
 
 
 def _pieces(values: np.ndarray) -> list[list[int]]:

@@ -68,13 +68,14 @@ def write_report(
             raise ValueError(f"{folder} holds no {model.name}, so that nothing can be scored; leave --data out")
         classifier = load_model(model)
         if isinstance(data, (str, os.PathLike)):
-            data = read_data_set(data, classes=classifier.card.labels or None)
+            data = read_data_set(data, classes=classifier.card.labels or None, multi_label=classifier.card.multi_label)
         scores = evaluate(classifier, data, clips=clips, batch_size=batch_size)
         card = classifier.card
     files = find_exports(folder) if exports is None else [_existing(path) for path in exports]
     sections = [Section("", _state(folder, log, card, scores)), curves({card_name(card, folder): log}, _chance(card))]
     if scores is not None:
-        sections += scores_sections({"model": scores}) + _extremes(scores, data, card, clips, shown)
+        sections += scores_sections({"model": scores})
+        sections += _extremes(scores, data, card, clips, shown) if isinstance(scores, Scores) else []
     sections += _exports(files, card, measure)
     sections += [_settings(model, card, log), Section("Machine and versions", [_pairs(surroundings())])]
     target = pathlib.Path(output) if output is not None else folder / "report.html"
@@ -120,7 +121,7 @@ def card_name(card: ModelCard | None, folder: pathlib.Path) -> str:
 
 
 def _chance(card: ModelCard | None) -> float | None:
-    return 1 / len(card.labels) if card is not None and card.labels else None
+    return 1 / len(card.labels) if card is not None and card.labels and not card.multi_label else None
 
 
 def _lead(folder: pathlib.Path, card: ModelCard | None, scores: Scores | None) -> str:
@@ -131,23 +132,24 @@ def _lead(folder: pathlib.Path, card: ModelCard | None, scores: Scores | None) -
         what += f", trained on {card.trained_on}"
     if scores is None:
         return what + "."
+    if not isinstance(scores, Scores):
+        return f"{what}. It was scored on {len(scores.truth)} videos."
     right, chance = scores.video_at_1, 1 / len(scores.labels)
     return f"{what}. It names {right:.1%} of {len(scores.truth)} videos; chance is {chance:.1%}."
 
 
 def _state(folder, log: dict, card: ModelCard | None, scores: Scores | None) -> list:
     """The numbers at the top, and how far the run went."""
-    numbers = [] if scores is None else [
-        ("video@1", f"{scores.video_at_1:.1%}"), ("clip@1", f"{scores.clip_at_1:.1%}"),
-        ("videos", f"{len(scores.truth):,}"),
-    ]  # fmt: skip
-    if scores is not None and len(scores.labels) > 5:  # of five classes or fewer it is always right
-        numbers.insert(1, ("video@5", f"{scores.video_at_5:.1%}"))
+    numbers = []
+    if scores is not None:
+        best_first = sorted(scores.measures.items(), key=lambda pair: pair[0].startswith("clip"))
+        numbers = [(name, f"{value:.1%}") for name, value in best_first] + [("videos", f"{len(scores.truth):,}")]
     epochs = len(next(iter(log.values()), ()))
     numbers.append(("epochs", str(epochs)))
-    best = [value for value in log.get("val_video@1", ()) if value == value]
+    figure = "val_mAP" if card is not None and card.multi_label else "val_video@1"
+    best = [value for value in log.get(figure, ()) if value == value]
     if best:
-        numbers.append(("best validation video@1", f"{max(best):.1%}"))
+        numbers.append((f"best validation {figure.removeprefix('val_')}", f"{max(best):.1%}"))
     if seconds := [value for value in log.get("seconds", ()) if value == value]:
         numbers.append(("training", _duration(sum(seconds))))
     parts: list = [Numbers(numbers)]
@@ -195,14 +197,15 @@ def _extremes(scores: Scores, data, card: ModelCard, clips: int, shown: int) -> 
 def _clip(scores: Scores, data, card: ModelCard, clips: int, video: int, place: int) -> ClipShown:
     number = place - int(np.flatnonzero(scores.videos == video)[0])
     sampling = card.sampling
-    with data.open(video, fps=sampling.fps) as source:
+    example = int(scores.numbers[video])
+    with data.open(example, fps=sampling.fps) as source:
         indices = evaluation_places(source, sampling, clips)[number]
         (pixels,) = clips_at(source, sampling, [indices])
         rate = shown_rate(source, sampling)
         second = float(source.seconds[indices[0]])
     row = scores.probabilities[place]
     answer = ("", scores.labels[int(row.argmax())], float(row.max()))
-    name = pathlib.PurePath(str(data.examples[video].path)).name
+    name = pathlib.PurePath(str(data.examples[example].path)).name
     return ClipShown(pixels, scores.labels[scores.truth[video]], [answer], rate, f"{name}, {second:.1f} s")
 
 

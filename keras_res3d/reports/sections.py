@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keras_res3d.reports import pages
-from keras_res3d.reports.charts import confusion, history_charts
+from keras_res3d.reports.charts import confusion, curve_charts, history_charts
+from keras_res3d.reports.score_files import class_rows
 from keras_res3d.scores import Scores
+from keras_res3d.tables import interval_text
 
 # A longer table of classes is folded, with the worst classes first.
 LONGEST_TABLE = 20
+# Misclassified videos that a page lists.
+MOST_MISTAKES = 100
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,13 @@ class Table:
     Attributes:
         header, rows: cells, shown as they are.
         folded: the line that opens the table; "" leaves it open.
+        names: columns besides the first that hold names, which begin at the left.
     """
 
     header: list[str]
     rows: list[list]
     folded: str = ""
+    names: tuple[str, ...] = ()
     macro = "table"
 
 
@@ -107,17 +113,19 @@ def _epochs(values: Sequence[float]) -> str:
 
 
 def classes_table(scored: Mapping[str, Scores]) -> Table:
-    """Accuracy of each class, a column for each of the models that were scored on the same videos."""
-    columns = [scores.per_class() for scores in scored.values()]
-    header = ["class", "videos", *(f"{name} right" if len(scored) > 1 else "right" for name in scored)]
-    rows = [
-        [name, total, *(_right(column[number]) for column in columns)]
-        for number, (name, total, _, _) in enumerate(columns[0])
-    ]
+    """A row for each class: precision, recall and F1; of several models, scored on the same videos, the accuracies."""
+    (first, *others) = scored.values()
+    if others:
+        header = ["class", "videos", *(f"{name} right" for name in scored)]
+        columns = [scores.per_class() for scores in scored.values()]
+        rows = [[row[0][0], row[0][1], *map(_right, row)] for row in zip(*columns, strict=True)]
+    else:
+        header, rows = class_rows(first)
     if len(rows) <= LONGEST_TABLE:
         return Table(header, rows)
     # A class without videos has no accuracy and comes last.
-    order = sorted(range(len(rows)), key=lambda n: (columns[0][n][3] != columns[0][n][3], columns[0][n][3], n))
+    shares = first.class_shares
+    order = sorted(range(len(rows)), key=lambda n: (shares[n] != shares[n], shares[n], n))
     return Table(header, [rows[number] for number in order], f"All {len(rows)} classes, the worst first")
 
 
@@ -126,10 +134,55 @@ def _right(row: tuple[str, int, int, float]) -> str:
     return f"{hits} ({share:.1%})" if total else "-"
 
 
+def accuracy_section(scores: Scores) -> Section:
+    """The accuracies with their intervals, and the means over the classes."""
+    rows = [[name, f"{value:.1%}", interval_text(scores.intervals[name])] for name, value in scores.measures.items()]
+    found = scores.summary()
+    groups = found.get("intervals", {}).get("groups")
+    drawn = f"over the {groups} groups of the videos, since videos of a group are alike" if groups else "over videos"
+    how = (f"Intervals are by the bootstrap {drawn}. They say how much the figures depend on which videos were scored, "
+           "and nothing of the chance in training.")  # fmt: skip
+    parts = [Table(["", "share", "95 % interval, in percent"], rows), Text(how, "muted")]
+    means = {kind: found[kind] for kind in ("macro", "weighted") if kind in found}
+    if means:
+        rows = [[f"{kind} mean", *(f"{value:.1%}" for value in rates.values())] for kind, rates in means.items()]
+        parts.append(Table(["over the classes", *next(iter(means.values()))], rows))
+    return Section("Accuracy", parts)
+
+
+def curves_section(scores: Scores) -> list[Section]:
+    """ROC and precision-recall curves, where there are two classes."""
+    charts = curve_charts(scores.curves())
+    text = ("Each class in turn is the positive one. Beside its name stands the area under the ROC curve, and the "
+            "average precision.")  # fmt: skip
+    return [Section("Thresholds", [*charts, Text(text, "muted")])] if charts else []
+
+
+def mistakes_section(scores: Scores) -> Section:
+    """The misclassified videos, the worst first."""
+    mistakes = scores.mistakes()
+    if not mistakes:
+        return Section("Misclassified videos", [Text("There is none.")])
+    rows = [[each.path, each.true, each.predicted, f"{each.score:.3f}"] for each in mistakes[:MOST_MISTAKES]]
+    what = f"{len(mistakes)} of {len(scores.truth)} videos, the worst first"
+    if len(rows) < len(mistakes):
+        what += f"; {len(rows)} of them are shown"
+    folded = what if len(rows) > LONGEST_TABLE else ""
+    lead = [] if folded else [Text(f"{what}.")]
+    table = Table(["video", "true", "predicted", "score"], rows, folded, ("true", "predicted"))
+    return Section("Misclassified videos", [*lead, table])
+
+
 def scores_sections(scored: Mapping[str, Scores]) -> list[Section]:
-    """The sections of confusion matrices and of the classes."""
-    matrices = [confusion(scores, name if len(scored) > 1 else "") for name, scores in scored.items()]
-    return [Section("Confusion", matrices), Section("Classes", [classes_table(scored)])]
+    """The sections of scores: confusion matrices and classes; of a single model its intervals and mistakes too."""
+    one = next(iter(scored.values())) if len(scored) == 1 else None
+    sections = [accuracy_section(one)] if one is not None else []
+    matrices = [confusion(scores, name if len(scored) > 1 else "") for name, scores in scored.items()
+                if isinstance(scores, Scores)]  # fmt: skip
+    sections += curves_section(one) if isinstance(one, Scores) else []
+    sections += [Section("Confusion", matrices)] if matrices else []
+    sections.append(Section("Classes", [classes_table(scored)]))
+    return sections + ([mistakes_section(one)] if isinstance(one, Scores) else [])
 
 
 def page(title: str, lead: str, sections: Sequence[Section]) -> str:

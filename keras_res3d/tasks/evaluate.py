@@ -20,6 +20,8 @@ from keras_res3d.data.types import DataSet, is_multi_label
 from keras_res3d.inference.classifier import Classifier, as_classifier, check_takes_videos
 from keras_res3d.multi_label import MultiLabelScores
 from keras_res3d.scores import Gathered, Scores, gather
+from keras_res3d.tasks.paper import paper_figures
+from keras_res3d.tasks.transfer.scores import TransferScores, split_scores
 from keras_res3d.weights.contamination import check_benchmark
 
 
@@ -126,6 +128,27 @@ def scores_of(data: DataSet, found: Gathered, left_out: Mapping[int, str]) -> Sc
         tuple(data.classes), found.probabilities, found.videos, truth, dict(left_out), paths,
         groups if any(group is not None for group in groups) else (),
     )  # fmt: skip
+
+
+def over_splits(found: Mapping[str, Scores], net: str = "model", benchmark: str = "") -> TransferScores:
+    """Several evaluations as one result: the mean of each accuracy, and its standard deviation with n - 1.
+
+        found = over_splits({"split 1": evaluate("runs/1", first), "split 2": evaluate("runs/2", second)})
+        print(found.mean(measure="video@1"), found.std(measure="video@1"))
+
+    Args:
+        found: what `evaluate` gave, by the name of the split.
+        net: what was scored, for the table.
+        benchmark: the data set; the paper's figures are added where it is one of the paper's, such as "ucf101".
+
+    Raises:
+        ValueError: `found` is empty.
+    """
+    if not found:
+        raise ValueError("no scores are given; expected what evaluate gave for one split at least")
+    paper = paper_figures(benchmark, net)
+    rows = [row for name, scores in found.items() for row in split_scores(net, name, scores)]
+    return TransferScores("evaluate", tuple(rows), {} if paper is None else paper.nets)
 
 
 def _some(names) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.distances import DISTANCES, distances
-from keras_res3d.tasks.transfer.paper import TABLE_11
+from keras_res3d.tasks.paper import TABLE_11
 from keras_res3d.tasks.transfer.rows import Finder, features_of, layers_of, listed, per_video
 from keras_res3d.tasks.transfer.splits import Part
 from keras_res3d.tasks.transfer.svm import GRID, check_choice, choose_C, fit

@@ -26,7 +26,15 @@ from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training.recipes import RECIPES
 from keras_res3d.weights import catalog, store
 from tests.docs.markdown import ROOT, SHELLS, blocks, commands, pages
-from tests.docs.world import narrow, runs_needed, write_made_features, write_mirror, write_run, write_videos
+from tests.docs.world import (
+    narrow,
+    runs_needed,
+    write_made_features,
+    write_mirror,
+    write_more_splits,
+    write_run,
+    write_videos,
+)
 
 LEFT_OUT = re.compile(r"needs a download|not run: .|file: |line: |with the file")
 # Lines that set up an environment download what they install.
@@ -108,8 +116,14 @@ def transfer_names():
     return {}
 
 
-GIVEN = {"docs/export.md": export_names, "docs/transfer.md": transfer_names, "docs/trimmed.md": trimmed_names,
-         "docs/weights.md": weights_names}  # fmt: skip
+def evaluation_names():
+    """The page on evaluation is about a data set of three splits."""
+    write_more_splits(pathlib.Path())
+    return {}
+
+
+GIVEN = {"docs/evaluation.md": evaluation_names, "docs/export.md": export_names, "docs/transfer.md": transfer_names,
+         "docs/trimmed.md": trimmed_names, "docs/weights.md": weights_names}  # fmt: skip
 
 
 def run_command(line):

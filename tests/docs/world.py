@@ -79,6 +79,11 @@ def write_made_features(folder):
     values, ids, rows = made_pairs()
     write_features(folder / "features" / "aslan", ids, [None] * len(ids), **widths(len(ids)) | {"pool5": values})
     (folder / "view2.txt").write_text("".join(f"{one} {other} {same}\n" for one, other, same in rows))
+    write_more_splits(folder)
+
+
+def write_more_splits(folder):
+    """UCF101's lists for three splits: the second and the third are copies of the first."""
     for part in ("train", "test"):
         for split in (2, 3):
             lists = folder / "ucfTrainTestlist"

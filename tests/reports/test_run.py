@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,11 +17,13 @@ from keras_res3d.cards import ModelCard, read_card, save_model
 from keras_res3d.commands.main import main
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.array import ArrayVideo
-from keras_res3d.data.types import Example
+from keras_res3d.data.types import Example, VideoError
 from keras_res3d.export.export import export_model
 from keras_res3d.reports.run import find_exports, read_log
+from keras_res3d.reports.sections import page, scores_sections
 
 from ..browser import CHROMIUM
+from ..made_scores import two_classes
 from ..training import runs
 from .test_pages import Reader
 
@@ -56,6 +59,40 @@ def test_with_videos(run):
     for expected in ("of 24 videos", "turn_left", "Best clips", "Worst clips", "learning_rate", "0.05", "epochs 2"):
         assert expected in text
     assert "tensorflow" in text and "UTC" in text and "training clips" in text and "validation videos" in text
+
+
+class WithABadOne(runs.Few):
+    """The first video cannot be read."""
+
+    def open(self, i, fps=None, strict=False):
+        if i == 0:
+            raise VideoError("the first video cannot be read")
+        return runs.motion_data_set("test").open(i, fps=fps, strict=strict)
+
+    def __init__(self, count):
+        super().__init__("test", count)
+        del self.open
+
+
+def test_clips_are_named_after_their_own_videos_where_one_was_left_out(run):
+    data = WithABadOne(5)
+    with pytest.warns(UserWarning, match="left out"):
+        path = write_report(run, data=data, clips=1, shown=4, measure=False)
+    html, text = path.read_text(), shown(path)
+    names = [Path(example.path).name for example in data.examples]
+    assert names[0] not in text and all(html.count(f"{name}, ") == 2 for name in names[1:])  # among the best and worst
+    assert "Intervals are by the bootstrap" in text and "95 % interval" in text and "macro mean" in text
+
+
+def test_misclassified_videos_and_the_curves_of_two_classes():
+    scores = two_classes()
+    text = page("title", "lead", scores_sections({"model": scores}))
+    assert "11 of 60 videos, the worst first" in text and text.index("48.mp4") < text.index("57.mp4")
+    assert "the 15 groups of the videos" in text and "video@5" not in text
+    for figure in ("ROC curve", f"<b>{scores.summary()['auc']:.1%}</b>", "precision over recall"):
+        assert figure in text
+    right = replace(scores, truth=scores.video_probabilities.argmax(axis=1))
+    assert "There is none." in page("title", "lead", scores_sections({"model": right}))
 
 
 def test_without_videos(run, capsys):

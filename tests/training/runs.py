@@ -46,7 +46,8 @@ def tiny_net(options, dropout=0.0, classes=8, activation="softmax"):
         if dropout:
             x = keras.layers.Dropout(dropout, name="drop")(x)
         x = keras.layers.Dense(classes, name="fc8")(x)
-        kind = {"softmax": keras.layers.Softmax}.get(activation) or functools.partial(keras.layers.Activation, activation)
+        softmax, other = keras.layers.Softmax, functools.partial(keras.layers.Activation, activation)
+        kind = softmax if activation == "softmax" else other
         return keras.Model(inputs, kind(dtype="float32", name="prob")(x), name="tiny")
 
 

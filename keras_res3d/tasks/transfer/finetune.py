@@ -14,11 +14,10 @@ from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
-from keras_res3d.scores import Scores
 from keras_res3d.tables import as_json, printable
 from keras_res3d.tasks.evaluate import evaluate
-from keras_res3d.tasks.transfer.paper import TABLE_9
-from keras_res3d.tasks.transfer.scores import SplitScore, TransferScores
+from keras_res3d.tasks.paper import TABLE_9
+from keras_res3d.tasks.transfer.scores import TransferScores, split_scores
 from keras_res3d.training.checks import check_data
 from keras_res3d.training.fit import prepare_net, train
 from keras_res3d.training.folder import state_of
@@ -73,7 +72,7 @@ def transfer_finetune(
         model = _trained(net, weights, training_set, name if layout else training_set.name, folder, options)
         found = evaluate(model, test_set, clips=clips, benchmark=name)
         write_atomically(folder / "scores.json", as_json({"data": test_set.name, **found.summary()}))
-        scores += _rows(net.name, name, found, len(training_set))
+        scores += split_scores(net.name, name, found, len(training_set))
     facts = {"weights": None if weights is None else str(weights), "recipe": options.recipe, "clips": clips}
     return TransferScores("finetune", tuple(scores), TABLE_9.get((layout, "finetune"), {}), facts)
 
@@ -127,11 +126,3 @@ def _check_run(card: ModelCard, source: str, folder: pathlib.Path, options: Trai
     if other:
         raise ValueError(f"{folder} holds a finished run with other settings ({', '.join(other)}); choose another "
                          "folder")  # fmt: skip
-
-
-def _rows(net: str, split: str, found: Scores, training: int) -> list[SplitScore]:
-    measures = {"clip@1": found.clip_at_1, "video@1": found.video_at_1}
-    if len(found.labels) > 5:
-        measures["video@5"] = found.video_at_5
-    return [SplitScore(net, split, measure, value, training, len(found.truth), len(found.labels))
-            for measure, value in measures.items()]  # fmt: skip

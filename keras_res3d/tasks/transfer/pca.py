@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from keras_res3d.tasks.transfer.paper import FIGURE_3
+from keras_res3d.tasks.paper import FIGURE_3
 from keras_res3d.tasks.transfer.rows import layers_of
 from keras_res3d.tasks.transfer.scores import TransferScores
 from keras_res3d.tasks.transfer.splits import splits_of

@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_res3d.data.split import fold_numbers
 from keras_res3d.io import usable_cores
-from keras_res3d.tasks.transfer.paper import TABLE_9
+from keras_res3d.tasks.paper import TABLE_9
 from keras_res3d.tasks.transfer.rows import layers_of
 from keras_res3d.tasks.transfer.scores import SplitScore, TransferScores
 from keras_res3d.tasks.transfer.splits import Part, Split, splits_of
