@@ -1,10 +1,10 @@
-"""Drawn videos with two labels that do not depend on each other: the patch "moves" or not, and all is "dark" or not."""
+"""Drawn videos with two labels that do not depend on each other: the picture "moves" or not, and is "dark" or not."""
 
 import csv
 
 import numpy as np
 
-from keras_res3d.data.sources import motion
+from keras_res3d.data.sources.motion import MotionVideo
 from keras_res3d.data.types import Example
 from tests.conftest import write_video
 
@@ -16,15 +16,11 @@ def draw(count, seed):
     """uint8 videos `(count, FRAMES, SIZE, SIZE, 3)` and their labels, bool `(count, 2)`: every combination alike."""
     rng = np.random.default_rng(seed)
     truth = np.stack([np.arange(count) % 2, np.arange(count) // 2 % 2], axis=1).astype(bool)
-    scenes = motion.draw_scenes(rng, count, FRAMES)
-    moments = np.where(truth[:, 1:], np.arange(FRAMES, dtype=np.float32) - (FRAMES - 1) / 2, scenes.still[:, :1])
-    pose = np.repeat((scenes.middle + scenes.speed * scenes.still)[:, None], FRAMES, axis=1)
-    pose[:, :, 0] = scenes.middle[:, :1] + 1.5 * scenes.speed[:, :1] * moments
     videos = np.empty((count, FRAMES, SIZE, SIZE, 3), np.uint8)
-    videos[:] = (255 * (0.3 + 0.4 * motion._enlarge(scenes.background, SIZE))).astype(np.uint8)[:, None]
-    patches = (255 * motion._enlarge(scenes.patch, motion.PATCH_TEXELS)).astype(np.uint8)
-    motion._draw_patches(videos, patches, pose)
-    videos[truth[:, 0]] //= 2
+    for video, (dark, moves) in zip(videos, truth, strict=True):
+        texture = np.kron(rng.integers(0, 256, (SIZE // 4, SIZE // 4, 3)), np.ones((4, 4, 1), int))
+        for number, frame in enumerate(video):
+            frame[:] = np.roll(texture, 2 * number if moves else 0, axis=1) // (2 if dark else 1)
     return videos, truth
 
 
@@ -44,7 +40,7 @@ class Labelled:
         return len(self.examples)
 
     def open(self, i, fps=None, strict=False):
-        return motion.MotionVideo(self.examples[i].path, self.videos[i], fps)
+        return MotionVideo(self.examples[i].path, self.videos[i], fps)
 
 
 def write_list(folder, name, count, seed):

@@ -40,7 +40,7 @@ def soft_targets(
         shares: each clip's own share `(batch,)`; None: all of it.
         outcomes: as of `LabelKind`; None: all classes.
     """
-    targets = labels if len(labels.shape) == 2 else tf.one_hot(labels, classes)
+    targets = tf.cast(labels, tf.float32) if len(labels.shape) == 2 else tf.one_hot(labels, classes)
     if shares is not None:
         targets = shares[:, None] * targets + (1 - shares[:, None]) * tf.roll(targets, 1, axis=0)
     return (1 - smoothing) * targets + smoothing / (outcomes or classes)

@@ -32,7 +32,7 @@ def learnt(tmp_path_factory):
 
 def test_a_net_learns_labels_that_do_not_depend_on_each_other(learnt):
     _, history, folder = learnt
-    assert list(history) == ["loss", "clip_F1", "val_loss", "val_mAP", "val_clip_mAP"]
+    assert set(history) == {"loss", "clip_F1", "val_loss", "val_mAP", "val_clip_mAP"}
     assert history["val_loss"][-1] < history["val_loss"][0] and max(history["val_mAP"]) > 0.9
     scores = keras_res3d.evaluate(folder / "best.keras", Labelled(64, seed=5), clips=2)
     assert scores.chance == 0.5 and scores.mean_ap > 0.85 and scores.average_precision.min() > 0.75
@@ -58,17 +58,18 @@ def test_the_card_says_so_and_predictions_are_by_themselves(learnt):
         assert len(each.given(0.0)) == 2 and each.given(1.0) == []
 
 
-def test_validation_scores_are_those_of_each_clip_by_hand(learnt):
-    net, _, _ = learnt
+def test_validation_scores_are_those_of_each_clip_by_hand():
+    net = tiny_net(keras_res3d.TrainingOptions(), 0, 2, "sigmoid")
     held_out = Labelled(12, seed=2)
     validate = ValidateVideos(held_out, SAMPLING, clips=2, batch_size=5)
     validate.set_model(net)
     validate.on_train_begin()
     logs = validate.scores()
     batches = list(validate.batches)
-    outputs = np.concatenate([net(clips, training=False) for clips, *_ in batches])
+    to_logits = keras.Model(net.input, net.get_layer("fc8").output)
+    logits = np.concatenate([to_logits(clips, training=False) for clips, *_ in batches])
     rows, numbers = (np.concatenate([batch[n] for batch in batches]) for n in (1, 2))
-    losses = -(rows * np.log(outputs) + (1 - rows) * np.log(1 - outputs))
+    losses, outputs = np.logaddexp(0, logits) - rows * logits, 1 / (1 + np.exp(-logits))
     assert logs["val_loss"] == pytest.approx(losses.mean(), rel=1e-4)
     assert logs["val_clip_mAP"] == pytest.approx(average_precision(outputs, rows).mean())
     means = np.stack([outputs[numbers == number].mean(axis=0) for number in range(12)])
@@ -106,7 +107,8 @@ def test_targets_are_mixed_and_smoothed_label_by_label():
     data = Labelled(8)
     options = keras_res3d.TrainingOptions(batch_size=8, label_smoothing=0.2)
     _, targets = next(iter(recipe_stream(data, SAMPLING, options)))
-    assert np.unique(targets.numpy().round(4)).tolist() == [0.1, 0.9] and targets.shape == (8, 2)
+    np.testing.assert_allclose(np.unique(targets), [0.1, 0.9], rtol=1e-6)
+    assert targets.shape == (8, 2)
 
 
 def test_smoothing_is_keras_own():
