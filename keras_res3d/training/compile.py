@@ -39,7 +39,7 @@ def compile_by_recipe(
         metrics: further metrics, as of `model.compile`; "clip@1", the share of training clips that are answered right,
             is always there, or "clip_F1" of several labels.
         multi_label: a video may have several labels, or none. The model then ends in a sigmoid or in logits, and the
-            loss is binary cross-entropy, the mean over the classes.
+            loss is binary cross-entropy, summed over the classes.
 
     Returns:
         The model. Its loss expects class numbers, or probabilities of all classes where the recipe mixes or smooths,

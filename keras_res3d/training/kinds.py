@@ -43,6 +43,35 @@ class DecisionsF1(keras.metrics.Metric):
         return {**super().get_config(), "threshold": self.threshold}
 
 
+def labels_loss(targets, outputs, from_logits: bool = False):
+    """Binary cross-entropy of each clip, summed over the classes, `(batch,)`.
+
+    The sum and not Keras' mean: a class then learns at the rate at which it learns by a softmax, for which recipes have
+    their learning rates, however many other classes there are. Caffe's sigmoid loss is this sum too.
+    """
+    targets = keras.ops.cast(targets, outputs.dtype)
+    return keras.ops.sum(keras.ops.binary_crossentropy(targets, outputs, from_logits), axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="keras_res3d")
+class LabelsLoss(keras.losses.Loss):
+    """`labels_loss` as a loss of Keras.
+
+    Args:
+        from_logits: whether outputs are logits, or probabilities.
+    """
+
+    def __init__(self, from_logits: bool = False, name: str = "labels_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        return labels_loss(y_true, y_pred, self.from_logits)
+
+    def get_config(self):
+        return {**super().get_config(), "from_logits": self.from_logits}
+
+
 @dataclass(frozen=True)
 class LabelKind:
     """How a net learns and is scored.
@@ -90,11 +119,9 @@ ONE_LABEL = LabelKind(
 )
 SEVERAL_LABELS = LabelKind(
     activation="sigmoid",
-    loss=lambda soft, logits: keras.losses.BinaryCrossentropy(from_logits=logits),
+    loss=lambda soft, logits: LabelsLoss(logits),
     metric=lambda soft, logits: DecisionsF1(0.0 if logits else THRESHOLD),
-    clip_losses=lambda targets, outputs, logits: keras.losses.binary_crossentropy(
-        targets, outputs, from_logits=logits
-    ),
+    clip_losses=labels_loss,
     probabilities=tf.sigmoid,
     outcomes=lambda classes: 2,
     score=score_multi_label,

@@ -61,8 +61,9 @@ class ValidateVideos(keras.callbacks.Callback):
     Callbacks that stand after this one in the list can monitor them. Each clip counts once, however batches and
     replicas fall. Where the optimizer averages the weights (`use_ema`), the averaged ones are scored.
 
-    Of a multi-label data set "val_loss" is binary cross-entropy, and "val_mAP" and "val_clip_mAP" stand in place of the
-    other two: the mean over the classes of the average precision of videos, and of clips.
+    Of a multi-label data set "val_loss" is binary cross-entropy summed over the classes, and "val_mAP" and
+    "val_clip_mAP" stand in place of the other two: the mean over the classes of the average precision of videos, and of
+    clips.
 
         validate = ValidateVideos(read_data_set("test.csv"), Sampling(), clips=3)
         model.fit(batches, epochs=5, callbacks=[validate, keras.callbacks.EarlyStopping("val_video@1", mode="max")])
