@@ -86,7 +86,7 @@ def test_check_split_and_pack(lists, tmp_path, capsys):
 
 
 def test_report(trained, lists, tmp_path):
-    words = ["--data", str(lists[1]), "--output", str(tmp_path / "report.html")]
+    words = ["--data", str(lists[1]), "--out", str(tmp_path / "report.html")]
     assert main(["report", str(trained), *words]) == 0
     page = (tmp_path / "report.html").read_text()
     assert "best validation mAP" in page and "average_precision" in page
