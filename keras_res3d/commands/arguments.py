@@ -43,6 +43,11 @@ def _positionals(usage: str) -> list[str]:
     return re.sub(r"--[\w-]+ \S+", " ", usage).replace("[", " ").replace("]", " ").split()
 
 
+def _chosen(usage: str, given: set[str]) -> str:
+    """The usage line with each choice made: of `VIDEO...|--camera` the word stays, unless --camera is given."""
+    return re.sub(r"(\S+)\|--([\w-]+)", lambda found: "" if found[2].replace("-", "_") in given else found[1], usage)
+
+
 def positional_faults(usage: str, given: list[str]) -> list[str]:
     """What is missing from the positional words, or is too many.
 
@@ -106,7 +111,7 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
 
     Args:
         verb: its name, for messages.
-        usage: its positional words and required flags.
+        usage: its positional words and required flags; `WORD|--flag` needs the one or the other.
         arguments: what follows the verb.
         names: its own flags, which mistyped ones are compared with.
 
@@ -114,6 +119,7 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         (positional words, faults); with a fault, FLAGS are not parsed.
     """
     spelled, words, given, unknown = spelled_for_absl(arguments)
+    usage = _chosen(usage, given)
     meant = {typed: _close_flags(typed.lstrip("-").partition("=")[0], names) for typed in unknown}
     faults = [_no_such_flag(typed, close) for typed, close in meant.items()]
     # The value of an unknown flag would be counted as a word.

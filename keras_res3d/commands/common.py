@@ -6,11 +6,15 @@ import json
 import os
 import pathlib
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.io import silenced
+
+if TYPE_CHECKING:
+    from keras_res3d.inference.classifier import Classifier
 
 FLAGS = flags.FLAGS
 
@@ -75,6 +79,15 @@ def sampling_from_flags(base: Sampling) -> Sampling:
         return sampling
     cropped = for_crop(sampling.frames, sampling.stride, FLAGS.crop)
     return replace(sampling, crop=cropped.crop, resize=cropped.resize)
+
+
+def model_from_flags(model: str) -> Classifier:
+    """The model of that name, opened, with the sampling that the flags say."""
+    import_keras_quietly()
+    from keras_res3d.inference.classifier import load_model, with_sampling
+
+    classifier = load_model(model)
+    return with_sampling(classifier, **sampling_from_flags(classifier.card.sampling).__dict__)
 
 
 def fresh_folder(path, overwrite: bool) -> pathlib.Path:

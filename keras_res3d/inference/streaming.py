@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,15 +14,21 @@ from keras_res3d.data.images import resize
 from keras_res3d.data.open import open_video
 from keras_res3d.data.transform import centre_crop, preprocess_input
 
+if TYPE_CHECKING:
+    # PyAV comes with it, which frames that are pushed do without.
+    from keras_res3d.data.sources.camera import Camera
+
 
 class StreamingPredictor:
-    """Takes frames one by one (`push`), or a whole video (`play`), and scores the latest clip every `every` frames.
+    """Takes frames one by one (`push`), a whole video (`play`) or a camera (`watch`), and scores the latest clip every
+    `every` frames.
 
     Args:
         predict: a function of a batch of one clip that gives scores `(1, classes)`: what `load_model` or `load_runner`
             returned, a Keras model, or any other.
         sampling: how clips are taken (frames, stride, resize, crop, preprocessing): a `Sampling`, a `ModelCard`, or
-            None for the card of `predict`. Its `fps` is not used: push frames at the rate the net was trained on.
+            None for the card of `predict`. `push` does not use its `fps`: push frames at the rate the net was trained
+            on.
         every: frames from one prediction to the next, from 1.
         smoothing: weight of the past in the running mean of scores, from 0 (only the latest clip counts) to below 1.
         preprocessing: whether to preprocess here; None does so unless `predict` has the dtype uint8 (an export that
@@ -60,11 +67,12 @@ class StreamingPredictor:
         self._frames: collections.deque = collections.deque(maxlen=self.sampling.span)
         self._count, self._scores = 0, None
 
-    def push(self, frame) -> np.ndarray | None:
+    def push(self, frame, score: bool = True) -> np.ndarray | None:
         """Takes the next frame.
 
         Args:
             frame: uint8 RGB, `(height, width, 3)`, any size; resized and cropped as in evaluation.
+            score: False takes the frame and scores no clip, for a caller that has fallen behind.
 
         Returns:
             Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, otherwise None.
@@ -80,7 +88,7 @@ class StreamingPredictor:
         self._count += 1
         # The first prediction comes with the first whole clip, the others at equal distances from it.
         since_first = self._count - self.sampling.span
-        if since_first < 0 or since_first % self.every:
+        if since_first < 0 or since_first % self.every or not score:
             return None
         return self._smoothed(self._latest_scores())
 
@@ -105,6 +113,34 @@ class StreamingPredictor:
                 scores = self.push(frame)
                 if scores is not None:
                     yield float(video.seconds[number]), scores
+
+    def watch(self, camera: Camera, seconds: float | None = None) -> Iterator[tuple[float, np.ndarray]]:
+        """Scores what a camera shows, from a fresh start.
+
+        A clip never reaches over a break of the camera. Where scoring takes longer than the camera takes to show
+        frames, clips are left out, and the scores stay those of now; all frames count all the same.
+
+        Args:
+            camera: an open `Camera`, with the `fps` and, to save memory, the `resize` of the sampling.
+            seconds: when to stop, in seconds from the camera's first frame; None goes on until the camera ends.
+
+        Yields:
+            The time of a clip's last frame in seconds, and smoothed scores `(classes,)`.
+
+        Raises:
+            VideoError: the camera is lost; names it.
+        """
+        self.reset()
+        breaks = camera.breaks
+        for time, frame in camera:
+            if seconds is not None and time > seconds:
+                return
+            if camera.breaks != breaks:
+                self.reset()
+                breaks = camera.breaks
+            scores = self.push(frame, score=not camera.behind)
+            if scores is not None:
+                yield time, scores
 
     def _prepared(self, frame: np.ndarray) -> np.ndarray:
         if frame.shape[:2] != self.sampling.resize:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from keras_res3d.data.crashes import reading
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import open_video
+from keras_res3d.data.types import VideoSource
 from keras_res3d.inference.classifier import as_classifier, check_takes_videos
 from keras_res3d.multi_label import THRESHOLD
 
@@ -27,6 +28,8 @@ class VideoPrediction:
         labels: class names.
         seconds: centre of each clip, `(clips,)`.
         probabilities: of each clip, `(clips, classes)`: the model's own outputs, whatever its last layer is.
+        extents: of each clip, `(clips, 2)`: when its first frame is shown and when its last one has been shown, in
+            seconds; None where it is not known.
         multi_label: whether each output is the probability of a label by itself, so that they need not sum to one.
     """
 
@@ -34,6 +37,7 @@ class VideoPrediction:
     labels: tuple[str, ...]
     seconds: np.ndarray
     probabilities: np.ndarray
+    extents: np.ndarray | None = None
     multi_label: bool = False
 
     @property
@@ -54,6 +58,20 @@ class VideoPrediction:
         if not self.multi_label:
             raise ValueError("the model gives each video one label, and its scores have no threshold; take top(1)")
         return [(name, score) for name, score in self.top(len(self.labels)) if score > threshold]
+
+
+def clip_extents(video: VideoSource, places: Sequence[np.ndarray]) -> np.ndarray:
+    """When clips begin and end, `(clips, 2)` in seconds.
+
+    Args:
+        video: an open video.
+        places: frame numbers of each clip, ascending. A frame is shown until the next one of the video; the last one
+            for the median distance of frames.
+    """
+    times = np.asarray(video.seconds)
+    shown = float(np.median(np.diff(times))) if len(times) > 1 else 1 / video.frame_rate
+    ends = np.append(times[1:], times[-1] + shown)
+    return np.array([(times[place[0]], ends[place[-1]]) for place in places])
 
 
 def predict_video(
@@ -95,6 +113,7 @@ def predict_video(
         named = str(path) if isinstance(path, (str, os.PathLike)) else str(getattr(video, "path", type(path).__name__))
         places = evaluation_places(video, sampling, clips, step)
         seconds = np.array([video.seconds[place].mean() for place in places])
+        extents = clip_extents(video, places)
         scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
     names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
-    return VideoPrediction(named, names, seconds, scores, classifier.card.multi_label)
+    return VideoPrediction(named, names, seconds, scores, extents, classifier.card.multi_label)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,6 +16,10 @@ from matplotlib.text import Text
 
 from keras_res3d.io import atomic_path
 from keras_res3d.tables import printable
+
+if TYPE_CHECKING:
+    # Keras comes with it, which pictures can do without.
+    from keras_res3d.inference.events import Event
 
 # Okabe and Ito's palette: told apart by colour-blind readers too.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -120,9 +125,15 @@ def confusion_matrix(confusion: np.ndarray, labels: Sequence[str], title: str = 
 
 
 def timeline(
-    seconds: np.ndarray, probabilities: np.ndarray, labels: Sequence[str], title: str = "", top: int = 5
+    seconds: np.ndarray,
+    probabilities: np.ndarray,
+    labels: Sequence[str],
+    title: str = "",
+    top: int = 5,
+    events: Sequence[Event] | None = None,
+    threshold: float | None = None,
 ) -> Figure:
-    """Scores over time for the classes with the highest mean score.
+    """Scores over time for the classes with the highest mean score, and events as bars below them.
 
     Args:
         seconds: centre of each clip, `(clips,)`.
@@ -130,16 +141,48 @@ def timeline(
         labels: class names.
         title: of the picture.
         top: how many classes to draw.
+        events: as of `find_events`; classes with an event, the highest peak first, are drawn before others.
+        threshold: drawn as a thin line.
     """
-    figure = new_figure(9, 3.2)
-    axes = figure.subplots()
-    for colour, number in zip(COLOURS * 9, np.argsort(-probabilities.mean(axis=0))[:top], strict=False):
+    numbers = _drawn(probabilities, top, events or ())
+    colours = dict(zip(numbers, COLOURS * (len(numbers) // len(COLOURS) + 1), strict=False))
+    figure = new_figure(9, 3.2 if events is None else 3.6 + 0.22 * len(numbers))
+    rows = 1 if events is None else 2
+    ratios = (1,) if events is None else (3, 0.25 + 0.25 * len(numbers))
+    axes, *below = figure.subplots(rows, 1, sharex=True, squeeze=False, height_ratios=ratios)[:, 0]
+    for number, colour in colours.items():
         axes.plot(seconds, probabilities[:, number], color=colour, label=line_label(labels[number]),
                   marker="o" if len(seconds) < 60 else None, markersize=3)  # fmt: skip
-    axes.set(xlabel="seconds", ylabel="score", ylim=(0, 1.02), title=printable(title))
+    if threshold is not None:
+        axes.axhline(threshold, color="0.5", linestyle="-.", linewidth=1, label=f"threshold {threshold:g}")
+    axes.set(ylabel="score", title=printable(title))
+    if probabilities.min() >= 0 and probabilities.max() <= 1:  # logits have a range of their own
+        axes.set_ylim(0, 1.02)
     plain_axes(axes)
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    for lanes in below:
+        _draw_events(lanes, events, colours, labels)
+    (below or [axes])[-1].set_xlabel("seconds")
     return literal(figure)
+
+
+def _drawn(probabilities: np.ndarray, top: int, events: Sequence[Event]) -> list[int]:
+    """Numbers of the classes that a timeline shows: those with the highest events, then those with the best mean."""
+    peaks: dict[int, float] = {}
+    for event in events:
+        peaks[event.number] = max(event.peak, peaks.get(event.number, event.peak))
+    best = np.argsort(-probabilities.mean(axis=0)).tolist()
+    return list(dict.fromkeys([*sorted(peaks, key=lambda number: -peaks[number]), *best]))[:top]
+
+
+def _draw_events(axes, events: Sequence[Event], colours: Mapping[int, str], labels: Sequence[str]) -> None:
+    """A lane for each class that is drawn, with its events as bars."""
+    for lane, (number, colour) in enumerate(colours.items()):
+        bars = [(event.start, event.end - event.start) for event in events if event.number == number]
+        axes.broken_barh(bars, (lane - 0.35, 0.7), color=colour)
+    axes.set_yticks(range(len(colours)), [printable(labels[number]) for number in colours], fontsize=8)
+    axes.set(ylim=(len(colours) - 0.5, -0.5), ylabel="events")
+    plain_axes(axes)
 
 
 def save_png(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> pathlib.Path:

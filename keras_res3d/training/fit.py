@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
 
 from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, card_of
@@ -63,7 +64,8 @@ def prepare_net(
         options: length of the run, seed and strategy count here.
         examples: training videos.
         weights: as of `build_model`.
-        multi_label: whether it ends in a sigmoid, for videos of several labels, and not in a softmax.
+        multi_label: whether it ends in a sigmoid, for videos of several labels, and not in a softmax; a new classifier
+            then begins with a probability of 1 / classes for each label.
     """
     momentum = batch_norm_momentum(architecture.batch_norm_momentum, options.total_steps(examples))
     architecture = dataclasses.replace(architecture, batch_norm_momentum=momentum)
@@ -72,9 +74,24 @@ def prepare_net(
     keras.utils.set_random_seed(options.seed)
     activation = (SEVERAL_LABELS if multi_label else ONE_LABEL).activation
     with strategy.scope():
-        return build_model(
+        net = build_model(
             architecture, weights=weights, input_shape=input_shape, classes=classes, classifier_activation=activation
         )
+    if multi_label:
+        start_labels_rare(net)
+    return net
+
+
+def start_labels_rare(net: keras.Model) -> None:
+    """Lets a new head begin with a probability of 1 / classes for each label, as a softmax does.
+
+    A sigmoid begins with a half. Of many classes nearly all are then wrong at first, and what a net learns in its first
+    steps is that labels are rare. A head that was trained already stays as it is.
+    """
+    head = next(layer for layer in reversed(net.layers) if getattr(layer, "kernel", None) is not None)
+    if head.bias is not None and not np.any(head.bias.numpy()):
+        classes = head.bias.shape[0]
+        head.bias.assign(np.full(classes, -np.log(max(1, classes - 1)), np.float32))
 
 
 def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sampling, options) -> ModelCard:

@@ -13,6 +13,7 @@ from keras_res3d.data.types import Example
 from keras_res3d.multi_label import average_precision
 from keras_res3d.training import checkpoint
 from keras_res3d.training.checks import check_data, video_weights
+from keras_res3d.training.fit import start_labels_rare
 from keras_res3d.training.kinds import SEVERAL_LABELS, DecisionsF1, LabelsLoss
 from keras_res3d.training.stream import recipe_stream, soft_targets
 from keras_res3d.training.validate import ValidateVideos
@@ -154,6 +155,11 @@ def test_a_net_is_prepared_with_a_sigmoid():
     for several, end in ((True, "sigmoid"), (False, "softmax")):
         net = keras_res3d.prepare_net(d10, SAMPLING, 3, options, 8, multi_label=several)
         assert net.layers[-1].activation.__name__ == end
+        np.testing.assert_allclose(net.get_layer("fc8").bias, -np.log(2) if several else 0, rtol=1e-6)
+        if several:
+            net.get_layer("fc8").bias.assign([0.0, 1.0, 2.0])  # a head that has learnt something
+            start_labels_rare(net)
+            assert net.get_layer("fc8").bias.numpy().tolist() == [0, 1, 2]
 
 
 def test_heads_that_do_not_fit_are_refused(tmp_path):

@@ -142,7 +142,7 @@ def open_container(
     """
     medium.check()
     file, protocols = medium.for_ffmpeg()
-    options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, "max_pixels": _padded(max_pixels)}
+    options = {"format_whitelist": FORMATS, "protocol_whitelist": protocols, "max_pixels": padded(max_pixels)}
     try:
         container = av.open(file, options=options, **BROKEN_METADATA)
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -150,10 +150,26 @@ def open_container(
         raise VideoError(f"{medium.name}: cannot be opened as a video ({what}); expected a video file such as MP4, AVI "
                          "or Matroska: convert it, or take it off the list") from error
     try:
-        return container, _checked(medium.name, _choose(medium.name, container, stream), max_pixels)
+        return container, video_stream(medium.name, container, max_pixels, stream)
     except BaseException:
         container.close()
         raise
+
+
+def video_stream(
+    name: str, container: av.container.InputContainer, max_pixels: int, number: int | None = None
+) -> av.VideoStream:
+    """The video stream of an open container, checked and ready to be decoded.
+
+    Args:
+        name: what messages call the video.
+        container: opened.
+        max_pixels, number: as `max_pixels` and `stream` of `open_container`.
+
+    Raises:
+        VideoError: there is no such stream, no decoder for it, or its frames are too large.
+    """
+    return _checked(name, _choose(name, container, number), max_pixels)
 
 
 def _kind(medium: Medium) -> str | None:
@@ -162,7 +178,7 @@ def _kind(medium: Medium) -> str | None:
     return "it is WebP, of which no animation is read" if head[:4] == b"RIFF" and head[8:] == b"WEBP" else None
 
 
-def _padded(max_pixels: int) -> str:
+def padded(max_pixels: int) -> str:
     """FFmpeg's own bound, as an option: it counts the padding of its buffers as well."""
     return str(max_pixels + max_pixels // 8 + 65536)
 
@@ -204,7 +220,7 @@ def _checked(name: str, stream: av.VideoStream, max_pixels: int) -> av.VideoStre
         raise VideoError(f"{name}: frames are {size}; expected at most {max_pixels} pixels a frame (max_pixels): raise "
                          "it if the file is to be trusted")
     # Frames may change size in mid-stream, so the decoder holds the bound as well.
-    context.options = {"max_pixels": _padded(max_pixels)}
+    context.options = {"max_pixels": padded(max_pixels)}
     # One thread a video is fastest at the sizes of UCF101, HMDB51 and Kinetics; several videos are read at a time.
     context.thread_type, context.thread_count = "SLICE", 1
     return stream
