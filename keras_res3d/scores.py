@@ -73,6 +73,9 @@ class Mistake(NamedTuple):
 class Scores:
     """Every clip's probabilities with its video, and what follows from them.
 
+    The command, its files and the report take whatever has the attributes `labels`, `truth`, `left_out`, `measures`,
+    `intervals` and `class_shares`, and the methods `class_table`, `video_columns` and `summary`.
+
     Attributes:
         labels: class names.
         probabilities: of the clips, `(clips, classes)`: the model's own outputs.
@@ -235,7 +238,8 @@ class Scores:
 
     def _intervals_summary(self) -> dict:
         groups = groups_in(self.groups)
-        drawn = {"over": "groups", "groups": groups} if groups else {"over": "videos"}
+        # Where every video is a group of its own, groups are videos.
+        drawn = {"over": "groups", "groups": groups} if 0 < groups < len(self.truth) else {"over": "videos"}
         ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
         return {"level": LEVEL, **drawn, **ends}
 

@@ -99,6 +99,8 @@ def test_intervals_are_over_groups_where_there_are_groups():
             low, high = summary["intervals"][name]
             assert low < summary[name] < high
     assert scores.intervals == two_classes().intervals and json.loads(json.dumps(over_groups)) == over_groups
+    alone = dataclasses.replace(scores, groups=tuple(map(str, range(60)))).summary()
+    assert alone["intervals"] == over_videos["intervals"]  # each video is a group
     one = Scores(("a", "b"), np.eye(2)[:1], np.zeros(1, int), np.zeros(1, int))
     assert one.intervals == {"clip@1": None, "video@1": None}
 

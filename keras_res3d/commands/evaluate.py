@@ -47,7 +47,7 @@ def define_flags() -> None:
                       "out of the scores, stop ends with an error at the first one.")  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for scores.json, the tables and the pictures (by default, the folder "
                         "'scores' beside the model; with several models it is required).")  # fmt: skip
-    flags.DEFINE_enum("videos", "csv", FORMATS, "The format of the table of single videos, with the score of each for "
+    flags.DEFINE_enum("format", "csv", FORMATS, "The format of the table of single videos, with the score of each for "
                       "every class. parquet needs the package pyarrow.")  # fmt: skip
     define_sampling_flags("as in training")
 
@@ -69,6 +69,8 @@ class Part(NamedTuple):
 def _parts(models: list[str]) -> list[Part]:
     """What is to be scored on what, as the words and the flags say."""
     splits = _splits()
+    if FLAGS.output and pathlib.Path(FLAGS.output).is_file():
+        raise ValueError(f"--output is {FLAGS.output}, a file; expected a folder, which is made where it is missing")
     paths = FLAGS.data.split(",") if len(models) > 1 and FLAGS.layout is None else [FLAGS.data]
     count = max(len(models), len(splits))
     if len(models) not in (1, count) or (splits != [FLAGS.split] and len(splits) < count):
@@ -76,8 +78,8 @@ def _parts(models: list[str]) -> list[Part]:
     if FLAGS.layout and len(splits) < count:
         raise ValueError(f"{count} models are given; say which split each is scored on: --splits 1,2,3")
     if not FLAGS.layout and len(paths) != count:
-        raise ValueError(f"{count} models are given and {len(paths)} paths in --data; expected one for each, with "
-                         "commas between")  # fmt: skip
+        raise ValueError(f"{count} models are given, and --data is {FLAGS.data}; expected {count} paths with commas "
+                         "between, one for each model")  # fmt: skip
     if count == 1:
         return [Part(models[0], FLAGS.data, splits[0], _benchmark(splits[0], FLAGS.data), _folder(models[0]))]
     if not FLAGS.output:
@@ -210,7 +212,7 @@ def _write(scores, part: Part, details: dict, net: str) -> None:
 
     if (paper := _paper(net)) is not None:
         details = {**details, "paper_percent": paper.nets, "paper_source": paper.source}
-    names = write_scores(scores, part.folder, details, videos=FLAGS.videos)
+    names = write_scores(scores, part.folder, details, format=FLAGS.format)
     if left_out := len(scores.left_out):
         print(f"left out {left_out} of {left_out + len(scores.truth)} videos, which could not be read")
     print(f"wrote {printable(part.folder)}/{', '.join(names)}")
@@ -234,7 +236,7 @@ def _write_over_splits(found: dict, nets: list[str], details: dict) -> None:
 def run(args: list[str]) -> int:
     if not args:
         raise ValueError("expected a model, found none: keras-res3d evaluate MODEL --data PATH")
-    check_table_format(FLAGS.videos)
+    check_table_format(FLAGS.format)
     parts = _parts(args)
     data = [_data_of_the_card(part) for part in parts]
     import_keras_quietly()

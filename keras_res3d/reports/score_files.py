@@ -21,8 +21,9 @@ FILES = ("scores.json", "classes.csv", "videos.csv", "videos.parquet", "misclass
          "confusion.png", "curves.csv", "roc.png", "precision_recall.png")  # fmt: skip
 
 
-def write_scores(scores: Scores, folder: str | os.PathLike, details: Mapping | None = None, *,
-                 videos: str = "csv") -> list[str]:  # fmt: skip
+def write_scores(
+    scores: Scores, folder: str | os.PathLike, details: Mapping | None = None, *, format: str = "csv"
+) -> list[str]:
     """Writes the files of an evaluation into a folder, and removes those of an earlier one.
 
     `scores.json` has the figures, `classes.csv` a row for each class, and `videos.csv` a row for each video with its
@@ -33,20 +34,20 @@ def write_scores(scores: Scores, folder: str | os.PathLike, details: Mapping | N
         scores: what `evaluate` gave.
         folder: made where it is missing.
         details: what goes into `scores.json` beside the figures.
-        videos: "csv" or "parquet", the format of the scores of the videos. Parquet needs pyarrow.
+        format: "csv" or "parquet", of the table of the videos. Parquet needs pyarrow.
 
     Returns:
         The names of the files.
 
     Raises:
-        ImportError: `videos` is "parquet", and pyarrow is not installed.
+        ImportError: `format` is "parquet", and pyarrow is not installed.
     """
-    check_table_format(videos)
+    check_table_format(format)
     folder = pathlib.Path(folder)
     write_atomically(folder / "scores.json", as_json({**(details or {}), **scores.summary()}))
     header, rows = scores.class_table()
     tables = {"classes.csv": dict(zip(header, zip(*rows, strict=True), strict=True)),
-              f"videos.{videos}": scores.video_columns()}  # fmt: skip
+              f"videos.{format}": scores.video_columns()}  # fmt: skip
     if isinstance(scores, Scores):
         tables |= _tables_of_one_label(scores)
     for name, columns in tables.items():

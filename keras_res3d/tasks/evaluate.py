@@ -64,7 +64,8 @@ def evaluate(
             at the first one.
 
     Returns:
-        Every clip's scores, and the accuracies that follow from them; its `left_out` names the videos that they lack.
+        Every clip's scores, the accuracies that follow from them with their intervals, precision and recall of the
+        classes, and the mistakes; its `left_out` names the videos that they lack.
         Of a multi-label data set, `MultiLabelScores`.
 
     Raises:

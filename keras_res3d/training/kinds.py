@@ -43,7 +43,7 @@ class DecisionsF1(keras.metrics.Metric):
         return {**super().get_config(), "threshold": self.threshold}
 
 
-def labels_loss(targets, outputs, from_logits: bool = False):
+def labels_loss(targets, outputs, from_logits: bool = False) -> tf.Tensor:
     """Binary cross-entropy of each clip, summed over the classes, `(batch,)`.
 
     The sum and not Keras' mean: a class then learns at the rate at which it learns by a softmax, for which recipes have

@@ -88,7 +88,7 @@ def test_a_list_for_each_model(trained, listed, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("models", "flags", "said"),
     [
-        (2, ["--data", "test.csv"], "2 models are given and 1 paths in --data"),
+        (2, ["--data", "test.csv"], "--data is test.csv; expected 2 paths with commas between"),
         (2, ["--data", "UCF-101", "--layout", "ucf101"], "say which split each is scored on: --splits 1,2,3"),
         (2, ["--data", "UCF-101", "--layout", "ucf101", "--splits", "1,2,3"], "2 models are given and 3 --splits"),
         (3, ["--data", "UCF-101", "--layout", "ucf101", "--splits", "1,2"], "3 models are given and 2 --splits"),
@@ -96,6 +96,7 @@ def test_a_list_for_each_model(trained, listed, tmp_path, capsys):
         (1, ["--data", "UCF-101", "--layout", "ucf101", "--splits", "1,1"], "each once"),
         (1, ["--data", "test.csv", "--splits", "1,2"], "--splits is given and --layout is missing"),
         (1, ["--data", "UCF-101", "--layout", "ucf101", "--splits", "1,2"], "say with --output"),
+        (1, ["--data", "test.csv", "--output", __file__], "a file; expected a folder"),
     ],
 )
 def test_calls_that_do_not_fit(models, flags, said, capsys):
@@ -111,6 +112,6 @@ def test_parquet_without_pyarrow_is_refused_before_anything_is_scored(trained, l
 
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     monkeypatch.setattr(verb, "import_keras_quietly", None)
-    assert main(["evaluate", str(trained), "--data", str(listed), "--videos", "parquet"]) == 1
+    assert main(["evaluate", str(trained), "--data", str(listed), "--format", "parquet"]) == 1
     said = capsys.readouterr().err
     assert "keras-res3d[parquet]" in said and "choose csv" in said

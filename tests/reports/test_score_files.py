@@ -57,7 +57,7 @@ def test_files_of_an_earlier_call_do_not_stay(tmp_path):
 def test_parquet_has_the_same_columns(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     scores = two_classes()
-    assert "videos.parquet" in write_scores(scores, tmp_path, videos="parquet")
+    assert "videos.parquet" in write_scores(scores, tmp_path, format="parquet")
     table = parquet.read_table(tmp_path / "videos.parquet")
     assert table.column_names == list(scores.video_columns()) and not (tmp_path / "videos.csv").exists()
     np.testing.assert_array_equal(table["score:yes"].to_numpy(), scores.video_probabilities[:, 1])
