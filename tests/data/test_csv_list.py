@@ -172,7 +172,7 @@ def test_labels_outside_the_classes_and_classes_with_the_separator(folder):
 def test_a_list_of_several_labels_that_is_read_as_one_of_names_says_so(folder):
     read = listing(folder, "path,label\na.mp4,run|jump\nb.mp4,run\n")
     assert [row.label for row in read.rows] == ["run|jump", "run"] and read.rows[0].labels is None
-    assert read.notes == ("1 labels hold '|' and are taken for names, such as 'run|jump'; multi_label (--multi_label) "
+    assert read.notes == ("labels that hold '|', such as 'run|jump', are taken for names; multi_label (--multi_label) "
                           "reads several labels",)  # fmt: skip
 
 

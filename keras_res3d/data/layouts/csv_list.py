@@ -60,8 +60,8 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
         reading.faults.append("is empty; expected the header path,label or path,label,group, and a line per video")
     odd = [] if reading.multi_label else [row for row in rows if LABEL_SEPARATOR in row.label]
     if odd:
-        reading.notes.append(f"{len(odd)} labels hold {LABEL_SEPARATOR!r} and are taken for names, such as "
-                             f"{odd[0].label!r}; multi_label (--multi_label) reads several labels")  # fmt: skip
+        reading.notes.append(f"labels that hold {LABEL_SEPARATOR!r}, such as {odd[0].label!r}, are taken for names; "
+                             "multi_label (--multi_label) reads several labels")  # fmt: skip
     return rows, ()
 
 
