@@ -73,6 +73,15 @@ def test_an_export_keeps_the_card_and_gives_the_same_scores(trained, lists, tmp_
     assert main(["predict", str(path), str(lists[1].parent / "test0.mp4")]) == 0
 
 
+def test_an_int8_export_is_judged_by_its_labels(trained, lists, tmp_path, capsys):
+    path, data = tmp_path / "int8.tflite", str(lists[0])
+    words = ["--format", "litert", "--quantize", "int8", "--output", str(path), "--calibration", data]
+    assert main(["export", str(trained / "best.keras"), *words, "--min_agreement", "0.8"]) == 0
+    assert "same labels" in capsys.readouterr().out and load_runner(path).card.multi_label
+    assert main(["evaluate", str(path), "--data", str(lists[1]), "--output", str(tmp_path / "scores")]) == 0
+    assert json.loads((tmp_path / "scores" / "scores.json").read_text())["mAP"] > 0.6
+
+
 def test_check_split_and_pack(lists, tmp_path, capsys):
     words = ["--data", str(lists[0]), "--multi_label"]
     assert main(["check", *words, "--validation", str(lists[1])]) == 0
