@@ -103,8 +103,8 @@ def test_of_several_labels_those_count_that_either_model_gives():
 
 def test_what_is_said_of_several_labels():
     report = dataclasses.replace(GOOD, quantize="int8", labels=50, decided_agreement=46 / 50, top1_agreement=46 / 50)
-    said = ("4 of the 50 labels that it or the Keras model gives to a clip (above 0.5) are given by one of the two alone; "
-            "at most 1 may differ, as 50 labels are too few")  # fmt: skip
+    said = ("4 of the 50 labels that it or the Keras model gives to a clip (above 0.5) are given by one of the two "
+            "alone; at most 1 may differ, as 50 labels are too few")  # fmt: skip
     assert report.fault().startswith(said)
     assert "same labels (50 labels)" in report.table()
     assert dataclasses.replace(report, decided_agreement=49 / 50).fault() is None
