@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.measures import LEVEL, Curves, bootstrap_interval, class_rates, curves, groups_in, top_k_hits
+from keras_res3d.measures import (
+    LEVEL,
+    Curves,
+    bootstrap_auc,
+    bootstrap_interval,
+    class_rates,
+    curves,
+    groups_in,
+    top_k_hits,
+)
 
 # Of so many classes or fewer the true one is always among the five best.
 TOO_FEW_FOR_TOP_5 = 5
@@ -222,6 +231,14 @@ class Scores:
             values = values - values[:, ::-1]
         return {name: curves(values[:, n], self.truth == n) for n, name in enumerate(self.labels)}
 
+    @cached_property
+    def auc_interval(self) -> tuple[float, float] | None:
+        """The 95 % bootstrap interval of the area under the ROC curve; None where there is no curve."""
+        if not self.curves():
+            return None
+        values = self.video_probabilities
+        return bootstrap_auc(values[:, 1] - values[:, 0], self.truth == 1, self.groups)
+
     def summary(self) -> dict:
         """The accuracies with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
         return {
@@ -241,6 +258,8 @@ class Scores:
         # Where every video is a group of its own, groups are videos.
         drawn = {"over": "groups", "groups": groups} if 0 < groups < len(self.truth) else {"over": "videos"}
         ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
+        if self.auc_interval is not None:
+            ends["auc"] = list(self.auc_interval)
         return {"level": LEVEL, **drawn, **ends}
 
     def _curves_summary(self) -> dict:

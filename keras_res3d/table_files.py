@@ -32,7 +32,7 @@ def check_table_format(format: str) -> None:
 def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> pathlib.Path:
     """Writes columns of equal length as the CSV or Parquet file that the suffix of the path says; returns the path.
 
-    In CSV a cell of None or NaN is empty, and a number with a point has 7 digits.
+    In CSV a cell of None or NaN is empty, and a number with a point has 9 digits, which tell any two float32 apart.
 
     Raises:
         ImportError: the suffix is .parquet, and pyarrow is not installed.
@@ -54,7 +54,7 @@ def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> pat
 
 def _cell(value: object) -> object:
     if isinstance(value, float):  # NumPy's float64 too
-        return "" if value != value else f"{value:.7g}"
+        return "" if value != value else f"{value:.9g}"
     return value
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from keras_res3d.measures import bootstrap_interval, class_rates, curves, groups_in, top_k_hits
+from keras_res3d.measures import bootstrap_auc, bootstrap_interval, class_rates, curves, groups_in, top_k_hits
 
 
 def _answers(classes, videos=300, seed=0):
@@ -94,6 +94,25 @@ def test_videos_of_a_group_are_drawn_together():
     assert grouped[1] - grouped[0] > 1.5 * (single[1] - single[0])
     assert bootstrap_interval(hits, np.ones(50), [None] * 50) == single  # each is a group of its own
     assert [groups_in(each) for each in (groups, ["a", None, None, "a"], [None, None], ())] == [10, 3, 0, 0]
+
+
+@pytest.mark.parametrize("digits", [1, 12])
+def test_an_interval_of_the_area_is_that_of_drawing_groups_one_by_one(digits):
+    rng = np.random.default_rng(4)
+    positive = rng.random(80) < 0.4
+    scores = np.round(rng.random(80) + 0.3 * positive, digits)
+    members = np.arange(80).reshape(40, 2)
+    areas = []
+    for _ in range(1_000):
+        drawn = members[rng.integers(40, size=40)].ravel()
+        areas.append(metrics.roc_auc_score(positive[drawn], scores[drawn]))
+    found = bootstrap_auc(scores, positive, np.repeat(np.arange(40), 2).tolist())
+    np.testing.assert_allclose(found, np.quantile(areas, [0.025, 0.975]), atol=0.015)
+
+
+def test_drawings_of_one_class_alone_have_no_area():
+    assert bootstrap_auc(np.array([0.1, 0.9]), np.array([False, True])) == (1, 1)
+    assert bootstrap_auc(np.array([0.1, 0.9]), np.array([False, True]), ["a", "a"]) is None
 
 
 def test_one_video_or_group_has_no_interval():

@@ -95,12 +95,13 @@ def test_intervals_are_over_groups_where_there_are_groups():
     assert (over_groups["intervals"]["over"], over_groups["intervals"]["groups"]) == ("groups", 15)
     assert over_videos["intervals"]["over"] == "videos" and over_videos["intervals"]["level"] == 0.95
     for summary in (over_groups, over_videos):
-        for name in ("clip@1", "video@1"):
+        for name in ("clip@1", "video@1", "auc"):
             low, high = summary["intervals"][name]
             assert low < summary[name] < high
     assert scores.intervals == two_classes().intervals and json.loads(json.dumps(over_groups)) == over_groups
     alone = dataclasses.replace(scores, groups=tuple(map(str, range(60)))).summary()
-    assert alone["intervals"] == over_videos["intervals"]  # each video is a group
+    for name in ("over", "clip@1", "video@1", "auc"):  # each video is a group
+        assert alone["intervals"][name] == over_videos["intervals"][name]
     one = Scores(("a", "b"), np.eye(2)[:1], np.zeros(1, int), np.zeros(1, int))
     assert one.intervals == {"clip@1": None, "video@1": None}
 

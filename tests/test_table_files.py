@@ -16,7 +16,7 @@ COLUMNS = {"path": ["a, b.mp4", "ü.mp4"], "group": ["g1", None], "clips": np.ar
 def test_csv(tmp_path):
     path = write_table(tmp_path / "deep" / "videos.csv", COLUMNS)
     rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
-    assert rows == [list(COLUMNS), ["a, b.mp4", "g1", "3", "0.3333333"], ["ü.mp4", "", "10", ""]]
+    assert rows == [list(COLUMNS), ["a, b.mp4", "g1", "3", "0.333333333"], ["ü.mp4", "", "10", ""]]
 
 
 def test_parquet(tmp_path):

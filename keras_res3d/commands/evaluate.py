@@ -170,7 +170,8 @@ def _show_details(scores) -> None:
                   f"F1 {percent(rates['f1'])}")  # fmt: skip
     if "auc" in found:
         shown = ", ".join(f"{printable(name)} {percent(value)}" for name, value in found["average_precision"].items())
-        print(f"area under the ROC curve {percent(found['auc'])}; average precision: {shown}")
+        ends = interval_text(found["intervals"].get("auc"))
+        print(f"area under the ROC curve {percent(found['auc'])} (95 % interval {ends}); average precision: {shown}")
     mistakes = scores.mistakes() if hasattr(scores, "mistakes") else []
     if mistakes:
         rows = [[each.path, each.true, each.predicted, f"{each.score:.3f}"] for each in mistakes[:SHOWN_MISTAKES]]

@@ -138,6 +138,8 @@ def accuracy_section(scores: Scores) -> Section:
     """The accuracies with their intervals, and the means over the classes."""
     rows = [[name, f"{value:.1%}", interval_text(scores.intervals[name])] for name, value in scores.measures.items()]
     found = scores.summary()
+    if "auc" in found:
+        rows.append(["area under the ROC curve", f"{found['auc']:.1%}", interval_text(found["intervals"].get("auc"))])
     groups = found.get("intervals", {}).get("groups")
     drawn = f"over the {groups} groups of the videos, since videos of a group are alike" if groups else "over videos"
     how = (f"Intervals are by the bootstrap {drawn}. They say how much the figures depend on which videos were scored, "

@@ -75,5 +75,5 @@ def paper_figures(benchmark: str, net: str = "") -> PaperFigures | None:
     search = ""
     if net in SEARCH[data_set]:
         table, value = SEARCH[data_set][net]
-        search = f"{net} from random weights on split 1: accuracy {value} % ({table})"
+        search = f"{net}, at its published width and from random weights, on split 1: accuracy {value} % ({table})"
     return PaperFigures("table 9: Sports-1M weights, fine-tuned, mean of three splits", nets, search)

@@ -34,7 +34,7 @@ def test_version(capsys):
         (["train", "videos", "--data", "x", "--output", "y"], ["unexpected argument 'videos'; expected flags alone"]),
         (["models", "--nonsense"], ["there is no flag --nonsense"]),
         (["evaluate"], ["evaluate: MODEL is missing", "evaluate: --data is required: Videos"]),
-        (["evaluate", "a", "b", "--data", "x"], ["unexpected argument 'b'; expected MODEL"]),
+        (["report", "a", "b"], ["unexpected argument 'b'; expected RUN"]),
         (["predict"], ["predict: MODEL is missing", "predict: VIDEO is missing"]),
         (["predict", "runs/x", "--top", "3"], ["predict: VIDEO is missing"]),
         (["export", "m.keras"], ["export: --output is required"]),

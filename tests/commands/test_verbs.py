@@ -6,6 +6,7 @@ import json
 import keras
 import pytest
 from PIL import Image
+from sklearn import metrics
 
 from keras_res3d.commands.main import main
 
@@ -96,12 +97,30 @@ def test_a_video_that_breaks_in_training_is_named(two_classes, tmp_path, capsys)
     assert "broken.mp4" in capsys.readouterr().err
 
 
+def _compare_with_scikit_learn(folder):
+    """The figures of a folder of scores are those that scikit-learn has of its table of the videos."""
+    found = json.loads((folder / "scores.json").read_text())
+    with open(folder / "videos.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    truth, predicted = ([row[name] for row in rows] for name in ("true", "predicted"))
+    assert found["videos"] == len(rows) == 54 and found["video@1"] == metrics.accuracy_score(truth, predicted)
+    positive = [name == "fight" for name in truth]
+    scores = [float(row["score:fight"]) for row in rows]
+    # The table has nine digits, in which two scores may still fall together.
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(positive, scores), abs=0.005)
+    expected = metrics.average_precision_score(positive, scores)
+    assert found["average_precision"]["fight"] == pytest.approx(expected, abs=0.005)
+    for average in ("macro", "weighted"):
+        rates = metrics.precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)[:3]
+        assert list(found[average].values()) == pytest.approx(rates)
+
+
 def test_real_surveillance_clips(shared_data, tmp_path, capsys):
     fight, run = shared_data / "fight", tmp_path / "run"
     flags = ["--data", str(fight / "train.csv"), "--net", "sr18", "--width", "4", "--crop", "16", "--epochs", "1"]
     assert main(["train", *flags, "--output", str(run)]) == 0
     assert main(["evaluate", str(run), "--data", str(fight / "test.csv"), "--clips", "1"]) == 0
-    assert json.loads((run / "scores" / "scores.json").read_text())["videos"] == 54
+    _compare_with_scikit_learn(run / "scores")
     clips = sorted(map(str, (shared_data / "clips").iterdir()))
     capsys.readouterr()
     assert main(["predict", str(run), *clips, "--json", "--clips", "2"]) == 0
