@@ -12,7 +12,7 @@ a folder of JPEG or PNG frames, a folder of videos (each video in it and below i
 begins with a dash is taken where there is such a file, and always after --. A video that cannot be read is reported,
 the others are classified, and the exit code is then 1. Every row is printed as soon as it is known.
 
-In place of videos, --camera names a camera of this machine, and an address (rtsp, http, rtmp, udp, tcp, srt) a stream.
+In place of videos, --camera names a camera of this machine, and an address (rtsp, http, rtmp, udp, tcp) a stream.
 The best classes are printed with the time until --seconds have passed or Ctrl-C is pressed.
 """
 

@@ -39,9 +39,10 @@ class _Summary:
         self.count, self._sum, self._last = self.count + 1, self._sum + scores, seconds
 
     def text(self, camera) -> str:
-        parts = [f"{camera.frames} frames", f"{self.count} predictions in {self._last:.1f} s"]
-        parts += [f"{count} {what}" for count, what in ((camera.breaks, "breaks"), (camera.faults, "faults")) if count]
-        said = f"{camera.name}: {', '.join(parts)}"
+        counts = ((camera.frames, "frame"), (self.count, "prediction"), (camera.breaks, "break"),
+                  (camera.faults, "fault"))  # fmt: skip
+        parts = [f"{count} {what}{'' if count == 1 else 's'}" for count, what in counts if count]
+        said = f"{camera.name}: {', '.join(parts)} in {self._last:.1f} s"
         if not self.count:
             return said
         best = best_classes(self._sum / self.count, self.labels, FLAGS.top)
@@ -86,7 +87,8 @@ def watch(model: str, source: str) -> int:
         except KeyboardInterrupt:
             print(file=sys.stderr)
         finally:
-            print(printable(summary.text(camera)), file=sys.stderr)
+            if camera.frames:
+                print(printable(summary.text(camera)), file=sys.stderr)
     return 0
 
 

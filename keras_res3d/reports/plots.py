@@ -181,7 +181,7 @@ def _draw_events(axes, events: Sequence[Event], colours: Mapping[int, str], labe
         bars = [(event.start, event.end - event.start) for event in events if event.number == number]
         axes.broken_barh(bars, (lane - 0.35, 0.7), color=colour)
     axes.set_yticks(range(len(colours)), [printable(labels[number]) for number in colours], fontsize=8)
-    axes.set(ylim=(len(colours) - 0.5, -0.5), ylabel="events")
+    axes.set(ylim=(len(colours) - 0.5, -0.5), ylabel="events", axisbelow=True)
     plain_axes(axes)
 
 

@@ -198,7 +198,7 @@ def test_a_stream_scores_as_its_recording(trained, stream_data, capsys):
         assert [found[number] for number in range(2)] == pytest.approx(scores.tolist(), abs=1e-5)
     assert rows[0]["predictions"][0]["label"] == "dark" and rows[-1]["predictions"][0]["label"] == "bright"
     assert "s3cret" not in captured.out + captured.err and f"http://***@127.0.0.1:{port}/live" in captured.err
-    assert f"{len(rows)} predictions in" in captured.err and "on average" in captured.err
+    assert f"{len(rows)} predictions in 2.0 s" in captured.err and "on average" in captured.err
 
 
 def test_a_stream_that_is_lost_ends_with_its_summary_and_an_error(trained, stream_data, capsys):

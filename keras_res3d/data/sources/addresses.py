@@ -14,9 +14,9 @@ from keras_res3d.data.sources.container import FORMATS
 from keras_res3d.data.types import VideoError
 
 # Addresses begin with one of these. A file is named by its path.
-SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "srt", "rtp")
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "rtp")
 # What a playlist or a description of a stream may lead to: never a file of this machine.
-_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,rtmpt,rtmpts,srt,crypto"
+_PROTOCOLS = "http,https,httpproxy,tcp,tls,udp,rtp,srtp,rtmp,rtmps,rtmpt,rtmpts,crypto"
 _STREAM_FORMATS = f"{FORMATS},rtsp,sdp,rtp,hls,mpjpeg,mjpeg,h264,hevc,m4v"
 # FFmpeg's input for cameras, and what it needs to be told, by Python's name of the system.
 DEVICES: dict[str, tuple[str, dict[str, str]]] = {

@@ -10,6 +10,7 @@ whatever the other side does.
 
 from __future__ import annotations
 
+import errno
 import queue
 import threading
 import time
@@ -65,7 +66,7 @@ class Camera:
 
     Args:
         source: number of a camera of this machine from 0, its device (/dev/video0) or its name; or an address that
-            begins with rtsp://, http://, rtmp://, udp://, tcp:// or srt://. User and password of an address are never
+            begins with rtsp://, http://, rtmp://, udp:// or tcp://. User and password of an address are never
             printed.
         size: (height, width) in pixels that frames are resized to; None keeps the size that they have.
         fps: None gives every frame; a rate gives the frame that is shown at each tick of that clock.
@@ -250,7 +251,7 @@ class _Reader(threading.Thread):
             silent = isinstance(error, av.error.ExitError) or time.monotonic() - started > 0.95 * limit
             reason = _NO_ANSWER.format(limit) if silent else _reason(error, limit)
             # The error that is passed over names the address, with its password.
-            raise VideoError(f"{place.name}: cannot be opened ({reason}){_advice(error)}") from None
+            raise VideoError(f"{place.name}: cannot be opened ({reason}){_advice(error, place)}") from None
         try:
             return container, video_stream(place.name, container, self._max_pixels, self._stream)
         except BaseException:
@@ -290,12 +291,16 @@ def _reason(error: Exception, timeout: float) -> str:
     """Why, without the address."""
     if isinstance(error, av.error.ExitError):
         return _NO_ANSWER.format(timeout)
+    if isinstance(error, av.error.InvalidDataError):
+        return "what it sends is not understood as video"
+    if getattr(error, "errno", None) == errno.EIO:
+        return "input/output error: the host is unknown, or it closed the connection"
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: Exception, place: Place) -> str:
     if isinstance(error, av.error.HTTPUnauthorizedError):
         return "; give its user and password: rtsp://USER:PASSWORD@HOST/PATH, with % codes for odd characters"
     if isinstance(error, PermissionError):
         return "; ask for the right to use it, on Linux by joining the group video"
-    return "; check that it is there, and that no other program holds it"
+    return "; check the address" if place.format is None else "; check that no other program holds it"
