@@ -10,7 +10,8 @@ MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of
 a folder of JPEG or PNG frames, a folder of videos (each video in it and below it is classified), or a list: a text file
 (.txt) with a path on each line, or a CSV file with a column path or video. Paths are relative to the list. A name that
 begins with a dash is taken where there is such a file, and always after --. A video that cannot be read is reported,
-the others are classified, and the exit code is then 1. Every row is printed as soon as it is known.
+the others are classified, and the exit code is then 1. Every row is printed as soon as it is known. Where the model is
+for several labels a video, a * marks those that it gives, with a score above 0.5.
 
 In place of videos, --camera names a camera of this machine, and an address (rtsp, http, rtmp, udp, tcp) a stream.
 The best classes are printed with the time until --seconds have passed or Ctrl-C is pressed.
