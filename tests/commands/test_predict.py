@@ -19,7 +19,7 @@ from PIL import Image
 from keras_res3d import StreamingPredictor, find_events, load_model, predict_video
 from keras_res3d.commands import predict_rows
 from keras_res3d.commands.main import main
-from keras_res3d.data.sources import addresses
+from keras_res3d.data.sources import addresses, camera
 from keras_res3d.tables import as_json
 from tests.data.servers import http_answer, once, serving
 
@@ -171,6 +171,12 @@ def test_one_file_is_no_timeline_of_two_videos(trained, long_video, capsys):
     assert "one file, and there are 2 videos; expected a folder, and --timeline_format csv" in capsys.readouterr().err
 
 
+@pytest.fixture
+def patient(monkeypatch):
+    """No prediction is left out, however slow the machine is."""
+    monkeypatch.setattr(camera, "_BEHIND_SECONDS", 1e9)
+
+
 @pytest.fixture(scope="module")
 def stream_data(tmp_path_factory, make_video):
     """The bytes of an MPEG-TS of 60 frames, dark, then bright, and its file."""
@@ -181,7 +187,7 @@ def stream_data(tmp_path_factory, make_video):
     return path
 
 
-def test_a_stream_scores_as_its_recording(trained, stream_data, capsys):
+def test_a_stream_scores_as_its_recording(trained, stream_data, patient, capsys):
     with serving(once(http_answer([stream_data.read_bytes()]))) as port:
         address = f"http://me:s3cret@127.0.0.1:{port}/live"
         flags = ["--jsonl", "--step", "4", "--smoothing", "0", "--seconds", "2"]
@@ -201,7 +207,7 @@ def test_a_stream_scores_as_its_recording(trained, stream_data, capsys):
     assert f"{len(rows)} predictions in 2.0 s" in captured.err and "on average" in captured.err
 
 
-def test_a_stream_that_is_lost_ends_with_its_summary_and_an_error(trained, stream_data, capsys):
+def test_a_stream_that_is_lost_ends_with_its_summary_and_an_error(trained, stream_data, patient, capsys):
     with serving(once(http_answer([stream_data.read_bytes()]))) as port:
         assert main(["predict", str(trained), f"http://127.0.0.1:{port}/live", "--timeout", "1.5", "--csv"]) == 1
     captured = capsys.readouterr()
@@ -211,7 +217,7 @@ def test_a_stream_that_is_lost_ends_with_its_summary_and_an_error(trained, strea
     assert "60 frames, 7 predictions" in summary and "is lost after 60 frames" in error
 
 
-def test_a_camera_of_this_machine_and_its_text(trained, monkeypatch, capsys):
+def test_a_camera_of_this_machine_and_its_text(trained, patient, monkeypatch, capsys):
     monkeypatch.setitem(addresses.DEVICES, sys.platform, ("lavfi", {}))
     monkeypatch.setattr(addresses, "cameras", lambda: [("testsrc=rate=50:size=64x48,realtime", "x")])
     assert main(["predict", str(trained), "--camera", "x", "--seconds", "0.6", "--top", "1"]) == 0

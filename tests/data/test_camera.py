@@ -14,7 +14,7 @@ from keras_res3d import Camera, open_video
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.sources import addresses, camera
 from keras_res3d.data.types import VideoError
-from tests.data.servers import http_answer, once, rtsp_server, serving
+from tests.data.servers import http_answer, once, request_of, rtsp_server, serving
 
 LEVELS = np.arange(20, 220, 8)
 
@@ -115,12 +115,32 @@ def test_a_file_behind_http_ends(tmp_path, make_video):
         server.shutdown()
 
 
+def test_a_file_without_a_duration_behind_http_ends(recording):
+    data = recording.read_bytes()
+    answer = http_answer([data], length=len(data))
+    with serving(answer) as port, Camera(f"http://127.0.0.1:{port}/x.ts", timeout=3) as stream:
+        assert len(list(stream)) == 25 and stream.breaks == 0
+
+
 def test_a_file_behind_http_that_breaks_off_does_not_begin_anew(tmp_path, make_video):
     frames = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3), np.uint8)
     data = make_video(tmp_path / "x.mkv", frames).read_bytes()
     with serving(http_answer([data[: len(data) // 2]], "video/x-matroska", length=len(data))) as port:
         times, _, error = until_lost(f"http://127.0.0.1:{port}/x.mkv", timeout=3)
     assert 10 < len(times) < 40 and "breaks off before its end" in error
+
+
+def test_a_playlist_that_stands_still_is_not_shown_again(recording):
+    playlist = b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:0\n#EXTINF:1,\nx.ts\n"
+
+    def answer(connection):
+        body = recording.read_bytes() if "/x.ts" in request_of(connection) else playlist
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode() + body)
+
+    with serving(answer) as port:
+        times, frames, error = until_lost(f"http://127.0.0.1:{port}/live.m3u8", timeout=2)
+    assert len(frames) == 25 and times[-1] == pytest.approx(0.96) and "is lost" in error
 
 
 def test_raw_tcp(recording):

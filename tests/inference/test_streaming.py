@@ -124,3 +124,41 @@ def test_wrong_frames():
     for frame in (grey(0)[None], grey(0)[..., :1], grey(0).astype(np.float32), grey(0)[:0]):
         with pytest.raises(ValueError, match=r"expected uint8 RGB of shape \(height, width, 3\)"):
             stream.push(frame)
+
+
+class Script:
+    """A camera that shows what a script says: (seconds, grey level, breaks so far, whether the caller is behind)."""
+
+    def __init__(self, lines):
+        self.lines, self.breaks, self.behind = lines, 0, False
+
+    def __iter__(self):
+        for seconds, level, breaks, behind in self.lines:
+            self.breaks, self.behind = breaks, behind
+            yield seconds, grey(level)
+
+
+def test_a_camera_is_scored_as_its_frames_would_be_pushed():
+    lines = [(0.1 * number, number, 0, False) for number in range(14)]
+    stream = StreamingPredictor(Recorder(), SAMPLING, every=3, smoothing=0)
+    stream.push(grey(200))  # forgotten
+    found = [(time, scores.tolist()) for time, scores in stream.watch(Script(lines))]
+    assert found == [(pytest.approx(0.4), [0, 2, 4]), (pytest.approx(0.7), [3, 5, 7]),
+                     (pytest.approx(1.0), [6, 8, 10]), (pytest.approx(1.3), [9, 11, 13])]  # fmt: skip
+    assert [time for time, _ in stream.watch(Script(lines), seconds=0.9)] == pytest.approx([0.4, 0.7])
+
+
+def test_no_clip_reaches_over_a_break():
+    lines = [(0.1 * number, number, int(number >= 7), False) for number in range(14)]
+    stream = StreamingPredictor(Recorder(), SAMPLING, every=1, smoothing=0.5)
+    found = [scores.tolist() for _, scores in stream.watch(Script(lines))]
+    # Frames 0 to 6 give three clips; those from 7 on begin anew, their scores too.
+    assert len(found) == 6 and found[0] == [0, 2, 4] and found[3] == [7, 9, 11]
+
+
+def test_who_falls_behind_leaves_clips_out_and_no_frames():
+    lines = [(0.1 * number, number, 0, 5 <= number <= 8) for number in range(14)]
+    predict = Recorder()
+    stream = StreamingPredictor(predict, SAMPLING, every=3, smoothing=0)
+    found = {round(time, 1): scores.tolist() for time, scores in stream.watch(Script(lines))}
+    assert found == {0.4: [0, 2, 4], 1.0: [6, 8, 10], 1.3: [9, 11, 13]} and len(predict.clips) == 3

@@ -31,6 +31,8 @@ from keras_res3d.data.types import VideoError
 
 # Formats of bare pictures: what FFmpeg takes for their time is made up of a rate that is made up as well.
 _UNTIMED = frozenset({"mpjpeg", "mjpeg", "h264", "hevc", "m4v"})
+# Formats whose new parts FFmpeg itself looks for: opened again, they would show their last parts a second time.
+_RELOADED = frozenset({"hls"})
 # How long frames wait for a caller who has fallen behind, before clips are left out.
 _BEHIND_SECONDS = 1.0
 # Frames that wait: 8 MB at the size of clips, and few of those that are not resized.
@@ -201,10 +203,14 @@ class _Reader(threading.Thread):
             self.trouble = str(error).removeprefix(f"{self._place.name}: ")
             return False
         with container:
-            self.endless = container.duration is None
+            # A file says how long it is, in seconds or in bytes; those of a playlist are its own.
+            reloaded = container.format.name in _RELOADED
+            self.endless = container.duration is None and (reloaded or container.size <= 0)
             self._clock.begin(by_arrival=container.format.name in _UNTIMED)
             broke = self._read_frames(container, stream)
             if self.endless:
+                if reloaded:
+                    raise VideoError(f"{self._place.name}: is lost, its playlist names nothing new ({self.trouble})")
                 return False
             if broke:  # opened again, it would begin anew
                 raise VideoError(f"{self._place.name}: breaks off before its end ({self.trouble}); fetch the file, and "
