@@ -32,6 +32,7 @@ _PUBLIC = {
     "keras_res3d.tasks.features": ["Features", "as_features", "read_features"],
     "keras_res3d.reports.run": ["write_report"],
     "keras_res3d.reports.score_files": ["write_scores"],
+    "keras_res3d.multi_label": ["MultiLabelScores", "average_precision"],
     "keras_res3d.nets.architecture": ["Architecture", "walk"],
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],
     "keras_res3d.export.two_d": ["NoTwoDFormError", "to_2d"],

@@ -36,6 +36,8 @@ class ModelCard:
         frames: clip length that the model was built for; None means any.
         trim: whether kernel taps that are dead at `frames` were left out (docs/trimmed.md).
         seen: sketch of the training videos (`data.seen`), by which `evaluate` notices videos that were trained on.
+        multi_label: whether a video may have several labels: each output is then the probability of a class by itself,
+            and they need not sum to one.
     """
 
     net: str
@@ -48,6 +50,7 @@ class ModelCard:
     frames: int | None = None
     trim: bool = False
     seen: dict = field(default_factory=dict)
+    multi_label: bool = False
 
     def to_json(self) -> str:
         fields = {
@@ -56,6 +59,8 @@ class ModelCard:
             "architecture": None if self.architecture is None else self.architecture.to_dict(),
             "format": 2,
         }
+        if not self.multi_label:  # said only where it is so: earlier releases refuse fields that they do not know
+            del fields["multi_label"]
         return as_json(fields)
 
     @classmethod
@@ -66,6 +71,8 @@ class ModelCard:
             fields.pop("format")
             if not isinstance(fields["labels"], list) or not all(isinstance(name, str) for name in fields["labels"]):
                 raise TypeError(f"labels is {fields['labels']!r}; expected a list of class names")
+            if not isinstance(fields.get("multi_label", False), bool):
+                raise TypeError(f"multi_label is {fields['multi_label']!r}; expected true or false")
             fields["labels"] = tuple(fields["labels"])
             fields["sampling"] = Sampling.from_dict(fields["sampling"])
             if fields.get("architecture") is not None:
@@ -129,6 +136,7 @@ def card_of(
     sampling: Sampling | None = None,
     licence: str = "",
     trained_on: str = "",
+    multi_label: bool = False,
 ) -> ModelCard:
     """A card for a Keras model that has none.
 
@@ -137,12 +145,14 @@ def card_of(
         labels: class names in the order of its outputs; none where it is no classifier.
         sampling: how clips are taken and preprocessed. None means the paper's way, at the model's own clip size, with
             every second frame.
-        licence, trained_on: as of `ModelCard`.
+        licence, trained_on, multi_label: as of `ModelCard`.
 
     Raises:
         ValueError: the labels are not as many as the outputs, the sampling's clips do not fit the model, or there is
-            no sampling and the model takes clips of any size.
+            no sampling and the model takes clips of any size; as of `check_multi_label`.
     """
+    if multi_label:
+        check_multi_label(model)
     labels, size = tuple(labels), clip_shape_of(model)
     if labels and len(labels) != classes_of(model):
         raise ValueError(f"labels has {len(labels)} names, {model.name} has {classes_of(model)} outputs")
@@ -153,9 +163,32 @@ def card_of(
     check_sampling(model, sampling)
     net = _net_inside(model)
     if net is None:
-        return ModelCard(model.name, labels, sampling, licence, trained_on, frames=size[0])
+        return ModelCard(
+            model.name, labels, sampling, licence, trained_on, frames=size[0], multi_label=multi_label
+        )
     architecture, trim = architecture_of(net), is_trimmed(net)
-    return ModelCard(architecture.name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim)
+    return ModelCard(
+        architecture.name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim,
+        multi_label=multi_label,
+    )  # fmt: skip
+
+
+def check_multi_label(model) -> None:
+    """Raises ValueError where the outputs of a Keras model are no probabilities of each class by itself.
+
+    A last layer of somebody else's, which has no activation of Keras, is taken for right.
+    """
+    last = model.layers[-1]
+    if hasattr(last, "layers"):
+        return check_multi_label(last)
+    name = "softmax" if type(last).__name__ == "Softmax" else getattr(getattr(last, "activation", None), "__name__", "")
+    if name in ("softmax", "linear"):
+        end = "logits" if name == "linear" else "a softmax, whose outputs sum to one"
+        raise ValueError(
+            f"{model.name} ends in {end}, and videos with several labels need a sigmoid: build_model(..., "
+            "classifier_activation='sigmoid'), prepare_net(..., multi_label=True), or activation='sigmoid' in your own "
+            "last layer"
+        )
 
 
 def check_sampling(model, sampling: Sampling) -> None:
@@ -189,6 +222,7 @@ def save_model(
     sampling: Sampling | None = None,
     licence: str | None = None,
     trained_on: str | None = None,
+    multi_label: bool | None = None,
 ) -> ModelCard:
     """Writes a Keras model as `path` and its card beside it, each in one step; what was there is replaced.
 
@@ -203,6 +237,7 @@ def save_model(
         sampling: how clips are taken from a video and preprocessed, as in training.
         licence: of the weights.
         trained_on: the data set and split, by which scoring the same videos is refused.
+        multi_label: whether a video may have several labels; the model then ends in a sigmoid.
 
     Returns:
         The card as written.
@@ -214,12 +249,14 @@ def save_model(
     path = pathlib.Path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path is {path}; expected a file name that ends in .keras")
-    given = {"labels": labels, "sampling": sampling, "licence": licence, "trained_on": trained_on}
+    given = {"labels": labels, "sampling": sampling, "licence": licence, "trained_on": trained_on,
+             "multi_label": multi_label}  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
     if card is None:
         card = card_of(model, **given)
     else:
-        found = card_of(model, given.get("labels", card.labels), given.get("sampling", card.sampling))
+        found = card_of(model, given.get("labels", card.labels), given.get("sampling", card.sampling),
+                        multi_label=given.get("multi_label", card.multi_label))  # fmt: skip
         given |= {"labels": found.labels}
         if card.architecture is None:
             given |= {"architecture": found.architecture, "frames": found.frames, "trim": found.trim}

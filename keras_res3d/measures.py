@@ -52,7 +52,11 @@ class ClassRates:
 
 def class_rates(confusion: np.ndarray) -> ClassRates:
     """Precision, recall and F1 of a confusion matrix, true classes as rows and predicted ones as columns."""
-    right, videos, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    return rates_of(np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1))
+
+
+def rates_of(right: np.ndarray, predicted: np.ndarray, videos: np.ndarray) -> ClassRates:
+    """The rates of counts of videos, `(classes,)` each: called by the class and of it, called by it, of it."""
     return ClassRates(_ratio(right, predicted), _ratio(right, videos), _ratio(2 * right, videos + predicted), videos)
 
 

@@ -85,3 +85,16 @@ def test_sketches_tell_shared_videos():
     train, test = motion_data_set("train"), motion_data_set("test")
     sketch = json.loads(json.dumps(sketch_of(train)))
     assert shared_with(sketch, train) == (1600, 0) and shared_with(sketch, test) == (0, 0)
+
+
+def test_several_labels_are_said_only_where_it_is_so(tmp_path):
+    assert "multi_label" not in CARD.to_json()  # earlier releases refuse fields that they do not know
+    several = dataclasses.replace(CARD, multi_label=True)
+    assert json.loads(several.to_json())["multi_label"] is True and ModelCard.from_json(several.to_json()) == several
+    with pytest.raises(ValueError, match="multi_label is 'yes'; expected true or false"):
+        ModelCard.from_json(several.to_json().replace('"multi_label": true', '"multi_label": "yes"'))
+    inputs = keras.Input((4, 8, 8, 3))
+    outputs = keras.layers.Dense(2, activation="sigmoid")(keras.layers.GlobalAveragePooling3D()(inputs))
+    model = keras.Model(inputs, outputs)
+    assert save_model(model, tmp_path / "a.keras", labels=("x", "y"), multi_label=True).multi_label
+    assert save_model(model, tmp_path / "a.keras", read_card(tmp_path / "a.keras")).multi_label

@@ -15,7 +15,7 @@ FLAGS = flags.FLAGS
 
 
 def define_data_flags(data: str = "Videos with labels", validation: bool = True) -> None:
-    """Defines --data, --layout, --lists, --split and --skip_missing, and --validation where `validation` is true.
+    """Defines --data, --layout, --lists, --split, --skip_missing and --multi_label; --validation if `validation`.
 
     Args:
         data: what --data is to the verb; the first words of its help.
@@ -42,11 +42,16 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
         "skip_missing", False, "Leave out listed videos whose files are missing, and say how many there are. By "
         "default a missing file is a fault.",
     )  # fmt: skip
+    flags.DEFINE_bool(
+        "multi_label", False, "A video may have several labels, or none: run|jump in the label column of a CSV file, "
+        "all labels in Sports-1M's lists.",
+    )  # fmt: skip
 
 
 def data_from_flags(
-    subset: str, classes: Sequence[str] | None = None, path: str | None = None, split: int | None = None
-) -> DataSet | None:
+    subset: str, classes: Sequence[str] | None = None, path: str | None = None, split: int | None = None,
+    multi_label: bool = False,
+) -> DataSet | None:  # fmt: skip
     """The data set that the flags name, checked; None for "validation" where --validation is not given.
 
     Args:
@@ -55,6 +60,7 @@ def data_from_flags(
             and the test list of the others.
         classes: names in the order of the labels; None means the data's own.
         path, split: what to read in place of --data or --validation, and of --split.
+        multi_label: whether a video may have several labels even where --multi_label does not say so.
 
     Raises:
         DataError: the data have faults; the message lists every one.
@@ -65,18 +71,20 @@ def data_from_flags(
     if path is None:
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
-        return read_data_set("motion/test" if subset != "train" and path == "motion" else path, classes=classes)
-    return data_set_of(listing_from_flags(subset, classes, path, split=split), classes is not None)
+        path = "motion/test" if subset != "train" and path == "motion" else path
+        return read_data_set(path, classes=classes, multi_label=multi_label or FLAGS.multi_label)
+    listing = listing_from_flags(subset, classes, path, split=split, multi_label=multi_label)
+    return data_set_of(listing, classes is not None)
 
 
 def listing_from_flags(
     subset: str, classes: Sequence[str] | None = None, path: str | None = None, group: str = "group",
-    split: int | None = None,
+    split: int | None = None, multi_label: bool = False,
 ) -> Listing:  # fmt: skip
     """Like `data_from_flags`, but returns a `Listing` of what the list says, its faults included.
 
     Args:
-        subset, classes: as of `data_from_flags`.
+        subset, classes, multi_label: as of `data_from_flags`.
         path: what to read in place of --data or --validation.
         group: the column of a CSV file that says which videos belong together.
         split: which one to read in place of --split.
@@ -86,12 +94,12 @@ def listing_from_flags(
 
     path = path or _path(subset)
     _check()
-    skip = FLAGS.skip_missing
+    more = {"skip_missing": FLAGS.skip_missing, "group": group, "multi_label": multi_label or FLAGS.multi_label}
     if FLAGS.layout is None:
-        return list_videos(path, classes, skip_missing=skip, group=group)
+        return list_videos(path, classes, **more)
     chosen = "train" if subset == "train" else LAYOUTS[FLAGS.layout].held_out
-    lists = FLAGS.lists or path
-    return list_layout(FLAGS.layout, lists, path, split or FLAGS.split, chosen, classes, skip_missing=skip, group=group)
+    lists, split = FLAGS.lists or path, split or FLAGS.split
+    return list_layout(FLAGS.layout, lists, path, split, chosen, classes, **more)
 
 
 def _path(subset: str) -> str | None:

@@ -61,8 +61,9 @@ class Part(NamedTuple):
     name: str
     folder: pathlib.Path
 
-    def data(self, classes):
-        return data_from_flags("test", classes=classes, path=self.path, split=self.split)
+    def data(self, card):
+        classes, several = card.labels or None, card.multi_label
+        return data_from_flags("test", classes=classes, path=self.path, split=self.split, multi_label=several)
 
 
 def _parts(models: list[str]) -> list[Part]:
@@ -122,7 +123,7 @@ def _data_of_the_card(part: Part):
     from keras_res3d.inference.model_file import is_published, model_file
 
     card = None if is_published(part.model) else read_card(model_file(part.model))
-    return part.data(card.labels) if card is not None and card.labels else None
+    return part.data(card) if card is not None and card.labels else None
 
 
 def _paper(net: str):
@@ -189,7 +190,7 @@ def _evaluate(part: Part, data):
     classifier = load_model(part.model)
     sampling = sampling_from_flags(classifier.card.sampling)
     classifier = with_sampling(classifier, **sampling.__dict__)
-    data = data or part.data(classifier.card.labels or None)
+    data = data or part.data(classifier.card)
     print(f"{classifier.card.net}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} clips each")
     scores = evaluate(
         classifier,

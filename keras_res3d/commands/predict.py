@@ -10,7 +10,8 @@ MODEL is a folder of keras-res3d train, a .keras file, an export, or the name of
 a folder of JPEG or PNG frames, a folder of videos (each video in it and below it is classified), or a list: a text file
 (.txt) with a path on each line, or a CSV file with a column path or video. Paths are relative to the list. A name that
 begins with a dash is taken where there is such a file, and always after --. A video that cannot be read is reported,
-the others are classified, and the exit code is then 1. Every row is printed as soon as it is known.
+the others are classified, and the exit code is then 1. Every row is printed as soon as it is known. Where the model is
+for several labels a video, a * marks those that it gives, with a score above 0.5.
 
 In place of videos, --camera names a camera of this machine, and an address (rtsp, http, rtmp, udp, tcp) a stream.
 The best classes are printed with the time until --seconds have passed or Ctrl-C is pressed.
@@ -125,7 +126,8 @@ def _predict(classifier, path: str, files: tuple[pathlib.Path, ...]) -> dict:
     prediction = predict_video(classifier, path, FLAGS.clips, step if sliding else None, stream=FLAGS.stream)
     events = _events(prediction)
     row = {"video": path, "clips": len(prediction.seconds),
-           "predictions": best_classes(prediction.mean, prediction.labels, FLAGS.top)}  # fmt: skip
+           "predictions": best_classes(prediction.mean, prediction.labels, FLAGS.top,
+                                       prediction.multi_label)}  # fmt: skip
     if sliding:
         from keras_res3d.reports.timeline import Timeline, event_row, write_timeline
 
@@ -143,7 +145,7 @@ def _show(row: dict) -> None:
         return
     print(printable(row["video"]))
     for best in row["predictions"]:
-        print(f"  {best['score']:7.4f}  {printable(best['label'])}")
+        print(f"{'*' if best.get('given') else ' '} {best['score']:7.4f}  {printable(best['label'])}")
     for event in row.get("events", ()):
         print(f"  {event['start']:.2f} to {event['end']:.2f} s  {printable(event['label'])}, mean {event['mean']:.3f}, "
               f"peak {event['peak']:.3f}")  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from absl import flags
 
+from keras_res3d.multi_label import THRESHOLD
 from keras_res3d.tables import as_json, printable
 
 FLAGS = flags.FLAGS
@@ -39,12 +40,13 @@ def form_from_flags() -> str:
     return named[0] if named else "text"
 
 
-def best_classes(scores, labels, top: int) -> list[dict]:
-    """The best classes of scores `(classes,)`, best first."""
+def best_classes(scores, labels, top: int, multi_label: bool = False) -> list[dict]:
+    """The best classes of scores `(classes,)`, best first; of several labels, with whether each is given."""
     from keras_res3d.data.labels import decode_predictions
 
     found = decode_predictions(scores[None], top, labels)[0]
-    return [{"class": int(number), "label": name, "score": float(score)} for number, name, score in found]
+    rows = [{"class": int(number), "label": name, "score": float(score)} for number, name, score in found]
+    return [{**row, "given": row["score"] > THRESHOLD} for row in rows] if multi_label else rows
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,8 @@ def _data(run: str):
     if FLAGS.data is None:
         return None
     card = read_card(os.path.join(run, "model.keras") if os.path.isdir(run) else run)
-    return data_from_flags("test", classes=card.labels if card is not None and card.labels else None)
+    several = card is not None and card.multi_label
+    return data_from_flags("test", card.labels or None if card is not None else None, multi_label=several)
 
 
 def run(args: list[str]) -> int:

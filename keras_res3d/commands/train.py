@@ -11,6 +11,9 @@ val_video@1. Beside each lies its card, a .json with class names, sampling and a
 every epoch, curves.png draws them. A run that was interrupted goes on from its last checkpoint when you give the same
 command again. A video that cannot be read stops the run; with --on_bad_video skip it goes on with a clip of another
 video, and lists the bad one in bad_videos.txt.
+
+With --multi_label a video may have several labels (run|jump in the list), or none. The net then gives each class a
+probability by itself, and best.keras has the best val_mAP, the mean average precision.
 """
 
 from __future__ import annotations
@@ -114,6 +117,7 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
+    from keras_res3d.data.types import is_multi_label
     from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
     from keras_res3d.training.fit import prepare_net, train
@@ -131,12 +135,15 @@ def run(args: list[str]) -> int:
     before = card_of_weights(net, FLAGS.weights)
     sampling = sampling_from_flags(starting_sampling(net, options, before, FLAGS.preprocessing))
     print(_plan(net, data, sampling, options))
-    model = prepare_net(net, sampling, len(data.classes), options, len(data), FLAGS.weights)
+    model = prepare_net(
+        net, sampling, len(data.classes), options, len(data), FLAGS.weights, multi_label=is_multi_label(data)
+    )
     card = starting_card(net, FLAGS.weights, data, sampling)
     history = train(
         model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
     )  # fmt: skip
-    plots.save_png(plots.learning_curves({net.name: history}, 1 / len(data.classes)), output / "curves.png")
+    chance = None if is_multi_label(data) else 1 / len(data.classes)
+    plots.save_png(plots.learning_curves({net.name: history}, chance), output / "curves.png")
     bad = bad_videos_of(output)
     if bad:
         count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"

@@ -133,7 +133,7 @@ class Augment:
 
     def __call__(
         self, clip: np.ndarray, crop: tuple[int, int], rng: np.random.Generator, mirror: bool = True,
-        label: int | None = None,
+        label: int | tuple[int, ...] | None = None,
     ) -> np.ndarray:  # fmt: skip
         """The clip cropped and changed.
 
@@ -142,8 +142,8 @@ class Augment:
             crop: (height, width) of the result in pixels.
             rng: draws all that is random.
             mirror: whether the clip may be mirrored.
-            label: the class number of the clip; None where it is not known, and then no clip of a data set with
-                `one_way` classes is reversed.
+            label: the class number of the clip, or a tuple of all its class numbers; None where it is not known, and
+                then no clip of a data set with `one_way` classes is reversed.
 
         Returns:
             uint8 `(frames, *crop, 3)`.
@@ -155,8 +155,10 @@ class Augment:
                 clip = row.apply(clip, float(draw), strength)
         return np.ascontiguousarray(clip)
 
-    def _is_one_way(self, label: int | None) -> bool:
-        return bool(self.one_way) if label is None else int(label) in self.one_way
+    def _is_one_way(self, label: int | tuple[int, ...] | None) -> bool:
+        if label is None:
+            return bool(self.one_way)
+        return any(int(number) in self.one_way for number in (label if isinstance(label, tuple) else (label,)))
 
 
 def clip_stride(augment: Callable, sampling: Sampling, num_frames: int, rng: np.random.Generator) -> int:
@@ -177,7 +179,8 @@ def clip_stride(augment: Callable, sampling: Sampling, num_frames: int, rng: np.
 
 
 def augmented(
-    augment: Callable, clip: np.ndarray, crop: tuple[int, int], rng: np.random.Generator, mirror: bool, label: int
+    augment: Callable, clip: np.ndarray, crop: tuple[int, int], rng: np.random.Generator, mirror: bool,
+    label: int | tuple[int, ...] | None,
 ) -> np.ndarray:
     """The clip as `augment` changes it; an `Augment` hears of the label, any other function need not know of it."""
     more = {"label": label} if isinstance(augment, Augment) else {}

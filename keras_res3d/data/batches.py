@@ -19,6 +19,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.crashes import opened
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
+from keras_res3d.data.targets import target_of, target_spec
 from keras_res3d.data.training_clips import ClipsFromChildren, TrainingClips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
@@ -85,15 +86,16 @@ class _Source:
         return epoch, tf.random.experimental.index_shuffle(position, tf.cast(key, tf.int32), len(self.data_set) - 1)
 
     def _load(self, epoch, example):
-        clip, label, example = tf.numpy_function(self._read, [epoch, example], [tf.uint8, tf.int32, tf.int64])
+        target = target_spec(self.data_set)
+        clip, label, example = tf.numpy_function(self._read, [epoch, example], [tf.uint8, target.dtype, tf.int64])
         clip = tf.ensure_shape(clip, (self.sampling.frames, *self.sampling.crop, 3))
-        label, example = tf.ensure_shape(label, ()), tf.ensure_shape(example, ())
+        label, example = tf.ensure_shape(label, target.shape), tf.ensure_shape(example, ())
         if self.sample_weight is None:
             return clip, label
         return clip, label, tf.gather(self.sample_weight, example)
 
     def _read(self, epoch, example):
-        """One random clip, uint8, its label, and its number; (seed, epoch, example) decides all that is random."""
+        """One random clip, uint8, its target, and its number; (seed, epoch, example) decides all that is random."""
         key = self.seed, int(epoch), int(example)
         try:
             return self._clip(key[2], key)
@@ -119,7 +121,7 @@ class _Source:
                 raise
             self.bad.note(example.path, error)
             raise VideoError(str(error)) from error
-        return clip, np.int32(example.label), np.int64(number)
+        return clip, target_of(self.data_set, number), np.int64(number)
 
 
 def training_stream(
@@ -202,7 +204,8 @@ def training_batches(
             and `augment` are sent to them by pickle.
 
     Returns:
-        A tf.data.Dataset of float32 clips `(batch, frames, height, width, 3)` and int32 labels `(batch,)`, which
+        A tf.data.Dataset of float32 clips `(batch, frames, height, width, 3)` and int32 labels `(batch,)`, of a
+        multi-label data set float32 `(batch, classes)`, 1 for each label that a video has and 0 for all others. It
         knows its length: the whole batches in an epoch. A file that cannot be read ends it with an error that names
         the file (`naming_the_video` makes a VideoError of it), unless it is skipped.
     """
@@ -278,8 +281,8 @@ class VideoBatches:
         clips = np.concatenate(parts)
         if self.preprocess:
             clips = preprocess_input(clips, self.sampling.preprocessing)
-        labels = np.array([self.data_set.examples[number].label for number in numbers], np.int32)
-        return clips, labels, np.array(numbers, np.int32)
+        targets = np.array([target_of(self.data_set, number) for number in numbers])
+        return clips, targets, np.array(numbers, np.int32)
 
     def _leave_out(self, number, error):
         self.left_out[number] = self.bad.note(self.data_set.examples[number].path, error)
@@ -342,9 +345,10 @@ def video_batches(data_set, sampling: Sampling, batch_size: int, clips: int = 10
             once of each, and is an error where no video can be read. A `BadVideos` is "skip", and has their names.
 
     Returns:
-        An iterable of NumPy batches: clips `(batch, frames, height, width, 3)`, int32 labels `(batch,)`, int32 video
-        numbers `(batch,)`. Videos are read ahead, a few at a time. Iterating raises VideoError, naming the file. After
-        a pass the attribute `left_out` says what is wrong with each video that it has skipped, by its number.
+        An iterable of NumPy batches: clips `(batch, frames, height, width, 3)`, int32 labels `(batch,)`, or
+        `(batch, classes)` as of `training_batches`, int32 video numbers `(batch,)`. Videos are read ahead, a few at a
+        time. Iterating raises VideoError, naming the file. After a pass the attribute `left_out` says what is wrong
+        with each video that it has skipped, by its number.
     """
     return VideoBatches(data_set, sampling, batch_size, clips, workers, preprocess, on_bad_video)
 
@@ -360,7 +364,8 @@ def evaluation_batches(data_set, sampling: Sampling, batch_size: int, clips: int
         data_set, sampling, batch_size, clips, workers, preprocess: as of `video_batches`.
 
     Returns:
-        A tf.data.Dataset of clips `(batch, frames, height, width, 3)`, float32 or uint8, and int32 labels `(batch,)`.
+        A tf.data.Dataset of clips `(batch, frames, height, width, 3)`, float32 or uint8, and int32 labels `(batch,)`,
+        or `(batch, classes)` as of `training_batches`.
         It knows its length, and each pass over it gives the same batches. A file that cannot be read ends it with an
         error that names the file (`naming_the_video` makes a VideoError of it).
 
@@ -368,9 +373,10 @@ def evaluation_batches(data_set, sampling: Sampling, batch_size: int, clips: int
         VideoError: with more than one clip, a file that cannot be opened.
     """
     batches = VideoBatches(data_set, sampling, batch_size, clips, workers, preprocess)
+    target = target_spec(data_set)
     signature = (
         tf.TensorSpec((None, sampling.frames, *sampling.crop, 3), tf.float32 if preprocess else tf.uint8),
-        tf.TensorSpec((None,), tf.int32),
+        tf.TensorSpec((None, *target.shape), target.dtype),
     )
 
     def pairs():

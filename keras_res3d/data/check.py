@@ -12,7 +12,7 @@ from keras_res3d.data.children import map_in_children
 from keras_res3d.data.faults import Fault, prefixed
 from keras_res3d.data.listing import Listing, Row, class_notes, duplicates, place_of, some, video_of
 from keras_res3d.data.open import open_video
-from keras_res3d.data.types import DataSet, PathLike
+from keras_res3d.data.types import DataSet, PathLike, is_multi_label, labels_of
 from keras_res3d.tables import is_utf8
 
 # Lines named of one group on each side; the counts say how many there are.
@@ -41,7 +41,8 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
     Faults are those of the lists themselves, the same video twice in a list, classes without a video, labels of the
     test list that training lacks, videos in both lists, and groups in both (UCF101's groups, HMDB51's source videos),
     each group named. Notes tell of a training list of one class, of classes that differ in case or white space alone,
-    of classes without a test video, and of names that are not UTF-8. A million videos take some seconds.
+    of classes without a test video, of videos without a label (in a multi-label list), and of names that are not UTF-8.
+    A million videos take some seconds.
 
     Args:
         train: the Listing of the training videos; `as_listing` makes one of a data set.
@@ -54,11 +55,13 @@ def preflight(train: Listing, test: Listing | None = None) -> Report:
         said = set(listing.faults)
         again = [fault for fault in duplicates(listing.rows, video) if fault not in said]
         faults += [prefixed(listing.name, fault) for fault in (*listing.faults, *again)]
-        notes += [prefixed(listing.name, note) for note in (*listing.notes, *_odd_names(listing))]
-    counts = [collections.Counter(row.label for row in listing.rows) for listing in listings]
+        more = (*listing.notes, *_unlabelled(listing), *_odd_names(listing))
+        notes += [prefixed(listing.name, note) for note in more]
+    counts = [collections.Counter(name for row in listing.rows for name in labels_of(row)) for listing in listings]
     faults += [prefixed(train.name, f"class {name!r} has no video") for name in train.classes if not counts[0][name]]
     present = tuple(name for name in train.classes if counts[0][name])
-    notes += [prefixed(train.name, note) for note in class_notes(present, counts[0], given=False)]
+    several = any(row.labels is not None for row in train.rows)
+    notes += [prefixed(train.name, note) for note in class_notes(present, counts[0], given=False, multi_label=several)]
     if test is not None:
         unknown = sorted(set(counts[1]) - set(train.classes))
         faults += [Fault(f"{test.name}: label {name!r} is not a class of {train.name}", "unknown class")
@@ -77,11 +80,20 @@ def as_listing(data_set: DataSet) -> Listing:
         data_set: a `types.DataSet`; of its examples the path and the label are needed, and the rest is taken if it is
             there.
     """
-    rows = []
+    rows, several = [], is_multi_label(data_set)
     for example in data_set.examples:
-        more = (getattr(example, name, None) for name in Row._fields[3:])
-        rows.append(Row("", example.path, data_set.classes[example.label], *more))
+        names = [data_set.classes[number] for number in labels_of(example)]
+        more = (getattr(example, name, None) for name in Row._fields[3:-1])
+        row = Row("", example.path, "".join(names[:1]), *more)
+        rows.append(row.with_labels(names) if several else row)
     return Listing(data_set.name, tuple(rows), tuple(data_set.classes))
+
+
+def _unlabelled(listing: Listing) -> list[str]:
+    """A note of the videos of a multi-label list that have no label."""
+    without = [str(row.path) for row in listing.rows if row.labels == ()]
+    count = "1 video has no label" if len(without) == 1 else f"{len(without)} videos have no label"
+    return [f"{count}, which is taken for an example of no class: {some(without)}"] if without else []
 
 
 def _odd_names(listing: Listing) -> list[str]:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keras_res3d.data.faults import Fault
-from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, Example
+from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, Example, labels_of
 from keras_res3d.tables import printable
 
 # Names that a message shows of a longer list.
 NAMES_SHOWN = 8
 FILES_SHOWN = 3
+# Between the labels of a video in a cell of a multi-label list.
+LABEL_SEPARATOR = "|"
 
 
 class Row(NamedTuple):
@@ -24,7 +26,8 @@ class Row(NamedTuple):
     Args:
         where: where it stands, such as "line 3: ", to begin a sentence with; empty where there are no lines.
         path, group, first_frame, frames, digest: as of `Example`.
-        label: name of the class.
+        label: name of the class; in a multi-label list the names of all, as a cell has them.
+        labels: in a multi-label list the names of the classes, otherwise None.
     """
 
     where: str
@@ -34,6 +37,12 @@ class Row(NamedTuple):
     first_frame: int | None = None
     frames: int | None = None
     digest: str | None = None
+    labels: tuple[str, ...] | None = None
+
+    def with_labels(self, names: Iterable[str]) -> Row:
+        """The row as one of a multi-label list."""
+        labels = tuple(names)
+        return self._replace(label=LABEL_SEPARATOR.join(labels), labels=labels)
 
 
 @dataclass(frozen=True)
@@ -73,18 +82,33 @@ def make_listing(
             that occur.
         found: the names in the order that the list itself gives.
     """
-    order = tuple(classes if classes is not None else found or sorted({row.label for row in rows}))
+    names = {name for row in rows for name in labels_of(row)}
+    order = tuple(classes if classes is not None else found or sorted(names))
     faults, known = list(faults), set(order)
     if len(known) < len(order):
         faults.append(f"classes holds a name twice: {sorted({c for c in order if order.count(c) > 1})}")
     faults += [
-        f"{row.where}label {row.label!r} is not one of the {len(order)} classes {short(order)}"
+        f"{row.where}label {name!r} is not one of the {len(order)} classes {short(order)}"
         for row in rows
-        if row.label not in known
+        for name in labels_of(row)
+        if name not in known
     ]
     if not rows and not faults:
         faults.append("no video at all; expected " + ", ".join(sorted(VIDEO_EXTENSIONS)) + " files")
+    elif not order and not faults:
+        faults.append("no video has a label; a label column that is empty in every line teaches nothing")
+    if any(row.labels is not None for row in rows):
+        faults += _holding_separator(order)
     return Listing(name, tuple(rows), order, tuple(faults), tuple(notes))
+
+
+def _holding_separator(classes: Iterable[str]) -> list[str]:
+    """A fault for each class name that would be read as several labels."""
+    return [
+        f"class {name!r} holds {LABEL_SEPARATOR!r}, which separates the labels of a video; rename it"
+        for name in classes
+        if LABEL_SEPARATOR in name
+    ]
 
 
 def examples_of(listing: Listing) -> tuple[Example, ...]:
@@ -96,7 +120,13 @@ def examples_of(listing: Listing) -> tuple[Example, ...]:
     if listing.faults:
         raise DataError(listing.name, listing.faults)
     numbers = {label: number for number, label in enumerate(listing.classes)}
-    return tuple(Example(str(row.path), numbers[row.label], *row[3:]) for row in listing.rows)
+    return tuple(_example(row, numbers) for row in listing.rows)
+
+
+def _example(row: Row, numbers: dict[str, int]) -> Example:
+    if row.labels is None:
+        return Example(str(row.path), numbers[row.label], *row[3:])
+    return Example(str(row.path), None, *row[3:-1], tuple(sorted(numbers[name] for name in row.labels)))
 
 
 def without_missing(listing: Listing, missing: Collection[tuple[str, str]]) -> Listing:
@@ -165,13 +195,16 @@ def _duplicate(row: Row, before: Row) -> Fault:
     return Fault(text, "one video of two classes")
 
 
-def class_notes(classes: Sequence[str], counts: Collection[str], given: bool) -> list[str]:
+def class_notes(
+    classes: Sequence[str], counts: Collection[str], given: bool, multi_label: bool = False
+) -> list[str]:
     """Sentences about classes that are no fault, and often a mistake.
 
     Args:
         classes: names in the order of the labels.
         counts: the names of which there is a video.
         given: whether the names are the caller's, such as those of a training set, and not the list's own.
+        multi_label: whether a video may be of no class, so that one class alone can be learnt.
     """
     notes, spelt = [], {}
     for name in classes:
@@ -182,7 +215,7 @@ def class_notes(classes: Sequence[str], counts: Collection[str], given: bool) ->
         notes.append(f"classes that differ in case or white space alone: {'; '.join(alike[:NAMES_SHOWN])}"
                      f"{'; ...' if len(alike) > NAMES_SHOWN else ''}")  # fmt: skip
     empty = [name for name in classes if name not in counts]
-    if len(classes) == 1:
+    if len(classes) == 1 and not multi_label:
         notes.append(f"all videos are of one class, {classes[0]!r}, so a net learns nothing")
     elif given and empty:
         notes.append(f"no video of {len(empty)} of {len(classes)} classes: {short(empty)}")

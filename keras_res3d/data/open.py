@@ -41,6 +41,8 @@ from keras_res3d.data.types import (
     PathLike,
     VideoError,
     VideoSource,
+    is_multi_label,
+    labels_of,
     one_line,
 )
 
@@ -198,12 +200,20 @@ def data_set_of(listing: Listing, given: bool = False) -> VideoFiles:
         DataError: the list has faults.
     """
     data_set = VideoFiles(examples_of(listing), listing.classes, listing.name, missing=listing.missing)
-    for note in [*listing.notes, *class_notes(listing.classes, {row.label for row in listing.rows}, given)]:
+    for note in [*listing.notes, *_notes_of(data_set, given)]:
         warnings.warn(f"{listing.name}: {note}", stacklevel=3)
     return data_set
 
 
-def read_data_set(path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False) -> DataSet:
+def _notes_of(data_set: DataSet, given: bool) -> list[str]:
+    """The notes of its classes, as of `class_notes`."""
+    present = {data_set.classes[number] for example in data_set.examples for number in labels_of(example)}
+    return class_notes(data_set.classes, present, given, is_multi_label(data_set))
+
+
+def read_data_set(
+    path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False, multi_label: bool = False
+) -> DataSet:
     """Reads and checks a data set; nothing is decoded.
 
     Args:
@@ -215,6 +225,8 @@ def read_data_set(path: PathLike, classes: Sequence[str] | None = None, *, skip_
             None takes the sorted names that occur.
         skip_missing: leave out files that are not there, with a warning that counts them. Classes stay those of the
             whole list. The data set's attribute `missing` has the paths.
+        multi_label: the label column of a CSV file holds all labels of a video, `run|jump`; an empty cell is a video
+            without a label. The examples then have `labels`. Shards that were packed of such a list need no word.
 
     Returns:
         A `keras_res3d.data.types.DataSet`.
@@ -227,23 +239,32 @@ def read_data_set(path: PathLike, classes: Sequence[str] | None = None, *, skip_
     """
     kind = kind_of(path)
     if kind == "motion":
-        return _motion(str(path), classes)
-    if kind == "packed":
+        data_set = _motion(str(path), classes)
+    elif kind == "packed":
         data_set = PackedDataSet(path, classes)
-        present = {data_set.classes[example.label] for example in data_set.examples}
-        for note in class_notes(data_set.classes, present, classes is not None):
+        for note in _notes_of(data_set, classes is not None):
             warnings.warn(f"{data_set.name}: {note}", stacklevel=2)
-        return data_set
-    return data_set_of(list_videos(path, classes, skip_missing=skip_missing), classes is not None)
+    else:
+        listing = list_videos(path, classes, skip_missing=skip_missing, multi_label=multi_label)
+        return data_set_of(listing, classes is not None)
+    if multi_label and not is_multi_label(data_set):
+        raise DataError(data_set.name, [one_label_only("motion" if kind == "motion" else "packed shards of this list")])
+    return data_set
+
+
+def one_label_only(what: str) -> str:
+    """Why something is no multi-label list, for a DataError."""
+    return f"{what} gives each video one label; multi_label is for CSV files, Sports-1M, and shards of such lists"
 
 
 def list_videos(
-    path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False, group: str = "group"
-) -> Listing:
+    path: PathLike, classes: Sequence[str] | None = None, *, skip_missing: bool = False, group: str = "group",
+    multi_label: bool = False,
+) -> Listing:  # fmt: skip
     """The Listing of a folder of class folders or a CSV file, faults and all.
 
     Args:
-        path, classes, skip_missing: as of `read_data_set`.
+        path, classes, skip_missing, multi_label: as of `read_data_set`.
         group: the column of a CSV file that says which videos belong together.
 
     Raises:
@@ -258,11 +279,16 @@ def list_videos(
     if kind not in ("folders", "csv"):
         raise DataError(name, [f"no such file or folder; {EXPECTED}"])
     root = place if kind == "folders" else place.parent
-    return _listed(name, kind, Reading(place, root, classes=classes, skip_missing=skip_missing, group=group))
+    reading = Reading(
+        place, root, classes=classes, skip_missing=skip_missing, group=group, multi_label=multi_label
+    )  # fmt: skip
+    return _listed(name, kind, reading)
 
 
 def _listed(name: str, layout: str, reading: Reading) -> Listing:
     """What a reader finds, with a video that it names twice as a fault, and without missing ones that are skipped."""
+    if reading.multi_label and not LAYOUTS[layout].multi_label:
+        raise DataError(name, [one_label_only(f"the layout {layout}")])
     rows, found = LAYOUTS[layout].read(reading)
     missing = set(reading.missing)
     reading.faults += duplicates([row for row in rows if (row.where, str(row.path)) not in missing], video_of())
@@ -289,6 +315,7 @@ def list_layout(
     *,
     skip_missing: bool = False,
     group: str = "group",
+    multi_label: bool = False,
 ) -> Listing:
     """The Listing of a public layout, faults and all; arguments as of `read_layout` and `list_videos`.
 
@@ -307,7 +334,7 @@ def list_layout(
     if not pathlib.Path(lists).exists():
         raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
     reading = Reading(
-        pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes, skip_missing, group
+        pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes, skip_missing, group, multi_label
     )  # fmt: skip
     return _listed(name, layout, reading)
 
@@ -322,6 +349,7 @@ def read_layout(
     check_files: bool = True,
     *,
     skip_missing: bool = False,
+    multi_label: bool = False,
 ) -> DataSet:
     """Reads and checks a public data set by its own lists; nothing is decoded.
 
@@ -330,9 +358,10 @@ def read_layout(
     Args:
         layout: a name in `layouts.registry.LAYOUTS`. "ucf101": classInd.txt, trainlist01.txt, testlist01.txt.
             "hmdb51": CLASS_test_split1.txt. "kinetics": label,youtube_id,time_start,time_end,split. "sports1m": ADDRESS
-            LABEL[,LABEL...]; of several labels the first counts, with a warning. "caffe": FOLDER FIRST_FRAME LABEL,
-            folders of frames; a line is a clip of 16 frames. "folders": a train and a test folder of class
-            folders. "csv": train.csv and test.csv with the columns path and label, and group where there are some.
+            LABEL[,LABEL...]; of several labels the first counts, with a warning, or all with `multi_label`. "caffe":
+            FOLDER FIRST_FRAME LABEL, folders of frames; a line is a clip of 16 frames. "folders": a train and a test
+            folder of class folders. "csv": train.csv and test.csv with the columns path and label, and group where
+            there are some.
         lists: the folder of the lists, or for "kinetics", "sports1m", "caffe" and "csv" the list itself.
         root: the folder that paths are relative to; Kinetics and Sports-1M files are found anywhere in it by their id.
         split: of UCF101, HMDB51 and Caffe lists, from 1.
@@ -340,10 +369,13 @@ def read_layout(
         classes: names in the order of the labels; None takes the published order.
         check_files: False leaves out whether files are there.
         skip_missing: as of `read_data_set`.
+        multi_label: of a "csv" or "sports1m" list, all labels of a video count; as of `read_data_set`.
 
     Raises:
         ValueError: no such layout, subset or split.
         DataError: names all faults, with file and line number.
     """
-    listing = list_layout(layout, lists, root, split, subset, classes, check_files, skip_missing=skip_missing)
+    listing = list_layout(
+        layout, lists, root, split, subset, classes, check_files, skip_missing=skip_missing, multi_label=multi_label
+    )  # fmt: skip
     return data_set_of(listing, classes is not None)

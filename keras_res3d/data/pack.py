@@ -25,7 +25,7 @@ from keras_res3d.data.sources.shards import (
     read_json,
     read_manifest,
 )
-from keras_res3d.data.types import DataError, DataSet, Example, PathLike
+from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 from keras_res3d.tables import as_json
 
@@ -79,9 +79,15 @@ class _Video(NamedTuple):
     """A video to be packed, or what came of it."""
 
     name: str
-    label: str
+    label: str | list[str]
     example: Example
     outcome: Outcome
+
+
+def label_of(data_set: DataSet, example: Example) -> str | list[str]:
+    """What a manifest says of a video: the name of its class, in a multi-label data set the names of all."""
+    names = [data_set.classes[number] for number in labels_of(example)]
+    return names[0] if getattr(example, "labels", None) is None else names
 
 
 @contextlib.contextmanager
@@ -128,7 +134,7 @@ class _ShardWriter:
         data = Example(features=Features(feature={
             "frames": Feature(bytes_list=BytesList(value=encoded.jpegs)),
             "seconds": Feature(float_list=FloatList(value=encoded.seconds)),
-            "label": Feature(int64_list=Int64List(value=[video.example.label])),
+            "label": Feature(int64_list=Int64List(value=labels_of(video.example))),
             "name": Feature(bytes_list=BytesList(value=[_bytes(video.name)])),
             "group": Feature(bytes_list=BytesList(value=[_bytes(group or "")])),
         })).SerializeToString(deterministic=True)  # fmt: skip
@@ -175,7 +181,7 @@ def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, 
     listed = hashlib.sha256()
     for name, example in zip(names, data_set.examples, strict=True):
         size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
-        label, part = data_set.classes[example.label], (example.group, example.first_frame, example.frames)
+        label, part = label_of(data_set, example), (example.group, example.first_frame, example.frames)
         listed.update(json.dumps([name, label, *part, size]).encode() + b"\n")
     # Said only where it is so, since shards that were packed before have no word of it.
     one_way = {} if getattr(data_set, "reverse_safe", True) else {"reverse_safe": False}
@@ -296,7 +302,7 @@ def _write(data_set, names, folder, entries, settings, workers, progress) -> lis
         progress(start, len(names))
         outcomes = map_in_children(encode_video, tasks, workers)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True), start):
-            video = _Video(names[number], data_set.classes[example.label], example, outcome)
+            video = _Video(names[number], label_of(data_set, example), example, outcome)
             if outcome.error:
                 left_out.append({"name": video.name, "label": video.label, "fault": outcome.error})
             else:

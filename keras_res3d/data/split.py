@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.data.listing import short
-from keras_res3d.data.types import DataSet, Example, PathLike, VideoSource, one_line
+from keras_res3d.data.listing import LABEL_SEPARATOR, short
+from keras_res3d.data.types import DataSet, Example, PathLike, VideoSource, is_multi_label, labels_of, one_line
 from keras_res3d.io import write_atomically
 
 # UCF101's names, v_CLASS_g01_c01.avi: the clips of a class with one number g are of one source video.
@@ -85,12 +85,12 @@ def split_folds(
     Warns where a class has too few groups to be in every fold.
     """
     groups, names = groups_of(data_set, by), _names(data_set.examples)
-    labels = [example.label for example in data_set.examples]
+    labels = [labels_of(example) for example in data_set.examples]
     keys = [name if group is None else group for group, name in zip(groups, names, strict=True)]
     numbers = fold_numbers(labels, keys, folds, seed)
     alone = 0 if by is None else groups.count(None)
     notes = [f"{alone} of {len(groups)} videos have no group, and each stands alone"] if alone else []
-    for note in [*notes, *_notes(data_set.classes, np.asarray(labels), numbers, folds)]:
+    for note in [*notes, *_notes(data_set.classes, labels, numbers, folds)]:
         warnings.warn(f"{data_set.name}: {note}", stacklevel=2)
     where = [np.flatnonzero(numbers == fold) for fold in range(folds)]
     rest = [np.flatnonzero(numbers != fold) for fold in range(folds)]
@@ -128,11 +128,13 @@ def groups_of(data_set: DataSet, by="group") -> list[Hashable | None]:
     return [f"{match[1]}/{match[2]}" for match in named]
 
 
-def fold_numbers(labels: Sequence[int], groups: Sequence[Hashable], folds: int, seed: int = 0) -> np.ndarray:
+def fold_numbers(
+    labels: Sequence[int | tuple[int, ...]], groups: Sequence[Hashable], folds: int, seed: int = 0
+) -> np.ndarray:
     """The fold of each example, from 0, in whose test half it is.
 
     Args:
-        labels: class number of each example.
+        labels: class number of each example, or a tuple of all its class numbers.
         groups: examples with the same value stay together.
         folds: how many, from 2.
         seed: which of equal groups comes first.
@@ -148,11 +150,12 @@ def fold_numbers(labels: Sequence[int], groups: Sequence[Hashable], folds: int, 
         members.setdefault(group, []).append(number)
     if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= len(members):
         raise ValueError(f"folds is {folds!r}; expected 2 to {len(members)}, the number of groups")
-    totals = collections.Counter(labels)
+    labels = [label if isinstance(label, tuple) else (label,) for label in labels]
+    totals = collections.Counter(label for each in labels for label in each)
     # Of each group, (class, videos of it, what one of them weighs).
     contents = {
         group: [(label, count, totals[label] ** -2)
-                for label, count in collections.Counter(labels[number] for number in numbers).items()]
+                for label, count in collections.Counter(label for n in numbers for label in labels[n]).items()]
         for group, numbers in members.items()
     }  # fmt: skip
     order = sorted(members, key=lambda group: (-sum(n * n * unit for _, n, unit in contents[group]),
@@ -186,9 +189,12 @@ def _names(examples: Sequence[Example]) -> list[tuple[str, int, int]]:
     return names
 
 
-def _notes(classes: Sequence[str], labels: np.ndarray, numbers: np.ndarray, folds: int) -> list[str]:
+def _notes(classes: Sequence[str], labels: Sequence[tuple], numbers: np.ndarray, folds: int) -> list[str]:
     """Sentences about classes with too few groups for so many folds."""
-    places = [set(numbers[labels == label].tolist()) for label in range(len(classes))]
+    places = [set() for _ in classes]
+    for number, each in zip(numbers.tolist(), labels, strict=True):
+        for label in each:
+            places[label].add(number)
     alone = [name for name, where in zip(classes, places, strict=True) if len(where) == 1]
     few = [name for name, where in zip(classes, places, strict=True) if 1 < len(where) < folds]
     notes = []
@@ -213,7 +219,11 @@ def list_of(data_set: DataSet, folder: PathLike, groups: Sequence[Hashable | Non
     if any(example.first_frame for example in data_set.examples):
         raise ValueError(f"{data_set.name} has parts of folders of frames, which a CSV list cannot name; split it in "
                          "Python with keras_res3d.split_folds")  # fmt: skip
-    odd = [name for name in data_set.classes if name != name.strip()]
+    several = is_multi_label(data_set)
+    odd = [name for name in data_set.classes if name != name.strip() or (several and LABEL_SEPARATOR in name)]
+    if odd and several:
+        raise ValueError(f"classes {short(odd)} begin or end with white space, or hold {LABEL_SEPARATOR!r}, which a "
+                         "CSV list of several labels cannot name; rename them")  # fmt: skip
     if odd:
         raise ValueError(f"classes {short(odd)} begin or end with white space, which a CSV list drops; rename them")
     groups = [example.group for example in data_set.examples] if groups is None else groups
@@ -221,7 +231,8 @@ def list_of(data_set: DataSet, folder: PathLike, groups: Sequence[Hashable | Non
     lines, place = [["path", "label", "group"][:columns]], os.path.realpath(folder)
     for example, group in zip(data_set.examples, groups, strict=True):
         path = _relative(example.path, place)
-        lines.append([path, data_set.classes[example.label], "" if group is None else str(group)][:columns])
+        label = LABEL_SEPARATOR.join(data_set.classes[number] for number in labels_of(example))
+        lines.append([path, label, "" if group is None else str(group)][:columns])
     return "".join(",".join(map(_cell, line)) + "\n" for line in lines)
 
 

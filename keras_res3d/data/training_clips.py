@@ -11,7 +11,7 @@ from keras_res3d.data.bad_videos import UNREADABLE
 from keras_res3d.data.children import Children
 from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.crashes import opened
-from keras_res3d.data.types import VideoError
+from keras_res3d.data.types import VideoError, labels_of
 
 
 class SeveralClips:
@@ -72,7 +72,8 @@ class TrainingClips:
             return next(video.clips([indices], size=sampling.resize))
 
     def _augmented(self, clip: np.ndarray, example: int, rng: np.random.Generator) -> np.ndarray:
-        label = self.data_set.examples[example].label
+        labels = labels_of(self.data_set.examples[example])
+        label = labels[0] if len(labels) == 1 else labels
         return augmented(self.augment, clip, self.sampling.crop, rng, self.mirror, label)
 
 

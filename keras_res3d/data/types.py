@@ -57,19 +57,33 @@ class Example(NamedTuple):
 
     Args:
         path: the file, the folder of frames, or a name that only the data set itself can open.
-        label: index into the data set's `classes`.
+        label: index into the data set's `classes`; None where the video has no label, or several.
         group: what must not be split over training and test (UCF101's groups, HMDB51's source videos), or None.
         first_frame: where the video begins in a folder of frames, from 1; None is its first frame.
         frames: how many frames of the folder count from there on; None is all of them.
         digest: SHA-256 of the content where it is known without reading the video (packed shards), or None.
+        labels: in a multi-label data set the indices of all labels of the video, which may be none at all; elsewhere
+            None.
     """
 
     path: str
-    label: int
+    label: int | None
     group: str | None = None
     first_frame: int | None = None
     frames: int | None = None
     digest: str | None = None
+    labels: tuple[int, ...] | None = None
+
+
+def labels_of(item) -> tuple:
+    """All labels of an example, or of a row of a list: its one label, or as many as it has in a multi-label list."""
+    several = getattr(item, "labels", None)
+    return (item.label,) if several is None else tuple(several)
+
+
+def is_multi_label(data_set: DataSet) -> bool:
+    """Whether the videos of a data set may have several labels each, or none: its examples have `labels`."""
+    return len(data_set.examples) > 0 and getattr(data_set.examples[0], "labels", None) is not None
 
 
 @runtime_checkable
@@ -152,7 +166,8 @@ class DataSet(Protocol):
     """Labelled videos. Whatever has these attributes can be trained on and scored; `read_data_set` gives one.
 
     Attributes:
-        examples: an `Example` (or what has its `path` and `label`) for each video.
+        examples: an `Example` (or what has its `path` and `label`) for each video. Where all of them have `labels`,
+            the data set is a multi-label one.
         classes: names in the order of the labels.
         name: what the data set was read from, for messages and records.
         mirror_safe: False if a mirrored video may belong to another class.

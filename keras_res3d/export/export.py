@@ -21,6 +21,7 @@ from keras_res3d.export.report import (
     ExportError,
     ExportReport,
     decided,
+    labels_given,
     largest_difference,
     top1_agreement,
 )
@@ -77,7 +78,9 @@ def export_model(
         integer_io: for int8 LiteRT alone: the output is int8, and so is the input where it would be float32.
         min_agreement: of the clips on which the Keras model's best class leads by more than an int8 step, the share
             that must have the same best class in a "dynamic" or "int8" export. Where the clips are too few to show
-            that share (fewer than 100 for 0.99), one of 10 or more may differ.
+            that share (fewer than 100 for 0.99), one of 10 or more may differ. Where the card is a multi-label one,
+            it is the share of the labels that either model gives to a clip, at a probability above a half, which both
+            give.
         batch: for LiteRT, the number of clips that go in at a time, for runtimes that take no open size; None leaves
             it open. The runner still takes any number.
         rank4: for LiteRT in the 2-D form, whether clips go in as `(batch * frames, height, width, channels)`, so that
@@ -113,6 +116,9 @@ def export_model(
     channels = input_shape[-1]
     card = _checked_card(model, path, card, input_shape)
     _check_not_quantized(model, format, form)
+    if max_drop is not None and card.multi_label:
+        raise ValueError(f"max_drop is {max_drop}: accuracy control compares best classes, and a clip of {card.net} "
+                         "may have several labels; leave it out, min_agreement judges the export")  # fmt: skip
     model = float32_model(model)
     sizes = {"batch": batch, "rank4": rank4}
     graph = _graph(model, row, "2d" if rank4 else form, quantize, input_shape, card, preprocessing, **sizes)
@@ -139,14 +145,17 @@ def _compare(model, stage: pathlib.Path, clips: np.ndarray, card: ModelCard, pre
     except RuntimeError as error:
         raise ExportError(str(error)) from error
     expected, keras_latency = _keras_scores(model, clips_from(clips, card.sampling, False, channels=clips.shape[-1]))
-    classifier = _is_classifier(model, card)
-    sure = decided(expected) if classifier else np.ones(len(expected), bool)
+    classifier, several = _is_classifier(model, card), card.multi_label
+    wanted, given = labels_given(expected, found.scores) if several else (expected, found.scores)
+    classifier = classifier and len(wanted) > 0
+    sure = decided(wanted) if classifier else np.ones(len(wanted), bool)
     judged = classifier and sure.any()
     return {
         "largest_difference": largest_difference(expected, found.scores),
-        "top1_agreement": top1_agreement(expected, found.scores) if classifier else None,
+        "top1_agreement": top1_agreement(wanted, given) if classifier else None,
         "close_clips": int((~sure).sum()),
-        "decided_agreement": top1_agreement(expected[sure], found.scores[sure]) if judged else None,
+        "decided_agreement": top1_agreement(wanted[sure], given[sure]) if judged else None,
+        "labels": len(wanted) if several else None,
         "size_bytes": sum(file.stat().st_size for file in stage.parent.rglob("*") if file.is_file()),
         "latency_seconds": found.latency_seconds,
         "peak_memory_bytes": found.peak_memory_bytes,
@@ -270,7 +279,7 @@ def _calibration(
     if quantize != "int8":
         return None, None
     if source is not None and hold_out:
-        return calibration_and_check(source, card.sampling, preprocessing, CHECK_CLIPS, channels)
+        return calibration_and_check(source, card.sampling, preprocessing, CHECK_CLIPS, channels, card.multi_label)
     if source is None:
         if not card.trained_on.startswith("motion"):
             warnings.warn(
@@ -278,14 +287,16 @@ def _calibration(
                 stacklevel=3,
             )
         source = embedded_input(card.sampling, default_count(card.sampling), "train", channels)
-    return clips_from(source, card.sampling, preprocessing, channels=channels), None
+    more = {"channels": channels, "multi_label": card.multi_label}
+    return clips_from(source, card.sampling, preprocessing, **more), None
 
 
 def _check_clips(source, card: ModelCard, channels: int) -> np.ndarray:
     """uint8 clips to compare on; floats are turned into pixels, so that both nets see the very same clip."""
     if source is None:
         source = embedded_input(card.sampling, CHECK_CLIPS, "test", channels)
-    return clips_from(source, card.sampling, preprocessing=channels == 3, channels=channels)
+    more = {"channels": channels, "multi_label": card.multi_label}
+    return clips_from(source, card.sampling, preprocessing=channels == 3, **more)
 
 
 def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Request, model) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from keras_res3d.multi_label import THRESHOLD
 from keras_res3d.tables import as_text
 
 # Of the largest output, by quantisation; what is quantised to integers is judged by its decisions instead.
@@ -29,6 +31,22 @@ def largest_difference(expected: np.ndarray, found: np.ndarray) -> float:
 def top1_agreement(expected: np.ndarray, found: np.ndarray) -> float:
     """Share of rows of `(clips, classes)` where both have the same best class."""
     return float((expected.argmax(-1) == found.argmax(-1)).mean())
+
+
+def labels_given(expected: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is compared of a multi-label net: the labels that either model gives to a clip, each as a no or a yes.
+
+    Labels that neither gives do not count. Of many classes they are nearly all, and an export that gives no label at
+    all would agree on them.
+
+    Args:
+        expected, found: probabilities `(clips, classes)` of the Keras model and of the export.
+
+    Returns:
+        Of both the probabilities of no and yes, `(labels, 2)`.
+    """
+    either = (expected > THRESHOLD) | (found > THRESHOLD)
+    return tuple(np.stack([1 - scores[either], scores[either]], axis=-1) for scores in (expected, found))
 
 
 def rounding_step(expected: np.ndarray) -> float:
@@ -56,6 +74,32 @@ def allowed_misses(clips: int, min_agreement: float) -> int:
     return max(share, int(min_agreement < 1 and clips >= FEWEST_FOR_ONE))
 
 
+class _Words(NamedTuple):
+    """How a report speaks of decisions: what there are many of, and sentences about them."""
+
+    many: str
+    same: str
+    differ: str
+    close: str
+    others: str
+
+
+_ONE_LABEL = _Words(
+    "clips",
+    "same top-1",
+    "its best class is another than the Keras model's on {} of {} clips",
+    "On {} of {} clips the Keras model's two best classes are closer",
+    "on the others the best class is the same",
+)
+_SEVERAL_LABELS = _Words(
+    "labels",
+    "same labels",
+    "{0} of the {1} labels that it or the Keras model gives to a clip (above 0.5) are given by one of the two alone",
+    "On {} of {} labels the Keras model's yes and no are closer",
+    "on the others both agree",
+)
+
+
 @dataclass(frozen=True)
 class ExportReport:
     """An export beside the Keras model it was made from, both run on the same clips on this machine.
@@ -73,6 +117,9 @@ class ExportReport:
             so that rounding decides; the bound is not on these.
         decided_agreement: share of the other clips with the same best class; None where there are none.
         min_agreement: what that share has to be for "dynamic" and "int8".
+        labels: of a multi-label net, how many labels either model gives to all clips together, as of `labels_given`.
+            `top1_agreement`, `close_clips` and `decided_agreement` are then about these, not about clips. None of other
+            nets.
     """
 
     path: str
@@ -91,6 +138,16 @@ class ExportReport:
     close_clips: int = 0
     decided_agreement: float | None = None
     min_agreement: float = AGREEMENT_BOUND
+    labels: int | None = None
+
+    @property
+    def _words(self) -> _Words:
+        return _ONE_LABEL if self.labels is None else _SEVERAL_LABELS
+
+    @property
+    def _judged(self) -> int:
+        """How many decisions there are."""
+        return self.clips if self.labels is None else self.labels
 
     def fault(self) -> str | None:
         """What misses its bound, as a sentence, or None."""
@@ -105,18 +162,18 @@ class ExportReport:
         return f"it differs by {self.largest_difference:.1e} of the largest output; at most {bound:.0e} expected"
 
     def _disagreement(self) -> str | None:
-        """What is said where more best classes differ than may."""
-        clips = self.clips - self.close_clips
-        misses, allowed = round(clips * (1 - self.decided_agreement)), allowed_misses(clips, self.min_agreement)
+        """What is said where more best classes, or decisions about labels, differ than may."""
+        count, words = self._judged - self.close_clips, self._words
+        misses, allowed = round(count * (1 - self.decided_agreement)), allowed_misses(count, self.min_agreement)
         if misses <= allowed:
             return None
-        if clips * (1 - self.min_agreement) < 1:
-            bound = (f"at most {allowed} may differ, as {clips} clips are too few to show the {self.min_agreement:.4g} "
-                     "asked for")  # fmt: skip
+        if count * (1 - self.min_agreement) < 1:
+            bound = (f"at most {allowed} may differ, as {count} {words.many} are too few to show the "
+                     f"{self.min_agreement:.4g} asked for")  # fmt: skip
         else:
             bound = f"at least {self.min_agreement:.4g} expected (min_agreement), so at most {allowed} may differ"
         return (
-            f"its best class is another than the Keras model's on {misses} of {clips} clips; {bound}. Calibrate and "
+            f"{words.differ.format(misses, count)}; {bound}. Calibrate and "
             "check on clips like those it will see" + self._close(". ", "; these do not count")
         )
 
@@ -124,8 +181,7 @@ class ExportReport:
         """A remark on clips without a decision; "" where there are none."""
         if not self.close_clips:
             return ""
-        return (f"{before}On {self.close_clips} of {self.clips} clips the Keras model's two best classes are closer "
-                f"than an int8 step{after}")  # fmt: skip
+        return f"{before}{self._words.close.format(self.close_clips, self._judged)} than an int8 step{after}"
 
     def rows(self) -> list[tuple[str, ...]]:
         """Header, the Keras model, the export."""
@@ -134,7 +190,8 @@ class ExportReport:
         own = f"{self.size_bytes / 1e6:.1f}", f"{self.latency_seconds * 1e3:.1f}"
         name = f"{self.format} {self.form}" + ("" if self.quantize == "none" else f" {self.quantize}")
         return [
-            ("", "MB", "ms/clip", "peak MB", "largest difference", f"same top-1 ({self.clips} clips)"),
+            ("", "MB", "ms/clip", "peak MB", "largest difference",
+             f"{self._words.same} ({self._judged} {self._words.many})"),
             ("keras", *keras, "-", "-", "-"),
             (name, *own, f"{self.peak_memory_bytes / 1e6:.0f}", f"{self.largest_difference:.1e}", agreement),
         ]
@@ -145,4 +202,4 @@ class ExportReport:
         text = as_text(list(header), [list(row) for row in rows])
         if self.decided_agreement is None or self.quantize in DIFFERENCE_BOUNDS:
             return text
-        return text + self._close("\n", f"; on the others the best class is the same for {self.decided_agreement:.1%}")
+        return text + self._close("\n", f"; {self._words.others} for {self.decided_agreement:.1%}")

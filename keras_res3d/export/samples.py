@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.evaluation import evaluation_clips
-from keras_res3d.data.open import read_data_set
+from keras_res3d.data.open import kind_of, read_data_set
 from keras_res3d.data.sources.motion import motion_videos
 from keras_res3d.data.transform import centre_crop, preprocess_input, preprocessing_row, to_uint8
 
@@ -40,9 +40,9 @@ def embedded_input(sampling: Sampling, count: int, split: str, channels: int = 3
     return preprocess_input(pixels)[..., [channel % 3 for channel in range(channels)]]
 
 
-def _from_data_set(path, sampling: Sampling, count: int) -> np.ndarray:
+def _from_data_set(path, sampling: Sampling, count: int, multi_label: bool) -> np.ndarray:
     """The centre clip of `count` different videos, evenly spread over a data set: uint8."""
-    data_set = read_data_set(path)
+    data_set = read_data_set(path, multi_label=multi_label and kind_of(path) == "csv")
     clips = []
     for number in np.unique(np.linspace(0, len(data_set) - 1, count).round().astype(int)):
         with data_set.open(int(number), fps=sampling.fps) as video:
@@ -105,8 +105,9 @@ def _finite_floats(clips: np.ndarray, channels: int) -> np.ndarray:
 
 
 def clips_from(
-    source, sampling: Sampling, preprocessing: bool = True, count: int | None = None, channels: int = 3
-) -> np.ndarray:
+    source, sampling: Sampling, preprocessing: bool = True, count: int | None = None, channels: int = 3,
+    multi_label: bool = False,
+) -> np.ndarray:  # fmt: skip
     """Clips as an export takes them.
 
     Args:
@@ -117,6 +118,7 @@ def clips_from(
         preprocessing: whether the export takes uint8 pixels.
         count: most clips to take; None decides by their size (an array is taken whole).
         channels: of the net.
+        multi_label: whether a CSV file has several labels a video.
 
     Returns:
         uint8, or float32 without preprocessing, `(clips, frames, height, width, channels)`.
@@ -125,7 +127,7 @@ def clips_from(
         ValueError: as of `as_input`; DataError and VideoError from reading.
     """
     if isinstance(source, (str, os.PathLike)):
-        clips = _from_data_set(source, sampling, count or default_count(sampling))
+        clips = _from_data_set(source, sampling, count or default_count(sampling), multi_label)
     elif hasattr(source, "shape"):
         clips = np.asarray(source)[:count]
     else:
@@ -134,7 +136,7 @@ def clips_from(
 
 
 def calibration_and_check(
-    source, sampling: Sampling, preprocessing: bool, checks: int, channels: int = 3
+    source, sampling: Sampling, preprocessing: bool, checks: int, channels: int = 3, multi_label: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Clips to calibrate on and others to check on, from one source; the same source always gives the same.
 
@@ -143,7 +145,7 @@ def calibration_and_check(
 
     Args:
         source: as of `clips_from`.
-        sampling, preprocessing, channels: as of `clips_from`, for the clips to calibrate on.
+        sampling, preprocessing, channels, multi_label: as of `clips_from`, for the clips to calibrate on.
         checks: how many clips to hold out of a source that has enough.
 
     Returns:
@@ -152,7 +154,7 @@ def calibration_and_check(
     """
     most = default_count(sampling)
     count = None if hasattr(source, "shape") else max(3 * checks, 3 * most // 2)
-    clips = clips_from(source, sampling, channels == 3, count, channels)
+    clips = clips_from(source, sampling, channels == 3, count, channels, multi_label)
     if len(clips) < 2:
         held_out = np.zeros(len(clips), bool)
     elif isinstance(source, (str, os.PathLike)):

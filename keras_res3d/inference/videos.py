@@ -16,6 +16,7 @@ from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import VideoSource
 from keras_res3d.inference.classifier import as_classifier, check_takes_videos
+from keras_res3d.multi_label import THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class VideoPrediction:
         probabilities: of each clip, `(clips, classes)`: the model's own outputs, whatever its last layer is.
         extents: of each clip, `(clips, 2)`: when its first frame is shown and when its last one has been shown, in
             seconds; None where it is not known.
+        multi_label: whether each output is the probability of a label by itself, so that they need not sum to one.
     """
 
     path: str
@@ -36,6 +38,7 @@ class VideoPrediction:
     seconds: np.ndarray
     probabilities: np.ndarray
     extents: np.ndarray | None = None
+    multi_label: bool = False
 
     @property
     def mean(self) -> np.ndarray:
@@ -45,6 +48,16 @@ class VideoPrediction:
     def top(self, count: int = 5) -> list[tuple[str, float]]:
         """The best classes of the whole video, best first: `(name, score)` each."""
         return [(name, score) for _, name, score in decode_predictions(self.mean[None], count, self.labels)[0]]
+
+    def given(self, threshold: float = THRESHOLD) -> list[tuple[str, float]]:
+        """The labels of a multi-label prediction: those whose score is above the threshold, best first.
+
+        Raises:
+            ValueError: the model gives each video one label; `top` has the best.
+        """
+        if not self.multi_label:
+            raise ValueError("the model gives each video one label, and its scores have no threshold; take top(1)")
+        return [(name, score) for name, score in self.top(len(self.labels)) if score > threshold]
 
 
 def clip_extents(video: VideoSource, places: Sequence[np.ndarray]) -> np.ndarray:
@@ -103,4 +116,4 @@ def predict_video(
         extents = clip_extents(video, places)
         scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
     names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
-    return VideoPrediction(named, names, seconds, scores, extents)
+    return VideoPrediction(named, names, seconds, scores, extents, classifier.card.multi_label)

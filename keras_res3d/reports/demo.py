@@ -63,7 +63,7 @@ def answer(classifier: Classifier, path, clips: int = 16) -> Answer:
         VideoError: the video cannot be read.
     """
     prediction = predict_video(classifier, path, clips)
-    shares = _shares(prediction.probabilities)
+    shares = prediction.probabilities if prediction.multi_label else _shares(prediction.probabilities)
     mean, sampling = shares.mean(axis=0), classifier.card.sampling
     best = int(mean.argmax())
     number = int(shares[:, best].argmax())

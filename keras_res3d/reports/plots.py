@@ -55,9 +55,12 @@ HISTORY_LINES = (
     ("loss", "val_loss", "validation", "--"),
     ("accuracy", "clip@1", "training clips", "-"),
     ("accuracy", "accuracy", "training clips", "-"),
+    ("accuracy", "clip_F1", "training clips, F1", "-"),
     ("accuracy", "val_clip@1", "validation clips", ":"),
     ("accuracy", "val_accuracy", "validation clips", ":"),
     ("accuracy", "val_video@1", "validation videos", "--"),
+    ("accuracy", "val_clip_mAP", "validation clips, mAP", ":"),
+    ("accuracy", "val_mAP", "validation videos, mAP", "--"),
 )
 
 
@@ -68,8 +71,8 @@ def learning_curves(histories: Mapping[str, Mapping[str, Sequence[float]]], chan
 
     Args:
         histories: for each run what `train` returned, or the `history` of Keras' `History`: values of each epoch
-            under `loss`, `clip@1` or `accuracy`, `val_loss`, `val_clip@1` or `val_accuracy`, `val_video@1`. Any of
-            them may be missing, and others are left out.
+            under `loss`, `clip@1` or `accuracy`, `val_loss`, `val_clip@1` or `val_accuracy`, `val_video@1`; of several
+            labels `clip_F1`, `val_clip_mAP`, `val_mAP`. Any of them may be missing, and others are left out.
         chance: accuracy of guessing in 0..1, drawn as a thin line.
     """
     figure = new_figure(9, 3.4)

@@ -68,7 +68,7 @@ def write_report(
             raise ValueError(f"{folder} holds no {model.name}, so that nothing can be scored; leave --data out")
         classifier = load_model(model)
         if isinstance(data, (str, os.PathLike)):
-            data = read_data_set(data, classes=classifier.card.labels or None)
+            data = read_data_set(data, classes=classifier.card.labels or None, multi_label=classifier.card.multi_label)
         scores = evaluate(classifier, data, clips=clips, batch_size=batch_size)
         card = classifier.card
     files = find_exports(folder) if exports is None else [_existing(path) for path in exports]
@@ -121,7 +121,7 @@ def card_name(card: ModelCard | None, folder: pathlib.Path) -> str:
 
 
 def _chance(card: ModelCard | None) -> float | None:
-    return 1 / len(card.labels) if card is not None and card.labels else None
+    return 1 / len(card.labels) if card is not None and card.labels and not card.multi_label else None
 
 
 def _lead(folder: pathlib.Path, card: ModelCard | None, scores: Scores | None) -> str:
@@ -146,9 +146,10 @@ def _state(folder, log: dict, card: ModelCard | None, scores: Scores | None) -> 
         numbers = [(name, f"{value:.1%}") for name, value in best_first] + [("videos", f"{len(scores.truth):,}")]
     epochs = len(next(iter(log.values()), ()))
     numbers.append(("epochs", str(epochs)))
-    best = [value for value in log.get("val_video@1", ()) if value == value]
+    figure = "val_mAP" if card is not None and card.multi_label else "val_video@1"
+    best = [value for value in log.get(figure, ()) if value == value]
     if best:
-        numbers.append(("best validation video@1", f"{max(best):.1%}"))
+        numbers.append((f"best validation {figure.removeprefix('val_')}", f"{max(best):.1%}"))
     if seconds := [value for value in log.get("seconds", ()) if value == value]:
         numbers.append(("training", _duration(sum(seconds))))
     parts: list = [Numbers(numbers)]

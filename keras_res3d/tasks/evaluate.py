@@ -16,8 +16,9 @@ from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import warning_for
-from keras_res3d.data.types import DataSet
+from keras_res3d.data.types import DataSet, is_multi_label
 from keras_res3d.inference.classifier import Classifier, as_classifier, check_takes_videos
+from keras_res3d.multi_label import MultiLabelScores
 from keras_res3d.scores import Gathered, Scores, gather
 from keras_res3d.tasks.paper import paper_figures
 from keras_res3d.tasks.transfer.scores import TransferScores, split_scores
@@ -37,11 +38,14 @@ def evaluate(
     allow_contaminated: bool = False,
     workers: int | None = None,
     on_bad_video: str = SKIP,
-) -> Scores:
+) -> Scores | MultiLabelScores:
     """Scores a model on videos with labels: `evaluate("runs/mine", "test.csv").video_at_1`.
 
     The outputs of the model are taken for its scores, whatever its last layer is: they are averaged over a video's
     clips and compared. After a softmax that is the mean of probabilities, as in the paper; without one, of logits.
+
+    The data say how they are scored: several labels a video (`read_data_set(..., multi_label=True)`) by mean average
+    precision, `MultiLabelScores.mean_ap`. The path of a list is read as the model's card says.
 
     Args:
         model: a path or name as of `load_model`, what `load_model` returned, or a Keras model.
@@ -62,10 +66,12 @@ def evaluate(
     Returns:
         Every clip's scores, the accuracies that follow from them with their intervals, precision and recall of the
         classes, and the mistakes; its `left_out` names the videos that they lack.
+        Of a multi-label data set, `MultiLabelScores`.
 
     Raises:
         ContaminatedError: the benchmark's test videos were among the training videos, as far as names tell.
-        ValueError: the classes of `data` are not those of the model, or its clips do not fit.
+        ValueError: the classes of `data` are not those of the model, or its clips do not fit; or `data` has one label a
+            video, and the model is for several.
         DataError: `data` has faults.
         VideoError: no video can be read, or with on_bad_video "stop" one cannot; names it.
 
@@ -95,16 +101,19 @@ def _opened(model, data, sampling, labels, card) -> tuple[Classifier, DataSet]:
     check_takes_videos(classifier)
     card = classifier.card
     if isinstance(data, (str, os.PathLike)):
-        data = read_data_set(data, classes=card.labels or None)
+        data = read_data_set(data, classes=card.labels or None, multi_label=card.multi_label)
     if card.labels and tuple(data.classes) != card.labels:
         raise ValueError(
             f"{data.name} has the classes {_some(data.classes)}, the model {_some(card.labels)}; read the data set "
             "with classes=model.card.labels"
         )
+    if card.multi_label and not is_multi_label(data):
+        raise ValueError(f"{data.name} has one label a video, and {card.net} gives several; read the data set with "
+                         "multi_label=True")  # fmt: skip
     return classifier, data
 
 
-def scores_of(data: DataSet, found: Gathered, left_out: Mapping[int, str]) -> Scores:
+def scores_of(data: DataSet, found: Gathered, left_out: Mapping[int, str]) -> Scores | MultiLabelScores:
     """What was said of the clips of a data set, with the paths and the groups of its videos.
 
     Args:
@@ -115,8 +124,9 @@ def scores_of(data: DataSet, found: Gathered, left_out: Mapping[int, str]) -> Sc
     examples = [data.examples[number] for number in found.numbers]
     paths = tuple(str(example.path) for example in examples)
     groups = tuple(getattr(example, "group", None) for example in examples)
-    return Scores(
-        tuple(data.classes), found.probabilities, found.videos, found.truth, dict(left_out), paths,
+    face, truth = (MultiLabelScores, found.truth > 0) if is_multi_label(data) else (Scores, found.truth)
+    return face(
+        tuple(data.classes), found.probabilities, found.videos, truth, dict(left_out), paths,
         groups if any(group is not None for group in groups) else (),
     )  # fmt: skip
 

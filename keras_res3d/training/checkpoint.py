@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling
+from keras_res3d.data.types import is_multi_label, labels_of
 from keras_res3d.io import atomic_path, sweep
 from keras_res3d.training.recipes import TrainingOptions
 
@@ -73,8 +74,11 @@ def _describe(data_set) -> dict:
     for example in data_set.examples:
         # The last parts of the path alone: a data set may be moved.
         name = "/".join(pathlib.PurePath(example.path).parts[-2:])
-        digest.update(f"{name}\0{example.label}\n".encode("utf-8", "surrogateescape"))
+        labels = ",".join(map(str, labels_of(example)))
+        digest.update(f"{name}\0{labels}\n".encode("utf-8", "surrogateescape"))
     found = {"videos": len(data_set), "classes": list(data_set.classes), "digest": digest.hexdigest()[:16]}
+    if is_multi_label(data_set):
+        found["several labels"] = True
     missing = len(getattr(data_set, "missing", ()))
     # Said only where files were left out, so that the checkpoints of all other runs stay as they are.
     return {**found, "missing videos left out": missing} if missing else found

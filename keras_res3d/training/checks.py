@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_res3d.cards import check_multi_label
 from keras_res3d.data.check import as_listing, preflight
+from keras_res3d.data.types import is_multi_label
 from keras_res3d.training.recipes import TrainingOptions
 
 # Findings of a list are said in full up to this number; the rest is counted.
@@ -13,13 +15,32 @@ SHOWN = 3
 
 
 def check_data(data_set, validation=None) -> None:
-    """Raises ValueError where the data sets cannot train a classifier: one class alone, or classes that differ."""
-    if len(data_set.classes) < 2:
+    """Raises ValueError where the data sets cannot train a classifier.
+
+    That is one class alone, unless a video may be without it; classes that differ; several labels in one of the two.
+    """
+    several = is_multi_label(data_set)
+    for data in (data_set, validation) if validation is not None else (data_set,):
+        _check_labels(data, several)
+    if len(data_set.classes) < 2 and not several:
         raise ValueError(
             f"{data_set.name} has one class, {', '.join(map(str, data_set.classes))}; expected two classes or more"
         )
     if validation is not None and tuple(validation.classes) != tuple(data_set.classes):
         raise ValueError(f"{validation.name} has classes {validation.classes}, {data_set.name} has {data_set.classes}")
+
+
+def _check_labels(data_set, several: bool) -> None:
+    """Raises ValueError where some videos have `labels` and others none of that, or no video has any label."""
+    mixed = sum((getattr(example, "labels", None) is not None) != several for example in data_set.examples)
+    if mixed:
+        has, lacks = ("one label", "labels") if several else ("several labels", "a label")
+        raise ValueError(
+            f"{mixed} of the {len(data_set)} videos of {data_set.name} are of a list with {has} a video; expected "
+            f"{lacks} of every video, in training and validation alike: read both with multi_label, or neither"
+        )
+    if several and not any(example.labels for example in data_set.examples):
+        raise ValueError(f"no video of {data_set.name} has a label; expected some that do")
 
 
 def check_run(net: keras.Model, data_set, validation, options: TrainingOptions, replicas: int) -> None:
@@ -29,6 +50,8 @@ def check_run(net: keras.Model, data_set, validation, options: TrainingOptions, 
         raise ValueError(
             f"{data_set.name} has classes {data_set.classes}; the net has {net.output_shape[-1]} outputs"
         )
+    if is_multi_label(data_set):
+        check_multi_label(net)
     batch = min(options.batch_size, len(data_set) * options.clips_per_video)
     if batch < replicas:
         raise ValueError(f"a batch has {batch} clips; expected at least {replicas}, one for each replica")
@@ -99,6 +122,9 @@ def video_weights(data_set, class_weight: dict[int, float] | str | None, sample_
         raise ValueError(
             f"sample_weight has shape {weights.shape}; expected a number for each of the {len(data_set)} videos"
         )
+    if class_weight is not None and is_multi_label(data_set):
+        raise ValueError(f"class_weight weighs a video by its class, and a video of {data_set.name} may have several; "
+                         "leave it out, and weigh videos by sample_weight")  # fmt: skip
     if class_weight == "balanced":
         class_weight = balanced(data_set)
     elif isinstance(class_weight, str):

@@ -12,6 +12,7 @@ from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.nets.bfloat16 import guard_bfloat16
 from keras_res3d.training.distributed import every_layer, layers_set, synchronised
+from keras_res3d.training.kinds import ONE_LABEL, SEVERAL_LABELS
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import gives_logits
@@ -19,7 +20,7 @@ from keras_res3d.training.stream import has_soft_targets
 
 
 def compile_by_recipe(
-    model: keras.Model, options: TrainingOptions, steps: int, metrics: Iterable = ()
+    model: keras.Model, options: TrainingOptions, steps: int, metrics: Iterable = (), *, multi_label: bool = False
 ) -> keras.Model:
     """Compiles any classifier by a recipe: its optimizer with Caffe's decay and multipliers, schedule, loss, metrics.
 
@@ -36,21 +37,23 @@ def compile_by_recipe(
             it is: `train` takes care of it.
         steps: of the whole run, for the schedule.
         metrics: further metrics, as of `model.compile`; "clip@1", the share of training clips that are answered right,
-            is always there.
+            is always there, or "clip_F1" of several labels.
+        multi_label: a video may have several labels, or none. The model then ends in a sigmoid or in logits, and the
+            loss is binary cross-entropy, summed over the classes.
 
     Returns:
-        The model. Its loss expects class numbers, or probabilities of all classes where the recipe mixes or smooths:
-        what `recipe_stream` of the same options yields.
+        The model. Its loss expects class numbers, or probabilities of all classes where the recipe mixes or smooths,
+        and of several labels: what `recipe_stream` of the same options yields.
     """
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
-    kind = "Categorical" if has_soft_targets(options) else "SparseCategorical"
+    kind, soft, logits = SEVERAL_LABELS if multi_label else ONE_LABEL, has_soft_targets(options), gives_logits(model)
     on_gpu = bool(tf.config.list_physical_devices("GPU")) and not options.cpu_replicas
     with strategy.scope():
         model.compile(
             make_optimizer(model, options, steps, strategy.num_replicas_in_sync),
-            getattr(keras.losses, f"{kind}Crossentropy")(from_logits=gives_logits(model)),
-            metrics=[getattr(keras.metrics, f"{kind}Accuracy")(name="clip@1"), *metrics],
+            kind.loss(soft, logits),
+            metrics=[kind.metric(soft, logits), *metrics],
             steps_per_execution=options.steps_per_execution,
             # A step that talks to other devices cannot be compiled as a whole.
             jit_compile=options.jit_compile == "on" or (options.jit_compile == "auto" and on_gpu and not several),

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 import keras
+import numpy as np
 
 from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, card_of
@@ -18,7 +19,7 @@ from keras_res3d.data.bad_videos import SKIP, STOP, BadVideos
 from keras_res3d.data.batches import naming_the_video
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.seen import sketch_of
-from keras_res3d.data.types import VideoError
+from keras_res3d.data.types import VideoError, is_multi_label
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
@@ -26,6 +27,7 @@ from keras_res3d.training.checks import check_callbacks, check_run, findings, vi
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
+from keras_res3d.training.kinds import ONE_LABEL, SEVERAL_LABELS, kind_of
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
@@ -50,6 +52,8 @@ def prepare_net(
     options: TrainingOptions,
     examples: int,
     weights: str | None = None,
+    *,
+    multi_label: bool = False,
 ) -> keras.Model:
     """The architecture for these clips and classes, batch-norm momentum fitted to the run, weights seeded.
 
@@ -60,14 +64,34 @@ def prepare_net(
         options: length of the run, seed and strategy count here.
         examples: training videos.
         weights: as of `build_model`.
+        multi_label: whether it ends in a sigmoid, for videos of several labels, and not in a softmax; a new classifier
+            then begins with a probability of 1 / classes for each label.
     """
     momentum = batch_norm_momentum(architecture.batch_norm_momentum, options.total_steps(examples))
     architecture = dataclasses.replace(architecture, batch_norm_momentum=momentum)
     input_shape = (sampling.frames, *sampling.crop, 3)
     strategy = strategy_for(options)
     keras.utils.set_random_seed(options.seed)
+    activation = (SEVERAL_LABELS if multi_label else ONE_LABEL).activation
     with strategy.scope():
-        return build_model(architecture, weights=weights, input_shape=input_shape, classes=classes)
+        net = build_model(
+            architecture, weights=weights, input_shape=input_shape, classes=classes, classifier_activation=activation
+        )
+    if multi_label:
+        start_labels_rare(net)
+    return net
+
+
+def start_labels_rare(net: keras.Model) -> None:
+    """Lets a new head begin with a probability of 1 / classes for each label, as a softmax does.
+
+    A sigmoid begins with a half. Of many classes nearly all are then wrong at first, and what a net learns in its first
+    steps is that labels are rare. A head that was trained already stays as it is.
+    """
+    head = next(layer for layer in reversed(net.layers) if getattr(layer, "kernel", None) is not None)
+    if head.bias is not None and not np.any(head.bias.numpy()):
+        classes = head.bias.shape[0]
+        head.bias.assign(np.full(classes, -np.log(max(1, classes - 1)), np.float32))
 
 
 def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sampling, options) -> ModelCard:
@@ -81,6 +105,7 @@ def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sam
         architecture=card.architecture or found.architecture,
         frames=found.frames,
         trim=found.trim,
+        multi_label=is_multi_label(data_set),
         seen=card.seen or sketch_of(data_set),
         training={**card.training, **settings},
     )
@@ -96,18 +121,19 @@ def _tensorboard(folder: pathlib.Path) -> keras.callbacks.TensorBoard:
 
 def _callbacks(folder, card, validation, sampling, options, total, identity, given, bad) -> list:
     """The run's callbacks in their order: each hears of what those before it have added to the logs."""
-    keepers = []
+    keepers, best = [], None
     if validation is not None:
+        best = kind_of(validation).video_figure[0]
         batch, clips = options.batch_size, options.validation_clips
         keepers.append(
             ValidateVideos(validation, sampling, clips, batch, options.workers, preprocess=False, on_bad_video=bad)
         )  # fmt: skip
     if options.early_stopping:
         patience = options.early_stopping
-        keepers.append(keras.callbacks.EarlyStopping("val_video@1", mode="max", patience=patience))
+        keepers.append(keras.callbacks.EarlyStopping(best, mode="max", patience=patience))
     if options.tensorboard:
         keepers.append(_tensorboard(folder))
-    keepers += [*given, RunFolder(folder, card, None if validation is None else "val_video@1")]
+    keepers += [*given, RunFolder(folder, card, best)]
     resume = ResumeExactly(
         folder, options.checkpoint_steps, steps=total, callbacks=keepers, identity=identity, keep=True
     )  # fmt: skip
@@ -146,7 +172,8 @@ def train(
     Args:
         net: a classifier with one output per class of the data set, as of `prepare_net`, or any functional Keras model
             of preprocessed clips. Metrics that it was compiled with are shown; optimizer and loss are the recipe's.
-        data_set: training videos (`read_data_set`).
+        data_set: training videos (`read_data_set`). With several labels a video (`multi_label`) the net ends in a
+            sigmoid and learns by binary cross-entropy, and `best.keras` is the net with the highest val_mAP.
         sampling: how clips are taken.
         output: folder, made if missing.
         options: see `TrainingOptions`.
@@ -157,7 +184,7 @@ def train(
             `Speed` in their logs; models that they save are the stock net. Those that set the learning rate need
             schedule "constant" and no warm-up.
         class_weight: a factor of the loss for each class number (1 where there is none), or "balanced": all classes
-            count alike. A video's factor is that of its class times its `sample_weight`.
+            count alike. A video's factor is that of its class times its `sample_weight`. Not for several labels.
         sample_weight: a factor of the loss for each video, `(videos,)`.
 
     Returns:
@@ -193,7 +220,7 @@ def train(
         print(f"going on at step {start} of {total}")
     metrics = metrics_of(net)
     with twin_of(net, options, sampling) as twin, _saying_how_to_go_on():
-        compile_by_recipe(twin, options, total, metrics)
+        compile_by_recipe(twin, options, total, metrics, multi_label=is_multi_label(data_set))
         stream = recipe_stream(data_set, sampling, options, start, False, sample_weight, on_bad_video=bad)
         twin.fit(
             stream, epochs=-(-total // steps), steps_per_epoch=steps, callbacks=run, shuffle=False, verbose=0

@@ -125,7 +125,8 @@ class TrainingOptions:
         choices=("conv1", "conv2", "conv3", "conv4", "conv5"),
     )  # fmt: skip
     early_stopping: int = _option(
-        0, "Training stops after this many epochs without a better val_video@1. 0 never stops early.", low=0
+        0, "Training stops after this many epochs without a better val_video@1 (val_mAP of several labels a "
+        "video). 0 never stops early.", low=0
     )
     validation_clips: int = _option(1, "The number of evenly spread clips scored of each validation video.", low=1)
     precision: str = _option(

@@ -16,6 +16,7 @@ from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.training_clips import SeveralClips
 from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
+from keras_res3d.training.kinds import kind_of
 from keras_res3d.training.recipes import TrainingOptions
 
 
@@ -27,19 +28,22 @@ def mixup_shares(options: TrainingOptions, step: int, batch: int) -> np.ndarray:
     return np.maximum(shares, 1 - shares).astype(np.float32)
 
 
-def soft_targets(labels, classes: int, smoothing: float = 0.0, shares=None) -> tf.Tensor:
-    """One-hot targets `(batch, classes)`, mixed with the neighbour's in the batch by shares, smoothed over all classes.
+def soft_targets(
+    labels, classes: int, smoothing: float = 0.0, shares=None, outcomes: int | None = None
+) -> tf.Tensor:
+    """Targets `(batch, classes)`, mixed with the neighbour's in the batch by shares, then smoothed.
 
     Args:
-        labels: int `(batch,)`.
+        labels: int `(batch,)`; or of several labels a video, float32 `(batch, classes)`.
         classes: how many there are.
-        smoothing: share of the target that is spread evenly over all classes.
+        smoothing: share of the target that is spread evenly over the outcomes.
         shares: each clip's own share `(batch,)`; None: all of it.
+        outcomes: as of `LabelKind`; None: all classes.
     """
-    targets = tf.one_hot(labels, classes)
+    targets = tf.cast(labels, tf.float32) if len(labels.shape) == 2 else tf.one_hot(labels, classes)
     if shares is not None:
         targets = shares[:, None] * targets + (1 - shares[:, None]) * tf.roll(targets, 1, axis=0)
-    return (1 - smoothing) * targets + smoothing / classes
+    return (1 - smoothing) * targets + smoothing / (outcomes or classes)
 
 
 def has_soft_targets(options: TrainingOptions) -> bool:
@@ -101,7 +105,8 @@ def recipe_stream(
 
     Returns:
         A tf.data.Dataset of clips, targets and, where given, weights. Targets are class numbers, or probabilities
-        `(batch, classes)` where the recipe smooths or mixes: `compile_by_recipe` chooses the loss accordingly.
+        `(batch, classes)` where the recipe smooths or mixes, and of a multi-label data set: `compile_by_recipe` chooses
+        the loss accordingly.
     """
     several = options.clips_per_video
     data = SeveralClips(data_set, several) if several > 1 else data_set
@@ -117,17 +122,18 @@ def recipe_stream(
     if not has_soft_targets(options):
         return stream
     classes, smoothing, batch = len(data_set.classes), options.label_smoothing, min(options.batch_size, len(data))
+    outcomes = kind_of(data_set).outcomes(classes)
 
     def soften(step, batched):
         clips, labels, *rest = batched
         if not options.mixup:
-            return (clips, soft_targets(labels, classes, smoothing), *rest)
+            return (clips, soft_targets(labels, classes, smoothing, outcomes=outcomes), *rest)
         shares = tf.numpy_function(lambda number: mixup_shares(options, number, batch), [step], tf.float32)
         shares = tf.ensure_shape(shares, (batch,))
         weight, clips = shares[:, None, None, None, None], tf.cast(clips, tf.float32)
         clips = weight * clips + (1 - weight) * tf.roll(clips, 1, axis=0)
         clips = preprocess_input(clips, sampling.preprocessing) if preprocess else clips
-        return (clips, soft_targets(labels, classes, smoothing, shares), *rest)
+        return (clips, soft_targets(labels, classes, smoothing, shares, outcomes), *rest)
 
     stream = stream.enumerate(start_step).map(soften)
     return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(1)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_res3d.data.bad_videos import STOP, BadVideos
 from keras_res3d.data.batches import video_batches
 from keras_res3d.data.clips import Sampling
-from keras_res3d.scores import score
+from keras_res3d.training.kinds import ONE_LABEL, LabelKind, kind_of
 from keras_res3d.training.scored import gives_logits, scored_weights
 
 
@@ -20,8 +20,8 @@ class Predictor:
         losses: cross-entropy of every clip that was scored with its label, in order.
     """
 
-    def __init__(self, model: keras.Model):
-        self._model, self._strategy = model, model.distribute_strategy
+    def __init__(self, model: keras.Model, kind: LabelKind = ONE_LABEL):
+        self._model, self._strategy, self._kind = model, model.distribute_strategy, kind
         self._replicas, self._logits = self._strategy.num_replicas_in_sync, gives_logits(model)
         self._run = tf.function(self._step, reduce_retracing=True, autograph=False, jit_compile=model.jit_compile)
         self._run_on_replicas = tf.function(
@@ -30,9 +30,9 @@ class Predictor:
 
     def _step(self, clips, labels):
         outputs = self._model(clips, training=False)
-        losses = keras.losses.sparse_categorical_crossentropy(labels, outputs, from_logits=self._logits)
+        losses = self._kind.clip_losses(labels, outputs, self._logits)
         outputs = tf.cast(outputs, tf.float32)
-        return tf.nn.softmax(outputs) if self._logits else outputs, tf.cast(losses, tf.float32)
+        return self._kind.probabilities(outputs) if self._logits else outputs, tf.cast(losses, tf.float32)
 
     def __call__(self, clips: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities `(batch, classes)` and cross-entropies `(batch,)` of clips as the model takes them."""
@@ -61,6 +61,10 @@ class ValidateVideos(keras.callbacks.Callback):
     Callbacks that stand after this one in the list can monitor them. Each clip counts once, however batches and
     replicas fall. Where the optimizer averages the weights (`use_ema`), the averaged ones are scored.
 
+    Of a multi-label data set "val_loss" is binary cross-entropy summed over the classes, and "val_mAP" and
+    "val_clip_mAP" stand in place of the other two: the mean over the classes of the average precision of videos, and of
+    clips.
+
         validate = ValidateVideos(read_data_set("test.csv"), Sampling(), clips=3)
         model.fit(batches, epochs=5, callbacks=[validate, keras.callbacks.EarlyStopping("val_video@1", mode="max")])
 
@@ -82,10 +86,10 @@ class ValidateVideos(keras.callbacks.Callback):
         self.batches = video_batches(
             data_set, sampling, batch_size, clips, workers, preprocess, on_bad_video=on_bad_video
         )  # fmt: skip
-        self._predictor = None
+        self._predictor, self._kind = None, kind_of(data_set)
 
     def on_train_begin(self, logs=None):
-        self._predictor = Predictor(self.model)
+        self._predictor = Predictor(self.model, self._kind)
 
     def on_epoch_end(self, epoch, logs=None):
         with scored_weights(self.model):
@@ -106,6 +110,8 @@ class ValidateVideos(keras.callbacks.Callback):
             losses.append(found)
             return probabilities
 
-        scores = score(classify, batches(), self.data_set.classes)
-        found = {"val_loss": float(np.concatenate(losses).mean(dtype=np.float64)), "val_video@1": scores.video_at_1}
-        return found if self.clips == 1 else {**found, "val_clip@1": scores.clip_at_1}
+        kind = self._kind
+        scores = kind.score(classify, batches(), self.data_set.classes)
+        figures = [kind.video_figure] if self.clips == 1 else [kind.video_figure, kind.clip_figure]
+        loss = float(np.concatenate(losses).mean(dtype=np.float64))
+        return {"val_loss": loss, **{name: getattr(scores, attribute) for name, attribute in figures}}

@@ -183,3 +183,18 @@ def test_children_work_only_a_little_ahead():
     assert next(results).value == 0
     results.close()
     assert len(taken) < 20
+
+
+def test_lists_of_several_labels(tmp_path):
+    lists(tmp_path, train="a.mp4,walk|run,g1\nb.mp4,run,g2\nc.mp4,,g3\n", test="d.mp4,walk,g4\ne.mp4,fly|run,g1\n")
+    train, test = (list_videos(tmp_path / f"{name}.csv", multi_label=True) for name in ("train", "test"))
+    report = preflight(train, test)
+    assert report.counts == (("run", 2, 1), ("walk", 1, 1), ("fly", 0, 1))
+    assert [fault.partition(": ")[2] for fault in report.faults[:1]] == [f"label 'fly' is not a class of {train.name}"]
+    assert "group 'g1' leaks" in report.faults[1] and len(report.faults) == 2
+    assert report.notes == (f"{train.name}: 1 video has no label, which is taken for an example of no class: "
+                            f"{tmp_path}/c.mp4",)  # fmt: skip
+    data = read_data_set(tmp_path / "train.csv", multi_label=True)
+    again = as_listing(data)
+    assert [row.labels for row in again.rows] == [("run", "walk"), ("run",), ()]
+    assert preflight(again).counts == (("run", 2), ("walk", 1))

@@ -135,3 +135,57 @@ def test_missing_files_are_left_out_where_that_is_asked_for(folder):
     with pytest.raises(DataError, match=r"all 30 videos are missing, the first is .*0\.mp4") as caught:
         read_data_set(folder / "list.csv", skip_missing=True)
     assert len(caught.value.faults) == 1
+
+
+def test_several_labels_in_a_cell(folder):
+    read = listing(folder, "path,label,group\na.mp4, run | jump ,g1\nb.mp4,,\nc;d.mp4,walk,g2\n", multi_label=True)
+    assert not read.faults and read.classes == ("jump", "run", "walk")
+    assert [row.labels for row in read.rows] == [("run", "jump"), (), ("walk",)]
+    assert [row.group for row in read.rows] == ["g1", None, "g2"]
+    data = read_data_set(folder / "list.csv", multi_label=True)
+    assert [example.labels for example in data.examples] == [(0, 1), (), (2,)]
+    assert {example.label for example in data.examples} == {None}
+    other = read_data_set(folder / "list.csv", classes=("walk", "run", "jump"), multi_label=True)
+    assert [example.labels for example in other.examples] == [(1, 2), (), (0,)]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("a.mp4,run||jump\n", "line 2: empty label between separators in 'run||jump'"),
+    ("a.mp4,run|\n", "line 2: empty label between separators in 'run|'"),
+    ("a.mp4,run|jump|run\n", "line 2: label 'run' twice in 'run|jump|run'"),
+    ("a.mp4,\nb.mp4,\n", "no video has a label"),
+    ("a.mp4,run|jump\n./a.mp4,run\n", "with the labels 'run|jump' and 'run'"),
+])  # fmt: skip
+def test_faults_of_several_labels(folder, text, message):
+    assert any(message in fault for fault in listing(folder, f"path,label\n{text}", multi_label=True).faults)
+
+
+def test_labels_outside_the_classes_and_classes_with_the_separator(folder):
+    text = "path,label\na.mp4,run|fly\n"
+    assert listing(folder, text, classes=("run", "jump"), multi_label=True).faults == (
+        "line 2: label 'fly' is not one of the 2 classes ['run', 'jump']",
+    )
+    (fault,) = listing(folder, text, classes=("run", "fly", "a|b"), multi_label=True).faults
+    assert fault == "class 'a|b' holds '|', which separates the labels of a video; rename it"
+
+
+def test_a_list_of_several_labels_that_is_read_as_one_of_names_says_so(folder):
+    read = listing(folder, "path,label\na.mp4,run|jump\nb.mp4,run\n")
+    assert [row.label for row in read.rows] == ["run|jump", "run"] and read.rows[0].labels is None
+    assert read.notes == ("labels that hold '|', such as 'run|jump', are taken for names; multi_label (--multi_label) "
+                          "reads several labels",)  # fmt: skip
+
+
+def test_one_class_can_be_learnt_where_videos_may_be_without_it(folder, recwarn):
+    listing(folder, "path,label\na.mp4,run\nb.mp4,\n", multi_label=True)
+    assert read_data_set(folder / "list.csv", multi_label=True).classes == ("run",)
+    assert not recwarn.list
+
+
+def test_folders_and_the_embedded_data_have_one_label_a_video(folder):
+    (folder / "v" / "run").mkdir(parents=True)
+    shutil.copy(folder / "a.mp4", folder / "v" / "run")
+    with pytest.raises(DataError, match="the layout folders gives each video one label; multi_label is for CSV files"):
+        read_data_set(folder / "v", multi_label=True)
+    with pytest.raises(DataError, match="motion gives each video one label"):
+        read_data_set("motion", multi_label=True)

@@ -269,3 +269,13 @@ def test_wrong_calls(tmp_path):
             read_layout(layout, tmp_path / "nowhere", tmp_path)
         with pytest.raises(DataError):
             read_layout(layout, tmp_path, tmp_path)
+
+
+def test_all_labels_of_sports1m(tmp_path, shared_data, recwarn):
+    write(tmp_path, train_partition__txt="http://youtu.be/aaa 3\nhttp://youtu.be/bbb 486,2,486\n")
+    shutil.copy(shared_data / "lists" / "sports1m" / "labels.txt", tmp_path)
+    data = read_layout("sports1m", tmp_path, tmp_path, check_files=False, multi_label=True)
+    assert [example.labels for example in data.examples] == [(3,), (2, 486)]
+    assert data.classes == label_names("sports1m") and not recwarn.list
+    with pytest.raises(DataError, match="the layout ucf101 gives each video one label"):
+        read_layout("ucf101", tmp_path, tmp_path, multi_label=True)

@@ -203,3 +203,28 @@ def test_what_a_list_cannot_say(tmp_path):
         list_of(VideoFiles((Example("a", 0, None, 17, 16),), ("x",), "all"), tmp_path)
     with pytest.raises(ValueError, match="begin or end with white space"):
         list_of(VideoFiles((Example("a", 0),), ("x ",), "all"), tmp_path)
+
+
+def test_folds_of_several_labels_spread_every_label_and_are_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    truth = rng.random((60, 3)) < [0.5, 0.3, 0.15]
+    examples = [Example(str(tmp_path / f"{n}.mp4"), None, f"g{n // 2}", labels=tuple(np.flatnonzero(row).tolist()))
+                for n, row in enumerate(truth)]  # fmt: skip
+    for example in examples:
+        (tmp_path / os.path.basename(example.path)).write_bytes(b"x")
+    data = VideoFiles(tuple(examples), ("a", "b", "c"), "drawn")
+    folds = split_folds(data, 3, seed=1)
+    for label in range(3):
+        held = [sum(label in example.labels for example in fold.test.examples) for fold in folds]
+        assert sum(held) == truth[:, label].sum() and max(held) - min(held) <= 2
+    paths = write_folds(folds, tmp_path / "folds")
+    back = read_data_set(paths[0], classes=data.classes, multi_label=True)
+    assert [example.labels for example in back.examples] == [example.labels for example in folds[0].train.examples]
+    odd = VideoFiles((Example("x.mp4", None, labels=(0,)),), ("a|b",), "odd")
+    with pytest.raises(ValueError, match=r"classes \['a\|b'\] begin or end with white space, or hold '\|'"):
+        list_of(odd, tmp_path)
+
+
+def test_one_label_in_a_tuple_is_that_label():
+    labels, groups = [0, 1, 1, 0, 2, 2, 1], [1, 1, 2, 3, 4, 5, 6]
+    assert np.array_equal(fold_numbers(labels, groups, 3), fold_numbers([(each,) for each in labels], groups, 3))

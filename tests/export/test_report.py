@@ -9,6 +9,7 @@ from keras_res3d.export.report import (
     ExportReport,
     allowed_misses,
     decided,
+    labels_given,
     largest_difference,
     rounding_step,
     top1_agreement,
@@ -83,3 +84,29 @@ def test_table():
     assert lines[3].split() == ["litert", "2d", "int8", "0.9", "1.5", "47", "1.0e-07", "-"]
     # Header, rule, the Keras model, the export.
     assert lines[1].startswith("---") and lines[0].index("ms/clip") < lines[3].index("1.5")
+
+
+def test_of_several_labels_those_count_that_either_model_gives():
+    expected = np.array([[0.9, 0.1, 0.2], [0.4, 0.8, 0.1]], np.float32)
+    found = np.array([[0.8, 0.1, 0.6], [0.3, 0.4, 0.2]], np.float32)
+    wanted, given = labels_given(expected, found)
+    np.testing.assert_allclose(wanted, [[0.1, 0.9], [0.8, 0.2], [0.2, 0.8]], rtol=1e-6)
+    assert decided(wanted).all() and top1_agreement(wanted, given) == pytest.approx(1 / 3)
+    close, _ = labels_given(np.array([[0.501]]), np.array([[0.499]]))
+    assert not decided(close).any()
+    # An export that gives no label at all agrees with nothing, although nearly all of many labels are not given.
+    many = np.full((4, 100), 0.01)
+    many[:, 0] = 0.99
+    assert top1_agreement(*labels_given(many, np.zeros((4, 100)))) == 0
+    assert len(labels_given(np.zeros((4, 100)), np.zeros((4, 100)))[0]) == 0
+
+
+def test_what_is_said_of_several_labels():
+    report = dataclasses.replace(GOOD, quantize="int8", labels=50, decided_agreement=46 / 50, top1_agreement=46 / 50)
+    said = ("4 of the 50 labels that it or the Keras model gives to a clip (above 0.5) are given by one of the two "
+            "alone; at most 1 may differ, as 50 labels are too few")  # fmt: skip
+    assert report.fault().startswith(said)
+    assert "same labels (50 labels)" in report.table()
+    assert dataclasses.replace(report, decided_agreement=49 / 50).fault() is None
+    close = dataclasses.replace(report, close_clips=10, decided_agreement=1.0)
+    assert "On 10 of 50 labels the Keras model's yes and no are closer than an int8 step" in close.table()

@@ -16,7 +16,7 @@ from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import average_moving_statistics, make_logical_cpus, strategy_for
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.validate import Predictor, ValidateVideos
-from tests.training.runs import SAMPLING, Few, run, tiny_net
+from tests.training.runs import SAMPLING, Few, run, run_labelled, tiny_net
 from tests.training.test_callbacks import Kill, fit_resumable
 
 MIRRORED = {"strategy": "mirrored", "cpu_replicas": 2}
@@ -43,6 +43,11 @@ def results(folder):
     found["clipped"] = distance(run(folder / "c1", **clip)[0], run(folder / "c2", **clip, **MIRRORED)[0])
     mixed = {"mixup": 0.4, "label_smoothing": 0.1, "ema": 0.9, "validation": 1, "epochs": 1}
     found["mixed"] = distance(run(folder / "m1", **mixed)[0], run(folder / "m2", **mixed, **MIRRORED)[0])
+    labelled = {"mixup": 0.4, "label_smoothing": 0.1, "validation": 5, "validation_clips": 2, "epochs": 1}
+    (one, first), (two, second) = (
+        run_labelled(folder / name, **labelled, **more) for name, more in (("l1", {}), ("l2", MIRRORED))
+    )
+    found["labelled"] = [distance(one, two), *(abs(first[name][0] - second[name][0]) for name in first)]
     for name, videos in (("too_few", 1), ("odd", 5)):
         try:
             run(folder / name, batch_size=videos, videos=videos, **MIRRORED)

@@ -1,5 +1,6 @@
 """A run small enough to be killed and repeated: the embedded data set's first videos and a net of two convolutions."""
 
+import functools
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ from keras_res3d.training.distributed import strategy_for
 from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.steps import StepWatch
+from tests.labelled import CLASSES, Labelled
 
 SAMPLING = Sampling(frames=4, stride=2, resize=(32, 32), crop=(24, 24))
 
@@ -31,7 +33,7 @@ class Few:
         return len(self.examples)
 
 
-def tiny_net(options, dropout=0.0):
+def tiny_net(options, dropout=0.0, classes=8, activation="softmax"):
     """Convolution, batch norm, convolution, perhaps dropout, classifier; eight classes."""
     keras.utils.set_random_seed(options.seed)
     with strategy_for(options).scope():
@@ -43,8 +45,10 @@ def tiny_net(options, dropout=0.0):
         x = keras.layers.GlobalAveragePooling3D(name="pool5")(x)
         if dropout:
             x = keras.layers.Dropout(dropout, name="drop")(x)
-        x = keras.layers.Dense(8, name="fc8")(x)
-        return keras.Model(inputs, keras.layers.Softmax(dtype="float32", name="prob")(x), name="tiny")
+        x = keras.layers.Dense(classes, name="fc8")(x)
+        softmax, other = keras.layers.Softmax, functools.partial(keras.layers.Activation, activation)
+        kind = softmax if activation == "softmax" else other
+        return keras.Model(inputs, kind(dtype="float32", name="prob")(x), name="tiny")
 
 
 def run(output, dropout=0.0, resume=False, validation=8, videos=40, callbacks=(), **changes):
@@ -53,6 +57,15 @@ def run(output, dropout=0.0, resume=False, validation=8, videos=40, callbacks=()
     net = tiny_net(options, dropout)
     held_out = Few("test", validation) if validation else None
     data = Few("train", videos)
+    return net, train(net, data, SAMPLING, output, options, held_out, resume=resume, callbacks=callbacks)
+
+
+def run_labelled(output, dropout=0.0, resume=False, validation=8, videos=40, callbacks=(), **changes):
+    """The same on drawn videos with two labels that do not depend on each other, by a net with a sigmoid."""
+    options = TrainingOptions(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.05, **changes})
+    net = tiny_net(options, dropout, len(CLASSES), "sigmoid")
+    held_out = Labelled(validation, seed=1) if validation else None
+    data = Labelled(videos)
     return net, train(net, data, SAMPLING, output, options, held_out, resume=resume, callbacks=callbacks)
 
 

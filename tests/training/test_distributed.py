@@ -37,6 +37,10 @@ def test_averaged_weights_and_mixed_targets_are_those_of_one_device(found):
     assert found["mixed"] < 1e-5
 
 
+def test_several_labels_are_learnt_and_scored_as_on_one_device(found):
+    assert len(found["labelled"]) == 6 and max(found["labelled"]) < 1e-5
+
+
 def test_a_batch_that_does_not_divide_is_refused(found):
     assert "5 clips for 2 replicas" in found["odd"] and "batch_size to 4" in found["odd"]
 

@@ -11,6 +11,9 @@ What is read, decided once:
   is there only with it.
 - The file is UTF-8, with or without a byte order mark. Bytes that are not UTF-8 are taken where they are the name of
   what is there: in a path to a file that exists, and in a label that is a folder of that path.
+- In a multi-label list the label column holds all labels of a video with "|" between them, `run|jump`. White space
+  around a label is dropped. An empty cell is a video without a label, which is an example of no class. A label that is
+  empty, or that a cell names twice, is a fault.
 - NUL characters, binary files and malformed lines are faults. A path is absolute, or relative to the list's folder.
 """
 
@@ -22,7 +25,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_res3d.data.layouts.reading import Layout, Reading, is_video
-from keras_res3d.data.listing import Row
+from keras_res3d.data.listing import LABEL_SEPARATOR, Row
 from keras_res3d.tables import is_utf8
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -49,11 +52,30 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
                 return [], ()
             continue
         row = _row(reading, where, cells, header)
+        if row and reading.multi_label:
+            row = row.with_labels(_labels(reading, where, row.label))
         if row:
             rows.append(row)
     if header is None and text is not None and not reading.faults:
         reading.faults.append("is empty; expected the header path,label or path,label,group, and a line per video")
+    odd = [] if reading.multi_label else [row for row in rows if LABEL_SEPARATOR in row.label]
+    if odd:
+        reading.notes.append(f"labels that hold {LABEL_SEPARATOR!r}, such as {odd[0].label!r}, are taken for names; "
+                             "multi_label (--multi_label) reads several labels")  # fmt: skip
     return rows, ()
+
+
+def _labels(reading: Reading, where: str, cell: str) -> list[str]:
+    """The labels in a cell, each once; an empty one and one that is named twice are faults."""
+    if not cell:
+        return []
+    names = [name.strip() for name in cell.split(LABEL_SEPARATOR)]
+    if "" in names:
+        reading.faults.append(f"{where}empty label between separators in {cell!r}")
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        reading.faults.append(f"{where}label {twice[0]!r} twice in {cell!r}")
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _separator(reading: Reading, text: str) -> str:
@@ -115,7 +137,7 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
         return None
     fields = {name: cells[place] for name, place in header.places.items()}
     path, label = fields["path"].strip(), fields["label"].strip()
-    if not label:
+    if not label and not reading.multi_label:
         reading.faults.append(f"{where}empty label")
     if not path:
         reading.faults.append(f"{where}empty path")
@@ -133,7 +155,9 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
         return None
     if reading.check_files and not there:
         reading.lack(where, file, f"missing file {file}")
-    return Row(where, file, label, fields.get(reading.group.strip().casefold(), "").strip() or None) if label else None
+    if not label and not reading.multi_label:
+        return None
+    return Row(where, file, label, fields.get(reading.group.strip().casefold(), "").strip() or None)
 
 
 def _names_a_folder(label: str, file) -> bool:
@@ -141,4 +165,4 @@ def _names_a_folder(label: str, file) -> bool:
     return is_utf8(label) or label in file.parts
 
 
-LAYOUT = Layout(_read)
+LAYOUT = Layout(_read, multi_label=True)

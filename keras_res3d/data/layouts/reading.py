@@ -32,6 +32,7 @@ class Reading:
         classes: the caller's names in the order of the labels, or None.
         skip_missing: whether videos that are not there are gathered in `missing` in place of being faults.
         group: the column of a CSV file that says which videos belong together.
+        multi_label: whether a video may have several labels, or none; its rows then have `labels`.
         faults: a sentence for each fault found so far.
         notes: sentences about what is no fault.
         missing: (where, path) of each row whose video is not there; the reader still returns the row.
@@ -45,6 +46,7 @@ class Reading:
     classes: Sequence[str] | None = None
     skip_missing: bool = False
     group: str = "group"
+    multi_label: bool = False
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
@@ -129,12 +131,14 @@ class Layout(NamedTuple):
         subsets: which lists there are.
         held_out: the subset that nets are scored on.
         splits: whether there are several splits, numbered from 1.
+        multi_label: whether the lists can give a video several labels.
     """
 
     read: Callable[[Reading], tuple[list[Row], Sequence[str]]]
     subsets: tuple[str, ...] = ("train", "test")
     held_out: str = "test"
     splits: bool = False
+    multi_label: bool = False
 
 
 def is_video(path: str | os.PathLike) -> bool:

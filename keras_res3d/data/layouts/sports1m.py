@@ -28,10 +28,13 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
         if reading.check_files and not found:
             what = f"missing file {name[1]}.mp4, in {reading.root} or its folders"
             reading.lack(where, reading.root / f"{name[1]}.mp4", what)
-        rows.append(Row(where, (found or [reading.root / f"{name[1]}.mp4"])[0], classes[numbers[0]]))
-    if several:
+        row = Row(where, (found or [reading.root / f"{name[1]}.mp4"])[0], classes[numbers[0]])
+        if reading.multi_label:
+            row = row.with_labels(classes[number] for number in dict.fromkeys(numbers))
+        rows.append(row)
+    if several and not reading.multi_label:
         reading.notes.append(f"{several} videos have several labels; the first counts")
     return rows, classes
 
 
-LAYOUT = Layout(_read)
+LAYOUT = Layout(_read, multi_label=True)

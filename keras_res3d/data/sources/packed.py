@@ -59,6 +59,12 @@ class PackedVideo(Source):
             yield pixels
 
 
+def _row(video: dict) -> Row:
+    """The row of a manifest's video; where a list of labels stands there, that of a multi-label list."""
+    row = Row("", video["name"], video["label"], video.get("group"), digest=video.get("sha256"))
+    return row.with_labels(video["label"]) if isinstance(video["label"], list) else row
+
+
 class PackedDataSet:
     """Packed shards as a `types.DataSet`.
 
@@ -82,11 +88,7 @@ class PackedDataSet:
         # (shard, record in it) of each example.
         self._places = [(shard, number) for shard in self._shards for number in range(len(shard.entry["videos"]))]
         try:
-            rows = [
-                Row("", video["name"], video["label"], video.get("group"), digest=video.get("sha256"))
-                for shard in self._shards
-                for video in shard.entry["videos"]
-            ]
+            rows = [_row(video) for shard in self._shards for video in shard.entry["videos"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise DataError(self.name, [f"its manifest's videos lack {error}; pack the videos again"]) from error
         listing = make_listing(self.name, rows, faults, classes, manifest["classes"])
