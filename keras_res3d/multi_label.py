@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.measures import LEVEL, ClassRates, bootstrap_interval, curves, groups_in, rates_of
-from keras_res3d.scores import gather
+from keras_res3d.scores import gather, video_means
 
 # A label counts as given where its probability is above this.
 THRESHOLD = 0.5
@@ -100,9 +100,7 @@ class MultiLabelScores:
     @cached_property
     def video_probabilities(self) -> np.ndarray:
         """Mean over each video's clips, `(videos, classes)`."""
-        sums = np.zeros(self.truth.shape)
-        np.add.at(sums, self.videos, self.probabilities)
-        return sums / np.bincount(self.videos, minlength=len(self.truth))[:, None]
+        return video_means(self.probabilities, self.videos, len(self.truth))
 
     @cached_property
     def average_precision(self) -> np.ndarray:

@@ -34,6 +34,19 @@ def top_1(probabilities: np.ndarray) -> np.ndarray:
     return np.argmax(probabilities, axis=1)
 
 
+def video_means(values: np.ndarray, videos: np.ndarray, count: int) -> np.ndarray:
+    """The mean over each video's clips, float64 `(count, classes)`.
+
+    Args:
+        values: of the clips, `(clips, classes)`.
+        videos: number of each clip's video, `(clips,)`, from 0; each video has a clip.
+        count: of videos.
+    """
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, videos, values)
+    return sums / np.bincount(videos, minlength=count)[:, None]
+
+
 class ClassScore(NamedTuple):
     """How a class was told from the others, by videos; NaN where there is nothing to divide by.
 
@@ -117,9 +130,7 @@ class Scores:
     @cached_property
     def video_probabilities(self) -> np.ndarray:
         """Mean over each video's clips, `(videos, classes)`."""
-        sums = np.zeros((len(self.truth), len(self.labels)))
-        np.add.at(sums, self.videos, self.probabilities)
-        return sums / self.clips[:, None]
+        return video_means(self.probabilities, self.videos, len(self.truth))
 
     @property
     def clip_at_1(self) -> float:

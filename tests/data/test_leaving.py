@@ -38,7 +38,7 @@ sources = [
     lambda: recipe_stream(data, sampling, options),
     lambda: evaluation_batches(data, sampling, 8, clips=1),
     lambda: video_batches(data, sampling, 8, clips=2),
-    lambda: keras_res3d.training_batches(data.data, sampling, 8, processes=2),
+    lambda: keras_res3d.training_batches(data.data, sampling, 8, processes=1),
 ]
 iterators = [iter(source()) for source in sources for _ in range(2)]
 if "mirrored" in sys.argv:
@@ -79,7 +79,7 @@ def _ends(cases, at_once=4):
     return found
 
 
-@pytest.mark.parametrize("cases", [[("end",), ("raise",), ("interrupt",), ("exit", "mirrored")]])
+@pytest.mark.parametrize("cases", [[("raise",), ("interrupt", "mirrored")]])
 def test_a_process_ends_while_iterators_are_alive(cases):
     for case, status, _, said in _ends(cases):
         assert status == STATUS[case[0]], (case, said)

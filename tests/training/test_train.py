@@ -158,7 +158,15 @@ def alone(tmp_path_factory):
     return keras.models.load_model(output / "run" / "model.keras").get_weights()
 
 
-@pytest.mark.parametrize("full", ["checkpoint.npz", "model.json", "model.keras", "log.csv"])
+@pytest.mark.parametrize(
+    "full",
+    [
+        "checkpoint.npz",
+        "model.keras",
+        pytest.param("model.json", marks=pytest.mark.slow),
+        pytest.param("log.csv", marks=pytest.mark.slow),
+    ],
+)
 def test_a_full_disk_then_space_again_the_same_command_goes_on(tmp_path, monkeypatch, capsys, alone, full):
     """Whatever file the disk has no room for, at its first write."""
     output = tmp_path / "run"
