@@ -14,6 +14,8 @@ from keras_res3d.nets.zoo import get_architecture
 
 # Above this width a count exceeds 10^14 parameters for every net: a larger budget is a mistake.
 MAX_WIDTH = 1 << 17
+# What a budget may count, and what it is called.
+COUNTED = {"all": "parameters", "live": "live parameters", "macs": "live multiply-accumulates"}
 
 
 def _layer_params(layer: Layer, shape_in: tuple, live: bool) -> int:
@@ -107,7 +109,8 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
         target_params: the budget, a number of parameters (not millions).
         rule: "nearest" gives the width whose count is nearest (the smaller one of two that are equally near). "at_most"
             gives the largest width that stays within the budget.
-        count: "all" parameters, or "live" ones (see `count_params`).
+        count: what the budget counts: "all" parameters, or "live" ones (see `count_params`); or "macs", live
+            multiply-accumulates of one clip (see `count_macs`), of which `target_params` is then a number.
         classes: outputs of the classifier, 101 as in the paper's search on UCF101.
         input_shape: `(frames, height, width, channels)` to count at; None means the net's own.
 
@@ -115,18 +118,24 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
         ValueError: unknown rule or count, or a budget that no width meets.
         TypeError: `target_params` is no number.
     """
-    if rule not in ("nearest", "at_most") or count not in ("all", "live"):
-        raise ValueError(f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', 'all' or 'live'")
+    if rule not in ("nearest", "at_most") or count not in COUNTED:
+        raise ValueError(
+            f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', and one of {', '.join(COUNTED)}"
+        )
     if not isinstance(target_params, numbers.Real):
         raise TypeError(f"target_params is {target_params!r}; expected a number of parameters")
     architecture: Architecture = get_architecture(net)
 
     def params(width):
-        return count_params(replace(architecture, width=width), classes, input_shape, live=count == "live")
+        net = replace(architecture, width=width)
+        if count == "macs":
+            return count_macs(net, input_shape, classes, live=True)
+        return count_params(net, classes, input_shape, live=count == "live")
 
     if not target_params >= (1 if rule == "nearest" else params(1)):
+        what = COUNTED[count]
         raise ValueError(
-            f"target_params is {target_params}; {architecture.name} has {params(1):,} parameters at width 1 already"
+            f"target_params is {target_params}; {architecture.name} has {params(1):,} {what} at width 1 already"
         )
     above = _smallest_width(lambda width: params(width) > target_params)
     below = above - 1

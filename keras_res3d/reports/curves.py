@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_res3d.reports.plots import COLOURS, new_figure, line_label, literal, plain_axes
+from keras_res3d.reports.plots import COLOURS, line_label, literal, new_figure, plain_axes
 from keras_res3d.tables import printable
 
 # Percent that the axis of accuracies shows at least, so that a difference of two videos looks as small as it is.
