@@ -91,7 +91,8 @@ def _from_mapping(given: Mapping, name: str) -> Study:
     base = get_architecture(given.get("base") or (start.base if start else "sr18"))
     rows = given["candidates"]
     if not isinstance(rows, Mapping):
-        raise ValueError(f"study {name!r}: candidates is {type(rows).__name__}; expected a mapping from names to fields")
+        raise ValueError(f"study {name!r}: candidates is {type(rows).__name__}; expected a mapping from names to "
+                         "fields")  # fmt: skip
     base = _replaced(base, fields, name)
     candidates = tuple(_candidate(str(key), row or {}, base, fields, name) for key, row in rows.items())
     return Study(given.get("name", name), given.get("question", ""), "", base, candidates, sampling)
