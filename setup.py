@@ -42,6 +42,7 @@ setup(
         "openvino": ["openvino", "nncf"],
         "demo": ["gradio>=6"],
         "tensorboard": ["tensorboard"],
+        "search": ["pyyaml", "keras-tuner"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.
         "tfio": ["tensorflow-io==0.37.1", "tensorflow>=2.17,<2.18"],
     },
