@@ -40,6 +40,7 @@ _PUBLIC = {
     "keras_res3d.nets.bfloat16": ["guard_bfloat16"],
     "keras_res3d.export.two_d": ["NoTwoDFormError", "to_2d"],
     "keras_res3d.nets.counts": ["count_macs", "count_params", "solve_width"],
+    "keras_res3d.nets.model_counts": ["model_counts"],
     "keras_res3d.nets.zoo": ["ZOO", "get_architecture"],
     "keras_res3d.data.augment": ["Augment"],
     "keras_res3d.data.bad_videos": ["BadVideos"],

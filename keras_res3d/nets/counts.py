@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 from keras_res3d.nets.architecture import Architecture, Layer, for_input, layer_shapes, walk
+from keras_res3d.nets.model_counts import ModelCounts, is_model, model_counts
 from keras_res3d.nets.taps import live_taps
 from keras_res3d.nets.zoo import get_architecture
 
@@ -65,8 +67,9 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
     """Trainable parameters: kernels, biases, batch-norm gamma and beta; equal to Keras' own trainable count.
 
     Args:
-        net: a name of the zoo or an `Architecture`.
-        classes: outputs of the classifier; None means the row's own.
+        net: a name of the zoo or an `Architecture`; or any functional or sequential Keras model, whose counts by layer
+            `model_counts` gives.
+        classes: outputs of the classifier; None means the row's own. A Keras model has its own.
         input_shape: `(frames, height, width, channels)`; None means the row's own. Its channels matter for the first
             convolution, its sizes for `live` and for a flattening head.
         live: count only kernel taps that at least one output position applies to real input. The others meet zero
@@ -75,15 +78,30 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
     Raises:
         ValueError: an unknown net, `classes` below 1, or a clip that is too small.
     """
+    if is_model(net):
+        return _counts_of(net, classes, input_shape).params(live)
     return sum(params for _, _, params, _ in layer_counts(net, classes, input_shape, live))
 
 
 def count_macs(net, input_shape=None, classes: int | None = None, live: bool = False) -> int:
     """Multiply-accumulates of the convolutions and the classifier for one clip.
 
-    Arguments as of `count_params`; with `live`, products with temporal zero padding are left out.
+    Arguments as of `count_params`; with `live`, products with temporal zero padding are left out. Of a Keras model,
+    layers that multiply in a way that is not counted are named in a warning.
     """
+    if is_model(net):
+        counts = _counts_of(net, classes, input_shape)
+        if counts.skipped:
+            some = ", ".join(counts.skipped[:10]) + (" and others" if len(counts.skipped) > 10 else "")
+            warnings.warn(f"{net.name}: multiply-accumulates of {some} are not counted", stacklevel=2)
+        return counts.macs(live)
     return sum(macs for *_, macs in layer_counts(net, classes, input_shape, live))
+
+
+def _counts_of(model, classes, input_shape) -> ModelCounts:
+    if classes is not None:
+        raise ValueError(f"classes is {classes} with a Keras model, whose classifier is built; leave classes out")
+    return model_counts(model, input_shape)
 
 
 def _smallest_width(reaches: Callable[[int], bool]) -> int:
