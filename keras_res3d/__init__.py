@@ -27,6 +27,7 @@ _PUBLIC = {
     "keras_res3d.tasks.studies.results": ["read_results"],
     "keras_res3d.tasks.studies.search": ["search_architectures"],
     "keras_res3d.tasks.studies.study": ["Study"],
+    "keras_res3d.tasks.studies.tuner": ["HyperModel"],
     "keras_res3d.tasks.similarity": ["similarity"],
     "keras_res3d.tasks.transfer.finetune": ["transfer_finetune"],
     "keras_res3d.tasks.transfer.knn": ["transfer_knn"],

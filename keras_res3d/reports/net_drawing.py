@@ -127,7 +127,8 @@ def _box(number: int, box: Box, before: Box | None) -> list[str]:
         _label(LEFT - 8, y + 16, box.layer.name, "end", 'fill="#555555"'),
     ]
     if before is None or before.size != box.size:
-        parts.append(_label(middle + 6, y + ROW + 10, box.size, "start", 'fill="#555555" font-size="9"'))
+        # Left of the line: shortcuts leave to the right.
+        parts.append(_label(middle - 6, y + ROW + 10, box.size, "end", 'fill="#555555" font-size="9"'))
     return parts
 
 
