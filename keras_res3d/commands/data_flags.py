@@ -26,7 +26,8 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
     flags.DEFINE_string(
         "data",
         None,
-        f"{data}: a folder of class folders, a CSV file, packed shards, or the word motion for the embedded data. "
+        f"{data}: a folder of class folders, a CSV file, packed shards, or the word motion or textures for embedded "
+        "data. "
         "With --layout, the folder that the paths in its lists are relative to.",
     )
     if validation:
@@ -56,13 +57,13 @@ def data_from_flags(subset: str, classes: Sequence[str] | None = None) -> DataSe
     Raises:
         DataError: the data have faults; the message lists every one.
     """
-    from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
+    from keras_res3d.data.open import EMBEDDED, data_set_of, is_motion, is_packed, read_data_set
 
     path = _path(subset)
     if path is None:
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
-        return read_data_set("motion/test" if subset != "train" and path == "motion" else path, classes=classes)
+        return read_data_set(f"{path}/test" if subset != "train" and path in EMBEDDED else path, classes=classes)
     return data_set_of(listing_from_flags(subset, classes), classes is not None)
 
 

@@ -121,6 +121,7 @@ def run(args: list[str]) -> int:
     data = data_from_flags("train")
     validation = data_from_flags("validation", data.classes) or _test_split()
     planned = plan(study, len(data.classes), options, FLAGS.target_params, FLAGS.count, sampling)
+    _check_comparisons({each.name for each in planned})
     print(_plan_text(study, planned, options, data), flush=True)
     results = search_architectures(
         study, data, FLAGS.output, validation=validation, target_params=FLAGS.target_params, count=FLAGS.count,
@@ -128,6 +129,19 @@ def run(args: list[str]) -> int:
         max_latency=FLAGS.max_latency, report=lambda line: print(line, flush=True),
     )  # fmt: skip
     return _show(results)
+
+
+def _check_comparisons(names: set[str]) -> None:
+    """Raises ValueError, before anything is trained, where --reference or --against does not fit the study."""
+    from keras_res3d.tasks.studies.results import read_results
+
+    if FLAGS.reference is not None and FLAGS.reference not in names:
+        raise ValueError(f"--reference is {FLAGS.reference}; expected one of {', '.join(sorted(names))}")
+    if FLAGS.against is not None:
+        others = {each.name for each in read_results(FLAGS.against).scored}
+        if len(names & others) < 2:
+            raise ValueError(f"--against is {FLAGS.against}, whose scored candidates are {', '.join(sorted(others))}; "
+                             "expected two of this study's or more")  # fmt: skip
 
 
 def _test_split():

@@ -54,6 +54,14 @@ def test_what_is_missing_is_asked_for(called, two_classes, capsys):
     assert main([*words[:2], "colour", *words[3:]]) == 1 and "convolution" in capsys.readouterr().err
 
 
+def test_comparisons_that_cannot_be_made_are_refused_first(called, capsys):
+    folder, words, _ = called
+    words = [*words[:-1], str(folder / "none")]
+    assert main([*words, "--reference", "3D"]) == 1 and "expected one of deep, flat" in capsys.readouterr().err
+    assert main([*words, "--against", str(folder)]) == 1 and "holds no study.json" in capsys.readouterr().err
+    assert not (folder / "none").exists()
+
+
 @pytest.mark.slow
 def test_processes_share_the_runs(called, capsys):
     folder, words, _ = called

@@ -117,12 +117,14 @@ def search_architectures(
     everything = _Study(study, planned, training_set, test_set, options, clips, folder, report)
     left = _within_limits(everything, max_macs, max_latency)
     # Seed by seed, so that what is done at any moment can be compared.
-    for seed in seeds:
-        for each in left:
-            with folder.claim(each.name, seed) as mine:
-                if mine and not (folder.run(each.name, seed) / SCORES).exists():
-                    _attempt(everything, each, seed)
-                    _write(folder)
+    runs = [(each, seed) for seed in seeds for each in left]
+    for number, (each, seed) in enumerate(runs, 1):
+        with folder.claim(each.name, seed) as mine:
+            if mine and not (folder.run(each.name, seed) / SCORES).exists():
+                report(f"run {number} of {len(runs)}: {each.name}, seed {seed}; {each.params:,} parameters "
+                       f"({each.live_params:,} live), {each.macs / 1e6:,.1f} MMACs")  # fmt: skip
+                _attempt(everything, each, seed)
+                _write(folder)
     return _write(folder)
 
 
@@ -210,8 +212,6 @@ def _net(everything: _Study, each: Planned, options: TrainingOptions) -> keras.M
 def _attempt(everything: _Study, each: Planned, seed: int) -> None:
     """One run, trained and scored; what fails is recorded."""
     run = everything.folder.run(each.name, seed)
-    everything.report(f"{each.name}, seed {seed}: {each.params:,} parameters ({each.live_params:,} live), "
-                      f"{each.macs / 1e6:,.1f} MMACs; {printable(run)}")  # fmt: skip
     try:
         scores = _trained_and_scored(everything, each, seed, run)
     except Exception as error:  # whatever it is, the other candidates go on
