@@ -19,6 +19,8 @@ from keras_res3d.tasks.studies.results import MEASURES, StudyResults, mean_text,
 
 PAPER_DATA = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
 REPORT = "report.html"
+# Differences that are said in a sentence each; all of them are in a table.
+MOST_LINES = 10
 _COSTS = {
     "MMACs of a clip": lambda each: each.facts["macs"] / 1e6,
     "live MMACs of a clip": lambda each: each.facts["live_macs"] / 1e6,
@@ -104,8 +106,9 @@ def difference_lines(results: StudyResults, measure: str, reference: str | None 
     if len(results.scored) < 2:
         return ["There is nothing to compare: fewer than two candidates have a run."]
     found = results.differences(measure, reference)
-    certain = [each for each in found if each.exceeds]
-    lines = [f"{_ordered(each)} (p {each.adjusted:.2g} after Holm's correction)" for each in certain]
+    certain = sorted((each for each in found if each.exceeds), key=lambda each: -abs(each.mean))
+    lines = [f"{_ordered(each)}, p {each.adjusted:.2g} after Holm's correction" for each in certain[:MOST_LINES]]
+    lines += [f"So do {len(certain) - MOST_LINES} smaller ones."] if len(certain) > MOST_LINES else []
     rest = len(found) - len(certain)
     if all(math.isnan(each.p) for each in found):
         return [f"No noise can be estimated from {max(each.seeds for each in found)} seed(s): no ranking is claimed."]
@@ -133,8 +136,9 @@ def _noise(results: StudyResults, measure: str, reference: str | None) -> Sectio
     ]  # fmt: skip
     header = ["pair", "points", "interval", "p", "p corrected", "seeds", "exceeds the noise"]
     note = (
-        "Differences are paired over the seeds, with t intervals that hold together at 95 % (Bonferroni) and p values "
-        "corrected by Holm's method. Differences without a spread, or of one seed, have no interval."
+        "Differences are paired over the seeds; p values are corrected by Holm's method, so that at most one study in "
+        "twenty names a difference that is none. The t interval is at the level at which that method tests the pair. "
+        "Differences without a spread, or of one seed, have no interval."
     )
     return Section("Which differences exceed the noise",
                    [*parts, Table(header, rows, f"All {len(rows)} comparisons"), Text(note, "muted")])  # fmt: skip

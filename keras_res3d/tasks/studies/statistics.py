@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +22,8 @@ class Difference:
     Attributes:
         first, second: names of the two.
         mean: of the differences.
-        low, high: the t interval, made wider for the number of comparisons (Bonferroni); NaN without an estimate.
+        low, high: the t interval at the level at which Holm's method tests this comparison, so that it leaves 0 out
+            where the difference exceeds the noise, and there alone; NaN without an estimate.
         p: two-sided p value of the paired t test, before any correction; NaN without an estimate.
         adjusted: Holm's p value over all comparisons.
         seeds: how many pairs.
@@ -103,6 +104,27 @@ def holm(p: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
+def holm_levels(p: Sequence[float], level: float = LEVEL) -> np.ndarray:
+    """The level of the interval that fits Holm's decision on each comparison.
+
+    The k-th smallest of m p values is tested at (1 - level) / (m - k + 1). From the first that fails on, its own level
+    holds for all.
+
+    Args:
+        p: p values; NaN counts as 1.
+        level: of the family.
+    """
+    values = np.nan_to_num(np.asarray(p, float), nan=1.0)
+    order, count = np.argsort(values, kind="stable"), len(values)
+    tested = (1 - level) / (count - np.arange(count))
+    failed = np.flatnonzero(values[order] >= tested)
+    if len(failed):
+        tested[failed[0] :] = tested[failed[0]]
+    levels = np.empty(count)
+    levels[order] = 1 - tested
+    return levels
+
+
 def paired_difference(first: Sequence[float], second: Sequence[float], level: float = LEVEL) -> tuple[float, ...]:
     """Mean of the paired differences, its t interval and its p value: (mean, low, high, p).
 
@@ -131,7 +153,7 @@ def differences(
     Args:
         figures: by candidate and seed.
         reference: compare each with this candidate alone, which needs fewer comparisons; None compares all pairs.
-        level: of the family of all intervals together.
+        level: of the family of all comparisons together.
 
     Raises:
         ValueError: there is no such reference.
@@ -141,15 +163,21 @@ def differences(
     pairs = list(itertools.combinations(figures, 2))
     if reference is not None:
         pairs = [(name, reference) for name in figures if name != reference]
+    sides = [_common(figures[first], figures[second]) for first, second in pairs]
+    p = [paired_difference(*values)[3] for values in sides]
+    adjusted, levels = holm(p), holm_levels(p, level)
     found = []
-    for first, second in pairs:
-        seeds = sorted(set(figures[first]) & set(figures[second]))
-        values = [[figures[name][seed] for seed in seeds] for name in (first, second)]
-        mean, low, high, p = paired_difference(*values, level=1 - (1 - level) / len(pairs))
-        found.append(Difference(first, second, mean, low, high, p, 1.0, len(seeds), False))
-    adjusted = holm([each.p for each in found])
-    return [replace(each, adjusted=float(p), exceeds=bool(p < 1 - level))
-            for each, p in zip(found, adjusted, strict=True)]  # fmt: skip
+    for pair, values, own, corrected, at in zip(pairs, sides, p, adjusted, levels, strict=True):
+        mean, low, high, _ = paired_difference(*values, level=at)
+        exceeds = bool(corrected < 1 - level)
+        found.append(Difference(*pair, mean, low, high, own, float(corrected), len(values[0]), exceeds))
+    return found
+
+
+def _common(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[list[float], list[float]]:
+    """The figures of the seeds that both have."""
+    seeds = sorted(set(first) & set(second))
+    return [first[seed] for seed in seeds], [second[seed] for seed in seeds]
 
 
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:

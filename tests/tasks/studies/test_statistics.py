@@ -11,6 +11,7 @@ from keras_res3d.tasks.studies.statistics import (
     agreement,
     differences,
     holm,
+    holm_levels,
     kendall_tau,
     paired_difference,
     pareto_front,
@@ -69,12 +70,27 @@ def test_which_differences_exceed_the_noise():
     found = {(each.first, each.second): each for each in differences(figures)}
     assert len(found) == 6
     assert {pair for pair, each in found.items() if each.exceeds} == {("low", "high"), ("same", "high")}
-    each = found["low", "high"]
-    at_level = paired_difference(list(figures["low"].values()), list(figures["high"].values()), 1 - 0.05 / 6)
-    assert (each.mean, each.low, each.high, each.p) == at_level
+    # The interval leaves 0 out where the difference exceeds the noise, and there alone.
+    for each in found.values():
+        assert (each.low > 0 or each.high < 0) == each.exceeds
+    least = min(found.values(), key=lambda each: each.p if each.p == each.p else 1)
+    sides = [list(figures[name].values()) for name in (least.first, least.second)]
+    assert (least.mean, least.low, least.high) == paired_difference(*sides, 1 - 0.05 / 6)[:3]
+    assert least.p == paired_difference(*sides)[3]
     with_one = differences(figures, reference="low")
     assert [(row.first, row.second) for row in with_one] == [(n, "low") for n in ("same", "high", "one seed")]
     assert with_one[1].adjusted == pytest.approx(3 * with_one[1].p)
+
+
+def test_levels_of_holm_as_written_out():
+    # 0.001 is tested at 0.05 / 4 and 0.02 at 0.05 / 3, which fails; its level then holds for the rest.
+    failing, first = 1 - 0.05 / 3, 1 - 0.05 / 4
+    assert holm_levels([0.02, 0.9, 0.001, 0.03]).tolist() == pytest.approx([failing, failing, first, failing])
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        p = rng.uniform(0, 0.1, 6)
+        below = p < 1 - holm_levels(p)
+        assert (below == (holm(p) < 0.05)).all()
 
 
 def test_all_alike_make_few_false_alarms():
