@@ -89,7 +89,7 @@ def _plan_text(study, planned, options, data) -> str:
     header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "off the budget"]
     return (
         f"study {study.name}{f' ({study.source})' if study.source else ''}: {printable(study.question)}\n"
-        f"{len(planned)} candidates at {what}, {FLAGS.seeds} seeds each; recipe {options.recipe}, {steps:,} steps of "
+        f"{len(planned)} candidates at {what}, {FLAGS.seeds} seed{'s' * (FLAGS.seeds > 1)} each; recipe {options.recipe}, {steps:,} steps of "
         f"{options.batch_size} clips\n{as_text(header, rows)}"
     )
 

@@ -22,8 +22,8 @@ REPORT = "report.html"
 # Differences that are said in a sentence each; all of them are in a table.
 MOST_LINES = 10
 _COSTS = {
-    "MMACs of a clip": lambda each: each.facts["macs"] / 1e6,
-    "live MMACs of a clip": lambda each: each.facts["live_macs"] / 1e6,
+    "MMACs": lambda each: each.facts["macs"] / 1e6,
+    "live MMACs": lambda each: each.facts["live_macs"] / 1e6,
     "ms a clip": lambda each: math.nan if each.latency is None else 1e3 * each.latency,
 }
 
@@ -137,8 +137,8 @@ def _noise(results: StudyResults, measure: str, reference: str | None) -> Sectio
     header = ["pair", "points", "interval", "p", "p corrected", "seeds", "exceeds the noise"]
     note = (
         "Differences are paired over the seeds; p values are corrected by Holm's method, so that at most one study in "
-        "twenty names a difference that is none. The t interval is at the level at which that method tests the pair. "
-        "Differences without a spread, or of one seed, have no interval."
+        "twenty names a difference that does not exist. The t interval is at the level at which that method tests the "
+        "pair. Differences without a spread, or of one seed, have no interval."
     )
     return Section("Which differences exceed the noise",
                    [*parts, Table(header, rows, f"All {len(rows)} comparisons"), Text(note, "muted")])  # fmt: skip

@@ -34,7 +34,7 @@ def test_the_report_and_the_tables(called, capsys):
     assert re.search(r"deep +\d+ +[\d,]+", text) and "epoch 1" not in text
     assert "differences in video@1 exceed the noise" in text or "No noise can be estimated" in text
     report = (folder / "out" / "report.html").read_text()
-    for words in ("Accuracy against cost", "live MMACs of a clip", "ms a clip", "Learning curves", "flat"):
+    for words in ("Accuracy against cost", "video@1 over live MMACs", "ms a clip", "Learning curves", "flat"):
         assert words in report
     assert "<script" not in report and report.count('aria-label="video@1 over') == 3
 
