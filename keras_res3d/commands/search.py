@@ -80,7 +80,7 @@ def _plan_text(study, planned, options, data) -> str:
     from keras_res3d.nets.counts import COUNTED
 
     what = "the paper's widths" if FLAGS.target_params is None else f"{FLAGS.target_params:,.0f} {COUNTED[FLAGS.count]}"
-    steps = options.total_steps(len(data))
+    steps, seeds = options.total_steps(len(data)), f"{FLAGS.seeds} seed{'s' * (FLAGS.seeds > 1)}"
     rows = [
         [each.name, str(each.net.width), f"{each.params:,}", f"{each.live_params:,}", f"{each.macs / 1e6:.1f}",
          f"{each.live_macs / 1e6:.1f}", "-" if each.off is None else f"{100 * each.off:+.1f} %"]
@@ -89,7 +89,7 @@ def _plan_text(study, planned, options, data) -> str:
     header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "off the budget"]
     return (
         f"study {study.name}{f' ({study.source})' if study.source else ''}: {printable(study.question)}\n"
-        f"{len(planned)} candidates at {what}, {FLAGS.seeds} seed{'s' * (FLAGS.seeds > 1)} each; recipe {options.recipe}, {steps:,} steps of "
+        f"{len(planned)} candidates at {what}, {seeds} each; recipe {options.recipe}, {steps:,} steps of "
         f"{options.batch_size} clips\n{as_text(header, rows)}"
     )
 
