@@ -30,6 +30,16 @@ def test_every_row_of_the_zoo_counts_as_its_walk(name, live):
         assert count_params(model) == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ZOO)
+def test_every_row_of_the_zoo_at_its_own_size(name):
+    model = build_model(name)
+    for live in (False, True):
+        assert count_params(model, live=live) == count_params(name, live=live)
+        assert count_macs(model, live=live) == count_macs(name, live=live)
+    keras.utils.clear_session()
+
+
 @pytest.mark.parametrize("frames", [8, 11, 16])
 def test_open_sizes_and_trimmed_nets(frames):
     net = dataclasses.replace(ZOO["r3d_18"], width=2, classes=5)

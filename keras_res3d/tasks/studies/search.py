@@ -179,15 +179,25 @@ def _within_limits(everything: _Study, max_macs: float | None, max_latency: floa
         if max_macs is not None and each.macs > max_macs:
             reason = f"{each.macs:,} multiply-accumulates, more than {max_macs:,.0f}"
         else:
-            seconds = _latency(everything, each)
-            if max_latency is not None and seconds > max_latency:
-                reason = f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * max_latency:.1f}"
+            reason = _too_slow(everything, each, max_latency)
         everything.folder.write(place / LEFT_OUT, reason and {"reason": reason})
         if reason:
             everything.report(f"{each.name} is left out: {reason}")
         else:
             kept.append(each)
     return kept
+
+
+def _too_slow(everything: _Study, each: Planned, max_latency: float | None) -> str | None:
+    """Why a candidate is over the limit of latency; None where it is not."""
+    try:
+        seconds = _latency(everything, each)
+    except Exception as error:  # a net that does not fit the memory, for example; the others go on
+        everything.report(f"{each.name}: its latency cannot be measured: {printable(error)}")
+        return None if max_latency is None else f"its latency cannot be measured: {error}"
+    if max_latency is None or seconds <= max_latency:
+        return None
+    return f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * max_latency:.1f}"
 
 
 def _latency(everything: _Study, each: Planned) -> float:

@@ -153,6 +153,24 @@ def test_limits_leave_candidates_out(tmp_path, data, done):
     assert all(each.left_out and 1 not in each.runs for each in none.candidates)
 
 
+def test_a_net_that_cannot_be_built_stops_no_other(tmp_path, data, monkeypatch):
+    whole = search.prepare_net
+
+    def too_large(net, *args):
+        if net.temporal_kernels == (1,) * 5:
+            raise MemoryError("no memory is left")
+        return whole(net, *args)
+
+    monkeypatch.setattr(search, "prepare_net", too_large)
+    lines = []
+    results = call(tmp_path, data, seeds=1, report=lines.append)
+    assert results.failures == [("flat", 0, "MemoryError: no memory is left")] and len(results.scored) == 1
+    assert results.candidates[0].latency is None and "latency cannot be measured" in lines[0]
+    assert results.table()[1][0][6] == "-"
+    limited = call(tmp_path, data, seeds=1, max_latency=1e3)
+    assert "cannot be measured" in limited.candidates[0].left_out
+
+
 def test_a_run_that_another_process_holds_is_passed_over(tmp_path, done):
     header = json.loads((done[0] / "study.json").read_text())
     folder = StudyFolder(tmp_path, header)
