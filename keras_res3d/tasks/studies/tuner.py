@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import keras
+import numpy as np
 
 from keras_res3d.applications import build_model
 from keras_res3d.data.clips import Sampling
+from keras_res3d.export.measure import median_seconds
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import COUNTED, count_macs, solve_width
 from keras_res3d.nets.zoo import get_architecture, mixed_temporal_kernels
@@ -49,6 +51,7 @@ class HyperModel:
         steps: of a run, which the learning rate's schedule needs.
         max_macs: candidates with more multiply-accumulates of a clip are refused as failed trials, of which KerasTuner
             takes 3 in a row unless it is told otherwise (`max_consecutive_failed_trials`).
+        max_latency: candidates that need more seconds for a clip on this machine are refused alike.
         compile: called with (model, hyperparameters) in place of compiling by the options.
 
     Raises:
@@ -67,11 +70,13 @@ class HyperModel:
         options: TrainingOptions | None = None,
         steps: int = 1000,
         max_macs: float | None = None,
+        max_latency: float | None = None,
         compile: Callable | None = None,
     ):
         self.net = get_architecture(net)
         self.input_shape = tuple(input_shape or self.net.input_shape)
-        self.target_params, self.classes, self.count, self.max_macs = target_params, classes, count, max_macs
+        self.target_params, self.classes, self.count = target_params, classes, count
+        self.max_macs, self.max_latency = max_macs, max_latency
         self.options, self.steps, self._compile = options or TrainingOptions(), steps, compile
         unknown = [] if isinstance(choices, Mapping) else [name for name in choices or () if name not in CHOICES]
         if unknown or count not in COUNTED:
@@ -99,13 +104,18 @@ class HyperModel:
         """A compiled net.
 
         Raises:
-            FailedTrialError: it has more multiply-accumulates than `max_macs`; ValueError where KerasTuner is missing.
+            FailedTrialError: it is over `max_macs` or `max_latency`; ValueError where KerasTuner is missing.
         """
         net = self.architecture(hp)
         macs = count_macs(net, self.input_shape, self.classes)
         if self.max_macs is not None and macs > self.max_macs:
             raise _refusal()(f"{macs:,} multiply-accumulates, more than {self.max_macs:,.0f}")
         model = build_model(net, input_shape=self.input_shape, classes=self.classes)
+        if self.max_latency is not None:
+            clip = np.zeros((1, *self.input_shape), np.float32)
+            seconds = median_seconds(lambda: model.predict_on_batch(clip))
+            if seconds > self.max_latency:
+                raise _refusal()(f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * self.max_latency:.1f}")
         if self._compile is not None:
             self._compile(model, hp)
         else:

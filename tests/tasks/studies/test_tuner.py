@@ -56,6 +56,9 @@ def test_what_costs_too_much_is_refused():
     space.max_macs = count_macs(space.architecture(hp), SHAPE, 3) - 1
     with pytest.raises(Exception, match="multiply-accumulates, more than"):
         space.build(hp)
+    space.max_macs, space.max_latency = None, 1e-9
+    with pytest.raises(Exception, match="ms a clip, more than"):
+        space.build(hp)
     with pytest.raises(ValueError, match="colour"):
         HyperModel("sr18", 2e4, classes=3, choices=["colour"])
 
