@@ -109,14 +109,12 @@ class StudyResults:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """A row for each candidate: counts, latency, and mean and standard deviation over the seeds."""
-        header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "ms a clip", "seeds",
-                  *MEASURES, "paper UCF101", "paper HMDB51"]  # fmt: skip
-        shown = [place for place, measure in enumerate(MEASURES) if any(measure in run for each in self.scored
-                                                                        for run in each.runs.values())]  # fmt: skip
-        printed = [name for name in ("ucf101", "hmdb51") if any(each.facts["printed"].get(name) is not None
-                                                                for each in self.candidates)]  # fmt: skip
-        columns = [*header[:8], *(MEASURES[place] for place in shown), *(f"paper {name.upper()}" for name in printed)]
-        return columns, [_cells(each, [MEASURES[place] for place in shown], printed) for each in self.candidates]
+        measures = [name for name in MEASURES if any(name in _first(each) for each in self.scored)]
+        printed = [name for name in ("ucf101", "hmdb51")
+                   if any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
+        header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "ms a clip", "seeds", *measures,
+                  *(f"paper {name.upper()}" for name in printed)]  # fmt: skip
+        return header, [_cells(each, measures, printed) for each in self.candidates]
 
     def summary(self) -> dict:
         """Everything as plain JSON values."""
@@ -191,11 +189,12 @@ def mean_text(mean: float, deviation: float) -> str:
 def _cells(each: CandidateResult, measures: list[str], printed: list[str]) -> list[str]:
     facts = each.facts
     latency = "-" if each.latency is None else f"{1e3 * each.latency:.1f}"
-    scores = ["left out" if each.left_out else mean_text(each.mean(name), each.deviation(name)) for name in measures]
+    scores = [mean_text(each.mean(name), each.deviation(name)) for name in measures]
     paper = ["-" if facts["printed"].get(name) is None else f"{facts['printed'][name]:.1f}" for name in printed]
-    return [each.name, str(facts["width"]), f"{facts['params']:,}", f"{facts['live_params']:,}",
-            f"{facts['macs'] / 1e6:.1f}", f"{facts['live_macs'] / 1e6:.1f}", latency, str(len(each.runs)), *scores,
-            *paper]  # fmt: skip
+    counts = [f"{facts['params']:,}", f"{facts['live_params']:,}", f"{facts['macs'] / 1e6:.1f}",
+              f"{facts['live_macs'] / 1e6:.1f}"]  # fmt: skip
+    seeds = "left out" if each.left_out else str(len(each.runs))
+    return [each.name, str(facts["width"]), *counts, latency, seeds, *scores, *paper]
 
 
 def _first(each: CandidateResult) -> Mapping:
