@@ -43,6 +43,8 @@ setup(
         "demo": ["gradio>=6"],
         "parquet": ["pyarrow>=16"],
         "tensorboard": ["tensorboard"],
+        # KerasTuner 1.4 imports tensorboard without requiring it.
+        "search": ["pyyaml", "keras-tuner", "tensorboard"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.
         "tfio": ["tensorflow-io==0.37.1", "tensorflow>=2.17,<2.18"],
     },

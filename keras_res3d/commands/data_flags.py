@@ -26,7 +26,8 @@ def define_data_flags(data: str = "Videos with labels", validation: bool = True)
     flags.DEFINE_string(
         "data",
         None,
-        f"{data}: a folder of class folders, a CSV file, packed shards, or the word motion for the embedded data. "
+        f"{data}: a folder of class folders, a CSV file, packed shards, or the word motion or textures for embedded "
+        "data. "
         "With --layout, the folder that the paths in its lists are relative to.",
     )
     if validation:
@@ -65,13 +66,13 @@ def data_from_flags(
     Raises:
         DataError: the data have faults; the message lists every one.
     """
-    from keras_res3d.data.open import data_set_of, is_motion, is_packed, read_data_set
+    from keras_res3d.data.open import EMBEDDED, data_set_of, is_motion, is_packed, read_data_set
 
     path = path or _path(subset)
     if path is None:
         return None
     if FLAGS.layout is None and (is_motion(path) or is_packed(path)):
-        path = "motion/test" if subset != "train" and path == "motion" else path
+        path = f"{path}/test" if subset != "train" and path in EMBEDDED else path
         return read_data_set(path, classes=classes, multi_label=multi_label or FLAGS.multi_label)
     listing = listing_from_flags(subset, classes, path, split=split, multi_label=multi_label)
     return data_set_of(listing, classes is not None)

@@ -57,9 +57,11 @@ VERBS = {
     "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports", reads_videos=True),
     "demo": Verb("try a model on a local web page, with videos or the camera", reads_videos=True),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
+    "search": Verb("compare designs at one budget on your videos, as the paper's search does", True, reads_videos=True),
     "transfer": Verb("measure features by a linear SVM, PCA and retrieval, or fine-tune on every split"),
     "similarity": Verb("tell pairs of videos of one action from others, by the ASLAN protocol"),
     "search-videos": Verb("find the videos most like a given one, on a page of animated thumbnails"),
+    "figures": Verb("draw a net, its first filters, or where it looks in a video", reads_videos=True),
     "weights": Verb("list, download and convert pretrained weights"),
 }
 

@@ -25,7 +25,7 @@ from keras_res3d.data.listing import (
     video_of,
     without_missing,
 )
-from keras_res3d.data.sources import motion
+from keras_res3d.data.sources import motion, textures
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.data.sources.base import FRAME_RATE
 from keras_res3d.data.sources.frame_folder import FrameFolder, frame_names
@@ -47,15 +47,18 @@ from keras_res3d.data.types import (
 )
 
 EXPECTED = "expected a folder of class folders, a CSV file, packed shards, or 'motion'"
+# The embedded data sets, by name.
+EMBEDDED = {"motion": motion.MotionDataSet, "textures": textures.TextureDataSet}
 
 
 def kind_of(path: PathLike) -> str:
     """What a path is, judged by what lies there.
 
     Returns:
-        "motion": the embedded data set. "packed": a folder of packed shards (it has a manifest, and no folders as a
-        folder of classes has). "frames": a folder of JPEG or PNG frames, one video. "folders": any other folder,
-        which must be one of class folders. "video": a file whose name ends as a video's. "csv": any other file.
+        "motion": an embedded data set, motion or textures. "packed": a folder of packed shards (it has a manifest, and
+        no folders as a folder of classes has). "frames": a folder of JPEG or PNG frames, one video. "folders": any
+        other folder, which must be one of class folders. "video": a file whose name ends as a video's. "csv": any
+        other file.
         "nothing".
     """
     place = pathlib.Path(path)
@@ -66,7 +69,7 @@ def kind_of(path: PathLike) -> str:
         return "frames" if not folders and frame_names(place) else "folders"
     if place.is_file():
         return "video" if place.suffix.lower() in VIDEO_EXTENSIONS | UNREAD_EXTENSIONS else "csv"
-    return "motion" if str(path).split("/")[0] == "motion" and not place.exists() else "nothing"
+    return "motion" if str(path).split("/")[0] in EMBEDDED and not place.exists() else "nothing"
 
 
 def is_motion(path: PathLike) -> bool:
@@ -220,7 +223,8 @@ def read_data_set(
         path: a folder of class folders (classes are the sorted folder names); a CSV file with the columns path and
             label, and group where videos belong together (paths absolute or relative to its folder, labels by name); a
             folder of packed shards, such as `keras-res3d pack` writes; or "motion" (its training split),
-            "motion/train", "motion/test": the embedded data set. A video is a file, or a folder of JPEG or PNG frames.
+            "motion/train", "motion/test": the embedded data set; "textures" is a second one. A video is a file, or a
+            folder of JPEG or PNG frames.
         classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
             None takes the sorted names that occur.
         skip_missing: leave out files that are not there, with a warning that counts them. Classes stay those of the
@@ -297,11 +301,13 @@ def _listed(name: str, layout: str, reading: Reading) -> Listing:
 
 
 def _motion(name: str, classes: Sequence[str] | None) -> motion.MotionDataSet:
-    if name not in ("motion", "motion/train", "motion/test"):
-        raise DataError(name, ["no such split; expected motion/train or motion/test"])
-    if classes is not None and tuple(classes) != motion.CLASSES:
-        raise DataError(name, [f"classes is {short(tuple(classes))}; motion has {list(motion.CLASSES)}"])
-    return motion.motion_data_set(name.partition("/")[2] or "train")
+    family, _, split = name.partition("/")
+    if name not in (family, f"{family}/train", f"{family}/test"):
+        raise DataError(name, [f"no such split; expected {family}/train or {family}/test"])
+    found = EMBEDDED[family](split or "train")
+    if classes is not None and tuple(classes) != found.classes:
+        raise DataError(name, [f"classes is {short(tuple(classes))}; {family} has {list(found.classes)}"])
+    return found
 
 
 def list_layout(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 from keras_res3d.nets.architecture import Architecture, Layer, for_input, layer_shapes, walk
+from keras_res3d.nets.model_counts import ModelCounts, is_model, model_counts
 from keras_res3d.nets.taps import live_taps
 from keras_res3d.nets.zoo import get_architecture
 
 # Above this width a count exceeds 10^14 parameters for every net: a larger budget is a mistake.
 MAX_WIDTH = 1 << 17
+# What a budget may count, and what it is called.
+COUNTED = {"all": "parameters", "live": "live parameters", "macs": "live multiply-accumulates"}
 
 
 def _layer_params(layer: Layer, shape_in: tuple, live: bool) -> int:
@@ -63,8 +67,9 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
     """Trainable parameters: kernels, biases, batch-norm gamma and beta; equal to Keras' own trainable count.
 
     Args:
-        net: a name of the zoo or an `Architecture`.
-        classes: outputs of the classifier; None means the row's own.
+        net: a name of the zoo or an `Architecture`; or any functional or sequential Keras model, whose counts by layer
+            `model_counts` gives.
+        classes: outputs of the classifier; None means the row's own. A Keras model has its own.
         input_shape: `(frames, height, width, channels)`; None means the row's own. Its channels matter for the first
             convolution, its sizes for `live` and for a flattening head.
         live: count only kernel taps that at least one output position applies to real input. The others meet zero
@@ -73,15 +78,30 @@ def count_params(net, classes: int | None = None, input_shape=None, live: bool =
     Raises:
         ValueError: an unknown net, `classes` below 1, or a clip that is too small.
     """
+    if is_model(net):
+        return _counts_of(net, classes, input_shape).params(live)
     return sum(params for _, _, params, _ in layer_counts(net, classes, input_shape, live))
 
 
 def count_macs(net, input_shape=None, classes: int | None = None, live: bool = False) -> int:
     """Multiply-accumulates of the convolutions and the classifier for one clip.
 
-    Arguments as of `count_params`; with `live`, products with temporal zero padding are left out.
+    Arguments as of `count_params`; with `live`, products with temporal zero padding are left out. Of a Keras model,
+    layers that multiply in a way that is not counted are named in a warning.
     """
+    if is_model(net):
+        counts = _counts_of(net, classes, input_shape)
+        if counts.skipped:
+            some = ", ".join(counts.skipped[:10]) + (" and others" if len(counts.skipped) > 10 else "")
+            warnings.warn(f"{net.name}: multiply-accumulates of {some} are not counted", stacklevel=2)
+        return counts.macs(live)
     return sum(macs for *_, macs in layer_counts(net, classes, input_shape, live))
+
+
+def _counts_of(model, classes, input_shape) -> ModelCounts:
+    if classes is not None:
+        raise ValueError(f"classes is {classes} with a Keras model, whose classifier is built; leave classes out")
+    return model_counts(model, input_shape)
 
 
 def _smallest_width(reaches: Callable[[int], bool]) -> int:
@@ -107,7 +127,8 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
         target_params: the budget, a number of parameters (not millions).
         rule: "nearest" gives the width whose count is nearest (the smaller one of two that are equally near). "at_most"
             gives the largest width that stays within the budget.
-        count: "all" parameters, or "live" ones (see `count_params`).
+        count: what the budget counts: "all" parameters, or "live" ones (see `count_params`); or "macs", live
+            multiply-accumulates of one clip (see `count_macs`), of which `target_params` is then a number.
         classes: outputs of the classifier, 101 as in the paper's search on UCF101.
         input_shape: `(frames, height, width, channels)` to count at; None means the net's own.
 
@@ -115,18 +136,24 @@ def solve_width(net, target_params: int, rule: str = "nearest", count: str = "al
         ValueError: unknown rule or count, or a budget that no width meets.
         TypeError: `target_params` is no number.
     """
-    if rule not in ("nearest", "at_most") or count not in ("all", "live"):
-        raise ValueError(f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', 'all' or 'live'")
+    if rule not in ("nearest", "at_most") or count not in COUNTED:
+        raise ValueError(
+            f"rule is {rule!r}, count is {count!r}; expected 'nearest' or 'at_most', and one of {', '.join(COUNTED)}"
+        )
     if not isinstance(target_params, numbers.Real):
         raise TypeError(f"target_params is {target_params!r}; expected a number of parameters")
     architecture: Architecture = get_architecture(net)
 
     def params(width):
-        return count_params(replace(architecture, width=width), classes, input_shape, live=count == "live")
+        net = replace(architecture, width=width)
+        if count == "macs":
+            return count_macs(net, input_shape, classes, live=True)
+        return count_params(net, classes, input_shape, live=count == "live")
 
     if not target_params >= (1 if rule == "nearest" else params(1)):
+        what = COUNTED[count]
         raise ValueError(
-            f"target_params is {target_params}; {architecture.name} has {params(1):,} parameters at width 1 already"
+            f"target_params is {target_params}; {architecture.name} has {params(1):,} {what} at width 1 already"
         )
     above = _smallest_width(lambda width: params(width) > target_params)
     below = above - 1

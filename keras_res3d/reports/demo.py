@@ -17,6 +17,7 @@ from keras_res3d.data.types import VideoError
 from keras_res3d.inference.classifier import Classifier, as_classifier, check_takes_videos
 from keras_res3d.inference.grad_cam import grad_cam
 from keras_res3d.inference.videos import predict_video
+from keras_res3d.reports.overlay import overlay
 from keras_res3d.reports.pages import animation, shown_rate
 from keras_res3d.reports.plots import timeline
 from keras_res3d.tables import printable
@@ -101,14 +102,6 @@ def _shares(scores: np.ndarray) -> np.ndarray:
         return scores
     raised = np.exp(scores - scores.max(axis=1, keepdims=True))
     return raised / raised.sum(axis=1, keepdims=True)
-
-
-def overlay(clip: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """The clip with its heat over it: grey where there is none, then red to yellow; uint8 of the clip's shape."""
-    grey = clip.mean(axis=-1, keepdims=True) * 0.6
-    colour = np.stack([np.full_like(heat, 255), 255 * np.clip(2 * heat - 0.6, 0, 1), np.zeros_like(heat)], -1)
-    share = 0.75 * heat[..., None]
-    return np.clip(grey * (1 - share) + colour * share, 0, 255).astype(np.uint8)
 
 
 def clip_html(found: Answer) -> str:

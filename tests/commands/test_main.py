@@ -94,7 +94,8 @@ def test_another_backend_is_named_before_keras_is_imported(verb, where, tmp_path
         monkeypatch.setenv("KERAS_BACKEND", "jax")
     else:
         (tmp_path / "keras.json").write_text('{"backend": "jax"}')
-    words = {"train": ["--data", "x", "--output", "y"], "export": ["m.keras", "--output", "y"], "quickstart": []}[verb]
+    words = {"train": ["--data", "x", "--output", "y"], "export": ["m.keras", "--output", "y"], "quickstart": [],
+             "search": ["--study", "depth", "--data", "x", "--output", "y"]}[verb]  # fmt: skip
     assert main([verb, *words]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith(f"keras-res3d {verb}: this verb needs the TensorFlow backend")

@@ -102,13 +102,22 @@ def poses(scenes: Scenes, labels: np.ndarray, frames: int) -> np.ndarray:
     return scenes.middle[:, None] + scenes.speed[:, None] * time
 
 
-def draw_videos(scenes: Scenes, labels: np.ndarray, frames: int, size: int) -> np.ndarray:
-    """Videos of these scenes with these labels: uint8 `(count, frames, size, size, 3)`."""
+def draw_videos(
+    scenes: Scenes, labels: np.ndarray, frames: int, size: int, patches: np.ndarray | None = None
+) -> np.ndarray:
+    """Videos of these scenes with these labels: uint8 `(count, frames, size, size, 3)`.
+
+    Args:
+        scenes, frames, size: as of `motion_videos`.
+        labels: which path runs, `(count,)`.
+        patches: what moves, uint8 RGB `(count, texels, texels, 3)`; None takes the scenes' own.
+    """
     count = len(labels)
     pose = poses(scenes, labels, frames)
     # The background keeps to the middle greys, so that the patch stands out from it in every frame.
     backgrounds = 255 * (0.3 + 0.4 * _enlarge(scenes.background, size))
-    patches = (255 * np.clip(1.6 * _enlarge(scenes.patch, PATCH_TEXELS) - 0.3, 0, 1)).astype(np.uint8)
+    if patches is None:
+        patches = (255 * np.clip(1.6 * _enlarge(scenes.patch, PATCH_TEXELS) - 0.3, 0, 1)).astype(np.uint8)
     videos = np.empty((count, frames, size, size, 3), np.uint8)
     videos[:] = backgrounds.astype(np.uint8)[:, None]
     for first in range(0, count, CHUNK):  # small enough to stay in the processor's cache
@@ -173,6 +182,7 @@ class MotionDataSet:
     """
 
     classes = CLASSES
+    family = "motion"
     # A mirrored "left" is a "right".
     mirror_safe = False
     # A "left" played backwards is a "right" too.
@@ -181,9 +191,9 @@ class MotionDataSet:
     def __init__(self, split: str):
         if split not in SPLIT_SIZES:
             raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
-        self.split, self.name = split, f"motion/{split}"
+        self.split, self.name = split, f"{self.family}/{split}"
         numbers = range(SPLIT_SIZES[split])
-        self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(CLASSES)) for i in numbers)
+        self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(self.classes)) for i in numbers)
 
     __repr__ = one_line
 
@@ -192,7 +202,10 @@ class MotionDataSet:
 
     def open(self, i: int, fps: float | None = None, strict: bool = False) -> MotionVideo:
         """Opens a video as `types.DataSet.open` does; it has the same frames at any rate, and no damage."""
-        return MotionVideo(self.examples[i].path, _drawn(self.split)[range(len(self))[i]], fps)
+        return MotionVideo(self.examples[i].path, self._pixels()[range(len(self))[i]], fps)
+
+    def _pixels(self) -> np.ndarray:
+        return _drawn(self.split)
 
 
 def motion_data_set(split: str) -> MotionDataSet:

@@ -1,0 +1,117 @@
+"""The folder of a study: what was agreed on, a folder for each run, and who is at work on which.
+
+    study.json                    data, options, budget and candidates; another study in the folder is refused
+    NAME/seed0/                   a run, as `train` writes it, with scores.json once it was scored
+    NAME/seed0/failure.json       what ended the last attempt, where it failed
+    NAME/latency.json             of one clip, measured before the first run
+    NAME/left_out.json            why the candidate is not trained, where a limit leaves it out
+
+Several processes may work in one folder: a run belongs to the process that holds its lock, which goes with the process
+however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from keras_res3d.io import locked, sweep, write_atomically
+from keras_res3d.tables import as_json, printable
+from keras_res3d.training.checkpoint import differences
+
+HEADER, SEED = "study.json", "seed"
+SCORES, FAILURE, LATENCY, LEFT_OUT = "scores.json", "failure.json", "latency.json", "left_out.json"
+
+
+class StudyFolder:
+    """A folder of a study, new or gone on with.
+
+    Args:
+        folder: made where it is missing.
+        header: what must be the same for all that is in the folder, as plain JSON values.
+
+    Raises:
+        ValueError: the folder holds another study; the message says in what it differs.
+    """
+
+    def __init__(self, folder, header: Mapping):
+        self.path = pathlib.Path(folder)
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"{folder} is a file; expected a folder, which is made where it is missing")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with locked(self.path / HEADER):
+            sweep(self.path / HEADER)
+            if not (self.path / HEADER).exists():
+                write_atomically(self.path / HEADER, as_json(header))
+        found = differences(read_header(self.path), json.loads(json.dumps(header)))
+        if found:
+            more = f" and {len(found) - 5} others" if len(found) > 5 else ""
+            raise ValueError(f"{printable(folder)} holds another study: {'; '.join(found[:5])}{more}. Choose another "
+                             "folder")  # fmt: skip
+
+    def run(self, name: str, seed: int) -> pathlib.Path:
+        """The folder of a candidate's run."""
+        return self.path / name / f"{SEED}{seed}"
+
+    @contextlib.contextmanager
+    def claim(self, name: str, seed: int) -> Iterator[bool]:
+        """Holds a run for this process; yields False where another process holds it."""
+        run = self.run(name, seed)
+        try:
+            lock = contextlib.ExitStack()
+            lock.enter_context(locked(run, timeout=0))
+        except TimeoutError:
+            yield False
+            return
+        with lock:
+            yield True
+
+    def write(self, path: pathlib.Path, value) -> None:
+        """A small JSON file; None removes it."""
+        if value is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomically(path, as_json(value))
+
+
+def read_json(path: pathlib.Path) -> dict | None:
+    """What a small JSON file holds; None where there is none, or one that is damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def read_header(folder) -> dict:
+    """What `study.json` of a folder says.
+
+    Raises:
+        FileNotFoundError: the folder holds no study.
+        ValueError: the file is damaged.
+    """
+    path = pathlib.Path(folder) / HEADER
+    if not path.exists():
+        raise FileNotFoundError(f"{printable(folder)} holds no {HEADER}; expected a folder of keras-res3d search")
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} is damaged: {error}") from error
+
+
+def seeds_in(folder, name: str) -> list[int]:
+    """The seeds of a candidate that have a folder, in order."""
+    found = [path.name.removeprefix(SEED) for path in (pathlib.Path(folder) / name).glob(f"{SEED}*") if path.is_dir()]
+    return sorted(int(seed) for seed in found if seed.isdigit())
+
+
+def describe_data(data_set) -> dict:
+    """A data set as the header names it: wherever its videos lie, other videos or labels make another digest."""
+    digest = hashlib.sha256()
+    for example in data_set.examples:
+        place = "/".join(pathlib.PurePath(example.path).parts[-2:])
+        digest.update(f"{place}\0{example.label}\n".encode("utf-8", "surrogateescape"))
+    return {"name": printable(data_set.name), "videos": len(data_set), "classes": len(data_set.classes),
+            "digest": digest.hexdigest()[:16]}  # fmt: skip

@@ -1,0 +1,125 @@
+"""Own studies, from a Python mapping or a small JSON or YAML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.tasks.studies.paper import STUDIES, paper_study
+from keras_res3d.tasks.studies.study import SAMPLING_FIELDS, Candidate, Study
+
+KEYS = ("name", "question", "study", "base", "fields", "sampling", "candidates")
+_FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
+_NAME = re.compile(r"[\w][\w.+-]*")
+
+
+def read_study(study) -> Study:
+    """A study from whatever tells it.
+
+    Args:
+        study: a `Study`; the name of one of the paper's; a mapping; or the path of a JSON or YAML file that holds such
+            a mapping. Its keys, of which only `candidates` or `study` is needed:
+
+            - `name`, `question`: texts.
+            - `study`: a study of the paper, whose candidates are taken where `candidates` is missing.
+            - `base`: the net that candidates are variants of, a name of the zoo; sr18, or that of `study`, by default.
+            - `fields`: fields of `Architecture` that the base gets, such as `blocks` or `crop`.
+            - `sampling`: fields of `Sampling` for all candidates: stride, fps, resize, preprocessing.
+            - `candidates`: for each name the fields that it varies, of `Architecture` or of `sampling`, and `net` for a
+              net of the zoo in place of the base.
+
+    Raises:
+        ValueError: no such study or net, an unknown key, a value out of range, a file that holds no mapping.
+        FileNotFoundError: there is no such file.
+        ImportError: a YAML file, and PyYAML is missing.
+    """
+    if isinstance(study, Study):
+        return study
+    if isinstance(study, Mapping):
+        return _from_mapping(study, str(study.get("name", "own")))
+    if str(study) in STUDIES:
+        return paper_study(str(study))
+    path = pathlib.Path(study)
+    if not path.exists():
+        raise FileNotFoundError(f"the study is {os.fspath(study)}; expected one of {', '.join(STUDIES)}, or a JSON or "
+                                "YAML file")  # fmt: skip
+    found = _parsed(path)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} holds {type(found).__name__}; expected a mapping with {', '.join(KEYS)}")
+    return _from_mapping(found, path.stem)
+
+
+def _parsed(path: pathlib.Path):
+    text = path.read_text(encoding="utf-8")
+    if path.suffix.lower() not in (".yaml", ".yml"):
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no JSON: {error}; a YAML file is named .yaml") from error
+    try:
+        import yaml
+    except ImportError:
+        raise ImportError(f'{path} needs PyYAML: pip install "keras-res3d[search]", or write the study as JSON'
+                          ) from None  # fmt: skip
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
+
+
+def _from_mapping(given: Mapping, name: str) -> Study:
+    _check_keys(given, KEYS, name)
+    start = paper_study(given["study"]) if given.get("study") is not None else None
+    if start is None and not given.get("candidates"):
+        raise ValueError(f"study {name!r} has no candidates; expected them, or the name of a study of the paper")
+    fields, sampling = dict(given.get("fields") or {}), dict(given.get("sampling") or {})
+    _check_keys(fields, _FIELDS, f"{name}: fields")
+    if start is not None and not given.get("candidates"):
+        if given.get("base") is not None:
+            raise ValueError(f"study {name!r} has a base and the candidates of {start.name}, which bring their own; "
+                             "leave one out")  # fmt: skip
+        study = start.with_fields(**fields)
+        return replace(study, name=given.get("name", name), sampling={**study.sampling, **sampling},
+                       question=given.get("question", study.question))  # fmt: skip
+    base = get_architecture(given.get("base") or (start.base if start else "sr18"))
+    rows = given["candidates"]
+    if not isinstance(rows, Mapping):
+        raise ValueError(f"study {name!r}: candidates is {type(rows).__name__}; expected a mapping from names to "
+                         "fields")  # fmt: skip
+    base = _replaced(base, fields, name)
+    candidates = tuple(_candidate(str(key), row or {}, base, fields, name) for key, row in rows.items())
+    return Study(given.get("name", name), given.get("question", ""), "", base, candidates, sampling)
+
+
+def _candidate(name: str, row: Mapping, base: Architecture, fields: Mapping, study: str) -> Candidate:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"study {study!r}: a candidate is called {name!r}; expected letters, digits, ., _, + and -, "
+                         "since a folder gets its name")  # fmt: skip
+    where = f"{study}: {name}"
+    _check_keys(row, ("net", *_FIELDS, *SAMPLING_FIELDS), where)
+    changes = {key: value for key, value in row.items() if key in _FIELDS}
+    net = _replaced(get_architecture(row["net"]), {**fields, **changes}, where) if "net" in row else None
+    net = net or _replaced(base, changes, where)
+    return Candidate(name, net, {key: value for key, value in row.items() if key in SAMPLING_FIELDS})
+
+
+def _replaced(net: Architecture, fields: Mapping, where: str) -> Architecture:
+    try:
+        return replace(net, **fields)
+    except TypeError as error:  # a number where a list is expected, for example
+        raise ValueError(f"{where}: {dict(fields)} does not fit: {error}") from error
+
+
+def _check_keys(given, known, where: str) -> None:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"{where} is {type(given).__name__}; expected a mapping with {', '.join(known)}")
+    unknown = [str(key) for key in given if key not in known]
+    if unknown:
+        raise ValueError(f"{where} has {', '.join(unknown)}; expected some of {', '.join(known)}")

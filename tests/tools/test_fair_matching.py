@@ -1,0 +1,70 @@
+"""The experiment on fair matching: its budgets, and its tables from folders with known scores."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pathlib
+
+import pytest
+
+from keras_res3d.tasks.studies.budget import plan
+from keras_res3d.tasks.studies.read import read_study
+
+TOOL = pathlib.Path(__file__).parents[2] / "tools" / "fair_matching.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    if not TOOL.exists():
+        pytest.skip("the tools are not part of an installed package")
+    spec = importlib.util.spec_from_file_location("fair_matching", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_is_one_net_in_all_three_matchings(tool):
+    for frames in tool.FRAMES:
+        nets = []
+        for count in ("all", "live", "macs"):
+            budget = tool.target("motion", frames, 8, count)
+            planned = plan(read_study(tool.STUDY), 8, tool.options_of(frames, 8), budget, count)
+            nets.append(next(each.net for each in planned if each.name == tool.REFERENCE))
+            for each in planned:
+                assert each.sampling.crop == each.sampling.resize == (32, 32) and each.sampling.stride == 1
+        assert nets[0] == nets[1] == nets[2]
+
+
+def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
+    """Runs are made up: `search_architectures` is replaced by one that writes scores."""
+    from keras_res3d.tasks.studies import search
+
+    trained = []
+
+    def scores(everything, each, seed, run):
+        trained.append(run)
+        order = [part.name for part in everything.planned].index(each.name)
+        run.mkdir(parents=True)
+        (run / "log.csv").write_text("epoch,loss\n1,2.0\n")
+        return {"video@1": 0.3 + 0.05 * order + 0.001 * seed * order, "clip@1": 0.3, "seconds": 1.0}
+
+    monkeypatch.setattr(search, "_trained_and_scored", scores)
+    monkeypatch.setattr(search, "_latency", lambda everything, each: 0.01)
+    words = [str(tmp_path), "--data", "motion", "--frames", "4", "--seeds", "2"]
+    tool.main(words)
+    text = capsys.readouterr().out
+    assert "### motion, 4 frames" in text and "| 3D | " in text and "with the paper's ranking on ucf101: 0.6" in text
+    # The 3D net of the second and third matching is that of the first.
+    assert len(trained) == 3 * 7 * 2 - 2 * 2 - sum(
+        2 for count in ("live", "macs") for name, net in widths(tmp_path, count).items()
+        if name != "3D" and widths(tmp_path, "all")[name] == net
+    )  # fmt: skip
+    trained.clear()
+    tool.main([*words, "--tables"])
+    assert "### motion" in capsys.readouterr().out and not trained
+
+
+def widths(folder, count):
+    header = json.loads((folder / "motion" / "frames4" / count / "study.json").read_text())
+    return {each["name"]: each["width"] for each in header["candidates"]}

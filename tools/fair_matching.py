@@ -1,0 +1,167 @@
+"""Does the ranking of the paper's convolution study survive fair matching? MC1 to MC5, 2.5D and 3D, matched three ways.
+
+    python tools/fair_matching.py OUTPUT                          # trains what is missing, then prints the tables
+    python tools/fair_matching.py OUTPUT --data motion --frames 4 --counts all,live
+    python tools/fair_matching.py OUTPUT --tables                 # prints the tables of what is there
+
+For each embedded data set and clip length the 3D net has about 3 x 10^5 parameters. The others get as many parameters
+in all ("all", as in the paper), as many live parameters as it has ("live"), or as many live multiply-accumulates
+("macs"). The 3D net is the same in all three. Each cell is a folder of `keras_res3d.search_architectures`: the same
+call goes on where an earlier one ended, and several processes may share the work. Runs whose net is the same in two
+cells are trained once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+import keras_res3d
+from keras_res3d.nets.counts import COUNTED
+from keras_res3d.tables import as_markdown
+from keras_res3d.tasks.studies.budget import plan
+from keras_res3d.tasks.studies.read import read_study
+from keras_res3d.tasks.studies.results import StudyResults, mean_text
+
+DATA, FRAMES, REFERENCE, BUDGET = ("motion", "textures"), (4, 8, 16), "3D", 3e5
+# One block in each group and a conv1 that keeps the full resolution, as in the quickstart: at half of 32 x 32 pixels
+# the patch's texture is gone.
+STUDY = {
+    "study": "convolution",
+    "name": "fair_matching",
+    "fields": {
+        "blocks": [1, 1, 1, 1],
+        "conv1": 3,
+        "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [2, 2, 2], [1, 2, 2]],
+        "batch_norm_momentum": 0.9,
+        "crop": 32,
+    },
+    "sampling": {"stride": 1, "resize": [32, 32]},
+}
+
+
+def options_of(frames: int, epochs: int) -> keras_res3d.TrainingOptions:
+    """The recipe of every run."""
+    return keras_res3d.recipe("modern", epochs=epochs, batch_size=32, learning_rate=0.05, frames=frames)
+
+
+def target(data: str, frames: int, epochs: int, count: str) -> float:
+    """The budget of a cell: what the 3D net of `BUDGET` parameters has."""
+    if count == "all":
+        return BUDGET
+    classes = len(keras_res3d.read_data_set(data).classes)
+    planned = plan(read_study(STUDY), classes, options_of(frames, epochs), BUDGET)
+    (reference,) = (each for each in planned if each.name == REFERENCE)
+    return {"live": reference.live_params, "macs": reference.live_macs}[count]
+
+
+def reuse(done: pathlib.Path, cell: pathlib.Path, wanted: list) -> None:
+    """Copies the scored runs of a cell whose nets another cell wants too."""
+    if not (done / "study.json").exists() or done == cell:
+        return
+    for each in keras_res3d.read_results(done).candidates:
+        same = [p for p in wanted if p.name == each.name and p.net.width == each.facts["width"]]
+        for seed in each.runs if same else ():
+            place = cell / each.name / f"seed{seed}"
+            if not place.exists():
+                shutil.copytree(done / each.name / f"seed{seed}", place)
+
+
+def cells(args) -> Iterator[tuple[str, int, str, pathlib.Path]]:
+    """(data, frames, count, folder) of each cell, the paper's own matching first."""
+    for frames, data, count in itertools.product(args.frames, args.data, args.counts):
+        yield data, frames, count, args.output / data / f"frames{frames}" / count
+
+
+def train_cell(args, data: str, frames: int, count: str, folder: pathlib.Path) -> None:
+    """Trains what is missing of a cell, and writes its report."""
+    options, budget = options_of(frames, args.epochs), target(data, frames, args.epochs, count)
+    classes = len(keras_res3d.read_data_set(data).classes)
+    reuse(folder.parent / "all", folder, plan(read_study(STUDY), classes, options, budget, count))
+    print(f"== {data}, {frames} frames, {budget:,.0f} {COUNTED[count]}", flush=True)
+    results = keras_res3d.search_architectures(
+        STUDY, data, folder, target_params=budget, count=count, options=options, seeds=args.seeds, clips=args.clips,
+    )  # fmt: skip
+    keras_res3d.write_study_report(results, reference=REFERENCE)
+
+
+def tables(args) -> str:
+    """A table for each data set and clip length: the means of each matching, and what is told apart from 3D."""
+    parts = []
+    for frames, data in itertools.product(args.frames, args.data):
+        found = {count: keras_res3d.read_results(folder) for d, f, count, folder in cells(args)
+                 if (d, f) == (data, frames) and (folder / "study.json").exists()}  # fmt: skip
+        found = {count: results for count, results in found.items() if len(results.scored) > 1}
+        if found:
+            parts.append(f"### {data}, {frames} frames\n\n{_table(found)}\n\n{_sentences(found)}")
+    return "\n\n".join([*parts, *_between(args)])
+
+
+def _table(found: dict[str, StudyResults]) -> str:
+    names = [each.name for each in next(iter(found.values())).candidates]
+    header = ["candidate"]
+    for count in found:
+        header += [f"{count}: params", f"{count}: live", f"{count}: live MMACs", f"{count}: video@1"]
+    rows = []
+    for name in names:
+        row = [name]
+        for results in found.values():
+            (each,) = (each for each in results.candidates if each.name == name)
+            row += [f"{each.facts['params']:,}", f"{each.facts['live_params']:,}",
+                    f"{each.facts['live_macs'] / 1e6:.1f}",
+                    f"{mean_text(each.mean('video@1'), each.deviation('video@1'))} ({len(each.runs)})"]  # fmt: skip
+        rows.append(row)
+    return as_markdown(header, rows)
+
+
+def _sentences(found: dict[str, StudyResults]) -> str:
+    lines = []
+    for count, results in found.items():
+        if REFERENCE not in results.figures():
+            continue
+        compared = results.differences(reference=REFERENCE)
+        apart = [f"{each.first} {100 * each.mean:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})"
+                 for each in compared if each.exceeds]  # fmt: skip
+        lines.append(f"- Matched in {COUNTED[count]}: of {len(compared)} differences from 3D, {len(apart)} exceed the "
+                     f"noise{': ' + ', '.join(apart) if apart else ''}.")  # fmt: skip
+        for where, tau in results.agreement_with_paper().items():
+            lines.append(f"  Kendall's tau with the paper's ranking on {where}: {tau.tau:.2f} ({tau.low:.2f} to "
+                         f"{tau.high:.2f}).")  # fmt: skip
+    return "\n".join(lines)
+
+
+def _between(args) -> Iterator[str]:
+    """Agreement of the two data sets' rankings, cell by cell."""
+    for frames, count in itertools.product(args.frames, args.counts):
+        folders = [args.output / data / f"frames{frames}" / count for data in DATA]
+        if all((folder / "study.json").exists() for folder in folders):
+            first, second = (keras_res3d.read_results(folder) for folder in folders)
+            if len(set(first.figures()) & set(second.figures())) > 1:
+                tau = first.agreement(second)
+                yield (f"Rankings of {DATA[0]} and {DATA[1]}, {frames} frames, matched in {COUNTED[count]}: tau "
+                       f"{tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}).")  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Trains the cells that the arguments name, and prints their tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("output", type=pathlib.Path)
+    parser.add_argument("--data", type=lambda text: text.split(","), default=list(DATA))
+    parser.add_argument("--frames", type=lambda text: [int(part) for part in text.split(",")], default=list(FRAMES))
+    parser.add_argument("--counts", type=lambda text: text.split(","), default=list(COUNTED))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--clips", type=int, default=3)
+    parser.add_argument("--tables", action="store_true", help="print the tables of what is there, and train nothing")
+    args = parser.parse_args(argv)
+    if not args.tables:
+        for cell in cells(args):
+            train_cell(args, *cell)
+    print(tables(args))
+
+
+if __name__ == "__main__":
+    main()
