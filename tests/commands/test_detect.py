@@ -1,0 +1,82 @@
+"""detect evaluate and detect window_weights from the command line, and the exit code of wrong files."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from keras_res3d.commands.main import main
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Annotations of two classes in two videos, and detections: one right, one wrong, one missed."""
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    (truth / "detclasslist.txt").write_text("1 Run\n2 Dive\n")
+    (truth / "Run_test.txt").write_text("v1 1.0 2.0\nv2 5 7\n")
+    (truth / "Dive_test.txt").write_text("v2 1 4\n")
+    (truth / "Ambiguous_test.txt").write_text("v1 8 9\n")
+    rows = ["v1,1.12,2.0,Run,0.9,16", "v1,4,5,Run,0.8,16", "v2,1,4.2,Dive,0.7,64"]
+    (tmp_path / "found.csv").write_text("\n".join(["video,begin,end,label,score,window", *rows]))
+    return tmp_path
+
+
+def _evaluate(folder, *more):
+    words = ["--detections", str(folder / "found.csv"), "--annotations", str(folder / "truth"), *more]
+    return main(["detect", "evaluate", *words])
+
+
+def test_evaluate_prints_and_writes(folder, capsys):
+    (folder / "blocked.txt").write_text("v1  # the first\n\nnobody\n")
+    assert _evaluate(folder, "--iou", "0.5,0.95", "--output", str(folder / "out")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[2:5]] == [
+        ["Run", "2", "0.50000", "0.00000"], ["Dive", "1", "1.00000", "0.00000"], ["mean", "3", "0.75000", "0.00000"],
+    ]  # fmt: skip
+    assert lines[5] == "2 videos counted; 3 detections; protocol thumos14, suppression none"
+    assert "10: 0.56667" in lines[6]  # 0.88 and 0.9375 reach 8 and 9 of 10 thresholds, and one instance none
+    found = json.loads((folder / "out" / "scores.json").read_text())
+    assert found["mAP"] == [0.75, 0.0] and found["instances"] == {"Run": 2, "Dive": 1}
+    with Image.open(folder / "out" / "precision-recall-0.5.png") as picture:
+        assert picture.size[0] > 400
+    assert _evaluate(folder, "--blocked", str(folder / "blocked.txt"), "--iou", "0.5") == 0
+    assert "1 video counted, 1 of 2 blocked ones left out" in capsys.readouterr().out
+    assert _evaluate(folder, "--protocol", "activitynet") == 0
+    assert "IoU 0.95" in capsys.readouterr().out
+
+
+def test_window_weights_are_written_and_used(folder, capsys):
+    words = ["--annotations", str(folder / "truth"), "--output", str(folder / "w.json")]
+    assert main(["detect", "window_weights", *words]) == 0
+    assert "512 frames" in capsys.readouterr().out
+    assert _evaluate(folder, "--window_weights", str(folder / "w.json"), "--nms", "0.4", "--iou", "0.5") == 0
+    assert "suppression 0.4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ("v1,1,2,Fly,0.5,16", "unknown class 'Fly'"), ("v1,-1,2,Run,0.5,16", "negative time"),
+    ("v1,3,2,Run,0.5,16", "reversed times"), ("v1,3,x,Run,0.5,16", "expected video and label"),
+])  # fmt: skip
+def test_wrong_rows_have_exit_code_2(folder, row, words, capsys):
+    (folder / "found.csv").write_text("video,begin,end,label,score,window\n" + row)
+    assert _evaluate(folder) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("keras-res3d detect: ") and words in error and "Traceback" not in error
+
+
+def test_other_wrong_files_have_exit_code_2(folder, capsys):
+    truth = {"database": {"v1": {"duration": 3, "annotations": [{"segment": [1, 2], "label": "Run"}]}}}
+    (folder / "truth.json").write_text(json.dumps(truth))
+    (folder / "late.csv").write_text("video,begin,end,label,score\nv1,1,4,Run,1\n")
+    words = ["--detections", str(folder / "late.csv"), "--annotations", str(folder / "truth.json")]
+    assert main(["detect", "evaluate", *words]) == 2
+    assert "time beyond the video: 1 to 4 seconds, and the video has 3" in capsys.readouterr().err
+    (folder / "truth" / "Dive_test.txt").unlink()
+    for words in (["--detections", "none.csv"], [], ["--blocked", "none.txt"], ["--nms", "much"], ["--iou", "half"],
+                  ["--annotations", "nowhere"], ["--window_weights", "none.mat"]):  # fmt: skip
+        assert _evaluate(folder, *words) == 2, words
+        assert capsys.readouterr().err.startswith("keras-res3d detect: ")
+    assert _evaluate(folder) == 2 and "missing file Dive_test.txt" in capsys.readouterr().err
+    assert main(["detect", "evaluate"]) == 2 and "--detections is required" in capsys.readouterr().err
+    assert main(["detect", "measure"]) == 2
