@@ -95,8 +95,9 @@ def _evaluate() -> int:
 
 def _show(scores, count: int, blocked: list[str], videos: set[str]) -> None:
     """Prints the table of average precisions, and what was counted."""
-    rows = [[name, str(instances), *("-" if ap != ap else f"{ap:.5f}" for ap in row)] for name, instances, row
-            in zip(scores.classes, scores.instances.tolist(), scores.average_precision.tolist(), strict=True)]  # fmt: skip
+    columns = scores.classes, scores.instances.tolist(), scores.average_precision.tolist()
+    rows = [[name, str(instances), *("-" if ap != ap else f"{ap:.5f}" for ap in row)]
+            for name, instances, row in zip(*columns, strict=True)]  # fmt: skip
     rows.append(["mean", str(int(scores.instances.sum())), *(f"{value:.5f}" for value in scores.mean)])
     print(as_text(["class", "instances", *(f"IoU {threshold:g}" for threshold in scores.thresholds)], rows))
     there = len(videos & set(blocked))
