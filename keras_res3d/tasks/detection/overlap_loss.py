@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -9,7 +11,7 @@ from keras import ops
 ALPHA = 0.25
 
 
-def targets(labels, ious):
+def targets(labels, ious) -> Any:
     """What the loss takes as `y_true`: float32 `(batch, 2)`, the class and the IoU of each window.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -125,7 +126,7 @@ def segment_set(
         seed: by which windows of background are chosen.
 
     Raises:
-        DataError: annotated videos that are not among the videos.
+        DataError: annotated videos that are not among the videos, or videos of the same name.
         ValueError: no window shows an action.
         VideoError: a video cannot be opened.
     """
@@ -133,6 +134,9 @@ def segment_set(
     missing = sorted(set(annotations.videos) - set(names))
     if missing:
         raise DataError(annotations.name, [f"missing video {name} in {videos.name}" for name in missing])
+    twice = sorted(name for name, count in collections.Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(videos.name, [f"several videos are called {name}, as annotations know them" for name in twice])
     parts = [_labelled(videos, number, name, annotations, cutting) for number, name in enumerate(names)]
     numbers, windows, labels, ious = (np.concatenate(column) for column in zip(*parts, strict=True))
     positive = np.flatnonzero(labels > BACKGROUND)

@@ -93,6 +93,10 @@ def test_faults(videos):
     truth = videos.annotations()
     with pytest.raises(DataError, match="missing video nowhere in made/5"):
         segment_set(videos, Annotations("t", ("a",), ("nowhere",), [0], [[0, 1]]))
+    doubled = MadeVideos(2)
+    doubled.examples = doubled.examples[:1] * 2
+    with pytest.raises(DataError, match="several videos are called made/0/0000"):
+        segment_set(doubled, Annotations("t", ("a",), ("made/0/0000",), [0], [[0, 1]]))
     with pytest.raises(ValueError, match="no window of made/5 shows an action"):
         segment_set(videos, truth, cutting=Cutting((512,), rule=LabelRule(1.0, 1.0, 0.3)))
     assert name_of(videos.examples[0]) == "made/5/0000"
