@@ -80,8 +80,9 @@ def test_each_stage_writes_a_network(runs, videos):
 
 def test_localization_starts_from_the_classification_network(runs, videos, tmp_path):
     folder, _ = runs
-    train_stage("localization", videos, videos.annotations(), tmp_path, cutting=CUTTING, start=folder / "classification",
-                options=_options(learning_rate=1e-12, weight_decay=0.0))  # fmt: skip
+    options = _options(learning_rate=1e-12, weight_decay=0.0)
+    train_stage("localization", videos, videos.annotations(), tmp_path, start=folder / "classification",
+                cutting=CUTTING, options=options)  # fmt: skip
     before, after = (load_model(path).model for path in (folder / "classification", tmp_path))
     for mine, given in zip(after.trainable_variables, before.trainable_variables, strict=True):
         assert np.allclose(mine.numpy(), given.numpy(), atol=1e-7)
