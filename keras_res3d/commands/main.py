@@ -60,7 +60,7 @@ VERBS = {
     "transfer": Verb("measure features by a linear SVM, PCA and retrieval, or fine-tune on every split"),
     "similarity": Verb("tell pairs of videos of one action from others, by the ASLAN protocol"),
     "search-videos": Verb("find the videos most like a given one, on a page of animated thumbnails"),
-    "detect": Verb("score detections of actions in long videos"),
+    "detect": Verb("find actions in long videos, train the networks for it, score detections", reads_videos=True),
     "weights": Verb("list, download and convert pretrained weights"),
 }
 

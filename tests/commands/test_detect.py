@@ -1,7 +1,9 @@
 """detect evaluate and detect window_weights from the command line, and the exit code of wrong files."""
 
 import json
+import os
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -78,5 +80,51 @@ def test_other_wrong_files_have_exit_code_2(folder, capsys):
         assert _evaluate(folder, *words) == 2, words
         assert capsys.readouterr().err.startswith("keras-res3d detect: ")
     assert _evaluate(folder) == 2 and "missing file Dive_test.txt" in capsys.readouterr().err
-    assert main(["detect", "evaluate"]) == 2 and "--detections is required" in capsys.readouterr().err
-    assert main(["detect", "measure"]) == 2
+    assert main(["detect", "evaluate"]) == 2
+    assert "--detections and --annotations are required for evaluate" in capsys.readouterr().err
+    for words in (["measure"], ["evaluate", "more"], ["run", "--output", "x"], ["train", "--stage", "proposal"]):
+        assert main(["detect", *words]) == 2, words
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, make_video):
+    """Two short videos in which squares move, their annotations, and the three networks trained for a step."""
+    from keras_res3d.tasks.detection.made import MadeVideos
+
+    folder, videos = tmp_path_factory.mktemp("made"), MadeVideos(2, actions=2, seed=3)
+    (folder / "videos").mkdir()
+    database = {}
+    for number, example in enumerate(videos.examples):
+        with videos.open(number) as video:
+            frames = np.stack([pixels for _, pixels in video.frames(range(video.num_frames))])
+        make_video(folder / "videos" / f"v{number}.mp4", frames)
+        truth = videos.annotations()
+        rows = [{"segment": truth.spans[row].tolist(), "label": truth.classes[truth.labels[row]]}
+                for row in range(len(truth)) if truth.videos[row] == example.path]  # fmt: skip
+        database[f"v{number}"] = {"duration": truth.durations[example.path], "annotations": rows}
+    (folder / "truth.json").write_text(json.dumps({"database": database}))
+    words = ["--videos", str(folder / "videos"), "--annotations", str(folder / "truth.json"), "--net", "sr18"]
+    words += ["--width", "2", "--crop", "32", "--iterations", "1", "--batch_size", "2", "--lengths", "16,32,64"]
+    for stage, more in (("proposal", []), ("classification", []),
+                        ("localization", ["--weights", str(folder / "models" / "classification")])):  # fmt: skip
+        output = str(folder / "models" / stage)
+        assert main(["detect", "train", "--stage", stage, "--output", output, *words, *more]) == 0
+    return folder
+
+
+@pytest.mark.slow
+def test_train_run_and_evaluate_go_together(made, capsys):
+    words = ["--annotations", str(made / "truth.json"), "--output", str(made / "found"), "--proposal_score", "0"]
+    assert main(["detect", "run", str(made / "models"), str(made / "videos"), *words]) == 0
+    assert "wrote " in capsys.readouterr().out
+    page = (made / "found" / "index.html").read_text()
+    written = {"found.csv", "found.json", "v0.png", "v1.png", "index.html"}
+    assert page.count("<svg") == 2 and set(os.listdir(made / "found")) == written
+    for name in ("found.csv", "found.json"):
+        words = ["--detections", str(made / "found" / name), "--annotations", str(made / "truth.json"), "--iou", "0.5"]
+        assert main(["detect", "evaluate", *words]) == 0
+    assert "2 videos counted" in capsys.readouterr().out
+    output = str(made / "models" / "proposal")
+    words = ["--videos", str(made / "videos"), "--annotations", str(made / "truth.json"), "--output", output]
+    assert main(["detect", "train", "--stage", "proposal", *words]) == 1  # a finished run is not replaced
+    assert main(["detect", "run", str(made), str(made / "videos"), "--output", str(made / "x")]) == 2

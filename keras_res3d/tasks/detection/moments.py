@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,6 +41,12 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def spans_of(self, video: str, of_class: str) -> list[tuple[float, float]]:
+        """(begin, end) of the instances of a class in a video; none of a class that is not annotated."""
+        number = self.classes.index(of_class) if of_class in self.classes else None
+        return [tuple(span) for name, label, span in zip(self.videos, self.labels, self.spans.tolist(), strict=True)
+                if name == video and label == number]  # fmt: skip
 
     def without(self, blocked: Iterable[str]) -> Annotations:
         """The instances of all videos but the blocked ones."""
@@ -92,6 +98,21 @@ class Detections:
         """The detections of all videos but the blocked ones."""
         blocked = set(blocked)
         return self.rows(np.array([row for row, video in enumerate(self.videos) if video not in blocked], np.int64))
+
+
+def joined(parts: Sequence[Detections]) -> Detections:
+    """The detections of several videos as one, in their order.
+
+    Args:
+        parts: one or more, of the same classes, all with windows or all without.
+    """
+    windows = [part.windows for part in parts]
+    return replace(
+        parts[0], videos=tuple(video for part in parts for video in part.videos),
+        labels=np.concatenate([part.labels for part in parts]), spans=np.concatenate([part.spans for part in parts]),
+        scores=np.concatenate([part.scores for part in parts]),
+        windows=None if windows[0] is None else np.concatenate(windows),
+    )  # fmt: skip
 
 
 def _check_rows(moments: Annotations | Detections) -> None:
