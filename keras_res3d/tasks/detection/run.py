@@ -18,7 +18,7 @@ from keras_res3d.tasks.detection.segment_data import Cutting, name_of
 from keras_res3d.tasks.detection.suppression import suppress_groups
 from keras_res3d.tasks.detection.window_clips import window_clips
 from keras_res3d.tasks.detection.window_weights import WindowWeights
-from keras_res3d.tasks.detection.windows import seconds_of
+from keras_res3d.tasks.detection.windows import LENGTHS, OVERLAP, seconds_of
 
 PathLike = str | os.PathLike
 
@@ -68,8 +68,8 @@ def load_detector(models: PathLike) -> Detector:
         raise ValueError(f"the networks in {folder} have {len(proposal.card.labels)} and "
                          f"{len(localization.card.labels)} classes; expected 2, and background with the actions")
     windows = localization.card.training.get("windows", {})
-    cutting = Cutting(frames=localization.card.sampling.frames,
-                      **{name: windows[name] for name in ("lengths", "overlap") if name in windows})  # fmt: skip
+    cutting = Cutting(tuple(windows.get("lengths", LENGTHS)), windows.get("overlap", OVERLAP),
+                      localization.card.sampling.frames)  # fmt: skip
     return Detector(proposal, localization, cutting)
 
 
