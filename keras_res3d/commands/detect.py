@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from absl import flags
 
-from keras_res3d.data.types import DataError
+from keras_res3d.data.types import DataError, VideoError
 from keras_res3d.tables import as_json, as_text, printable
 
 FLAGS = flags.FLAGS
@@ -63,7 +63,8 @@ def _define_train_flags() -> None:
     flags.DEFINE_string("videos", None, "train: folder of the videos, called as in the annotations.")
     flags.DEFINE_string("weights", None, "train: what to start from, as of keras-res3d train; for localization, the "
                         "folder of the classification network.")  # fmt: skip
-    flags.DEFINE_string("net", "res3d18", "train: a net of the zoo, such as res3d18 or c3d.")
+    flags.DEFINE_string("net", None, "train: a net of the zoo, such as c3d (res3d18 by default; for localization that "
+                        "of the classification network).")  # fmt: skip
     flags.DEFINE_integer("width", None, "train: channels of the first group (the net's own by default).", lower_bound=1)
     flags.DEFINE_integer("crop", None, "train: height and width of clips (the net's own by default).", lower_bound=1)
     flags.DEFINE_integer("iterations", None, "train: steps (those of the stage's recipe by default).", lower_bound=1)
@@ -93,7 +94,10 @@ def _blocked() -> list[str]:
     """The names of --blocked; a line may hold a comment behind #."""
     if not FLAGS.blocked:
         return []
-    lines = pathlib.Path(FLAGS.blocked).read_text("utf-8-sig").splitlines()
+    try:
+        lines = pathlib.Path(FLAGS.blocked).read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"--blocked is {FLAGS.blocked}, which is no text in UTF-8") from None
     return [name for line in lines if (name := line.partition("#")[0].strip())]
 
 
@@ -119,7 +123,7 @@ def _evaluate(words: list[str]) -> int:
         thresholds=[_number("iou", text) for text in FLAGS.iou] if FLAGS.iou else None,
     )  # fmt: skip
     recall = average_recall(detections, annotations, blocked=blocked)
-    _show(scores, len(detections), blocked, {*annotations.videos, *annotations.durations, *detections.videos})
+    _show(scores, len(detections), set(blocked), set(detections.videos), {*annotations.videos, *annotations.durations})
     reached = ", ".join(f"{count}: {value:.5f}" for count, value in zip(COUNTS, recall, strict=True))
     print(f"average recall of a video's first detections at IoU 0.5 to 0.95: {reached}")
     if FLAGS.output:
@@ -127,15 +131,22 @@ def _evaluate(words: list[str]) -> int:
     return 0
 
 
-def _show(scores, count: int, blocked: list[str], videos: set[str]) -> None:
-    """Prints the table of average precisions, and what was counted."""
+def _show(scores, count: int, blocked: set[str], found: set[str], listed: set[str]) -> None:
+    """Prints the table of average precisions, and what was counted.
+
+    Args:
+        scores: as of `evaluate_detections`.
+        count: of detections.
+        blocked, found, listed: names of the videos that are blocked, have detections, and have annotations.
+    """
     columns = scores.classes, scores.instances.tolist(), scores.average_precision.tolist()
     rows = [[name, str(instances), *("-" if ap != ap else f"{ap:.5f}" for ap in row)]
             for name, instances, row in zip(*columns, strict=True)]  # fmt: skip
     rows.append(["mean", str(int(scores.instances.sum())), *(f"{value:.5f}" for value in scores.mean)])
     print(as_text(["class", "instances", *(f"IoU {threshold:g}" for threshold in scores.thresholds)], rows))
-    there = len(videos & set(blocked))
-    left_out = f", {there} of {len(set(blocked))} blocked ones left out" if blocked else ""
+    left_out = f", {len((found | listed) & blocked)} of {len(blocked)} blocked ones left out" if blocked else ""
+    alone = len(found - listed - blocked)
+    left_out += f", {alone} with detections alone" if alone else ""
     print(f"{scores.videos} video{'' if scores.videos == 1 else 's'} counted{left_out}; {count} detections; protocol "
           f"{scores.protocol}, suppression {'none' if scores.nms is None else scores.nms}")  # fmt: skip
 
@@ -202,14 +213,19 @@ def _train(words: list[str]) -> int:
     state = "nothing" if FLAGS.overwrite else state_of(FLAGS.output)
     if state in ("finished", "foreign"):
         raise ValueError(f"{FLAGS.output} holds a model; choose another --output, or give --overwrite")
+    stage = STAGES[FLAGS.stage]
+    inherited = [f"--{name}" for name in ("net", "width", "crop") if stage.after and FLAGS[name].value is not None]
+    if inherited:
+        raise ValueError(f"{', '.join(inherited)}: the {FLAGS.stage} network has those of the {stage.after} network; "
+                         "leave them out")  # fmt: skip
     names = ("iterations", "batch_size", "learning_rate", "divide_every", "crop")
     changes = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
-    net = get_architecture(FLAGS.net)
+    net = get_architecture(FLAGS.net or "res3d18")
     history = train_stage(
         FLAGS.stage, unlabelled_videos(videos_in(FLAGS.videos), FLAGS.videos),
         read_annotations(FLAGS.annotations, FLAGS.subset), FLAGS.output, start=FLAGS.weights,
         net=net if FLAGS.width is None else replace(net, width=FLAGS.width),
-        options=recipe(STAGES[FLAGS.stage].recipe, seed=FLAGS.seed, **changes), cutting=Cutting(**_lengths()),
+        options=recipe(stage.recipe, seed=FLAGS.seed, **changes), cutting=Cutting(**_lengths()),
         background=FLAGS.background, overlap=FLAGS.overlap_loss, resume=state == "unfinished",
     )  # fmt: skip
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
@@ -230,17 +246,21 @@ def _run(words: list[str]) -> int:
         raise ValueError("--nms is released, which evaluate alone knows; expected a number in 0..1, none or auto")
     truth = read_annotations(FLAGS.annotations, FLAGS.subset) if FLAGS.annotations else None
     weights = read_window_weights(FLAGS.window_weights) if FLAGS.window_weights else None
+    settings = {"nms": NMS if FLAGS.nms == "auto" else _nms(), "proposal_score": FLAGS.proposal_score,
+                "window_weights": weights, "batch_size": FLAGS.batch_size or 16}  # fmt: skip
     detector, found = load_detector(words[0]), []
-    for path in [path for word in words[1:] for path in videos_in(word)]:
-        detections = detect_actions(
-            detector, path, proposal_score=FLAGS.proposal_score, nms=NMS if FLAGS.nms == "auto" else _nms(),
-            window_weights=weights, batch_size=FLAGS.batch_size or 16,
-        )  # fmt: skip
-        found.append((path, detections))
-        print(f"{printable(path)}: {len(detections)} moments", flush=True)
+    paths = [path for word in words[1:] for path in videos_in(word)]
+    for path in paths:
+        try:
+            found.append((path, detect_actions(detector, path, **settings)))
+            print(f"{printable(path)}: {len(found[-1][1])} moments", flush=True)
+        except VideoError as error:  # the other videos are searched all the same
+            print(f"keras-res3d detect: {printable(error)}", file=sys.stderr)
+    if not found:
+        return 1
     names = _write_found(found, truth, pathlib.Path(FLAGS.output))
     print(f"wrote {printable(FLAGS.output)}/{', '.join(map(printable, names))}")
-    return 0
+    return 0 if len(found) == len(paths) else 1
 
 
 def _write_found(found: list, truth, folder: pathlib.Path) -> list[str]:

@@ -103,9 +103,10 @@ def made(tmp_path_factory, make_video):
                 for row in range(len(truth)) if truth.videos[row] == example.path]  # fmt: skip
         database[f"v{number}"] = {"duration": truth.durations[example.path], "annotations": rows}
     (folder / "truth.json").write_text(json.dumps({"database": database}))
-    words = ["--videos", str(folder / "videos"), "--annotations", str(folder / "truth.json"), "--net", "sr18"]
-    words += ["--width", "2", "--crop", "32", "--iterations", "1", "--batch_size", "2", "--lengths", "16,32,64"]
-    for stage, more in (("proposal", []), ("classification", []),
+    words = ["--videos", str(folder / "videos"), "--annotations", str(folder / "truth.json")]
+    words += ["--iterations", "1", "--batch_size", "2", "--lengths", "16,32,64"]
+    new = ["--net", "sr18", "--width", "2", "--crop", "32"]
+    for stage, more in (("proposal", new), ("classification", new),
                         ("localization", ["--weights", str(folder / "models" / "classification")])):  # fmt: skip
         output = str(folder / "models" / stage)
         assert main(["detect", "train", "--stage", stage, "--output", output, *words, *more]) == 0
@@ -124,7 +125,14 @@ def test_train_run_and_evaluate_go_together(made, capsys):
         words = ["--detections", str(made / "found" / name), "--annotations", str(made / "truth.json"), "--iou", "0.5"]
         assert main(["detect", "evaluate", *words]) == 0
     assert "2 videos counted" in capsys.readouterr().out
+    (made / "cut.mp4").write_bytes((made / "videos" / "v0.mp4").read_bytes()[:300])
+    words = [str(made / "cut.mp4"), str(made / "videos" / "v1.mp4"), "--output", str(made / "one")]
+    assert main(["detect", "run", str(made / "models"), *words]) == 1
+    assert "cut.mp4" in capsys.readouterr().err and (made / "one" / "v1.png").exists()
     output = str(made / "models" / "proposal")
     words = ["--videos", str(made / "videos"), "--annotations", str(made / "truth.json"), "--output", output]
     assert main(["detect", "train", "--stage", "proposal", *words]) == 1  # a finished run is not replaced
+    words[-1] = str(made / "new")
+    more = ["--stage", "localization", "--weights", str(made / "models" / "classification"), "--crop", "24"]
+    assert main(["detect", "train", *more, *words]) == 1 and "--crop: the localization" in capsys.readouterr().err
     assert main(["detect", "run", str(made), str(made / "videos"), "--output", str(made / "x")]) == 2

@@ -100,7 +100,10 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Ite
     except UnicodeDecodeError:
         raise DataError(str(path), ["the file is no text in UTF-8"]) from None
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
+    try:
+        names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
+    except csv.Error as error:
+        raise DataError(str(path), [f"line 1: {error}"]) from None
     missing = [name for name in COLUMNS if name not in names]
     if missing:
         there = ", ".join(names) or "none"

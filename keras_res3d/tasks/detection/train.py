@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -22,6 +23,7 @@ from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.detection.networks import segment_net
 from keras_res3d.tasks.detection.overlap_loss import OverlapLoss, WindowAccuracy
 from keras_res3d.tasks.detection.segment_data import Cutting, SegmentSet, segment_set
+from keras_res3d.tasks.detection.segment_labels import BACKGROUND
 from keras_res3d.tasks.detection.stages import STAGES
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
@@ -54,6 +56,7 @@ def train_stage(
     background: float = 1.0,
     overlap: float | None = None,
     resume: bool = False,
+    report: Callable[[str], None] = print,
 ) -> dict[str, list[float]]:
     """Trains a network of S-CNN; the folder `output` gets `model.keras`, its card and `log.csv`.
 
@@ -70,6 +73,7 @@ def train_stage(
         cutting: of the windows; None is S-CNN's.
         overlap: the weight of the overlap loss; None is the stage's.
         resume: go on with the folder's unfinished run.
+        report: called with a line on the windows before the training.
 
     Returns:
         The history: a list per figure, one value per epoch.
@@ -96,6 +100,9 @@ def train_stage(
         model, card = _new(net, start, data, sampling, options)
     else:
         model, card = _inherited(start, before, data, sampling)
+    quiet = sum(example.label == BACKGROUND for example in data.examples)
+    report(f"{stage}: {data.name} ({len(data) - quiet} of actions, {quiet} of background), {len(data.classes)} classes; "
+           f"{options.total_steps(len(data))} steps of {options.batch_size} windows, overlap loss {overlap:g}")
     windows = {"lengths": list(cutting.lengths), "overlap": cutting.overlap, "labels": dataclasses.asdict(cutting.rule)}
     card = dataclasses.replace(card, training={**card.training, "stage": stage, "windows": windows})
     if not overlap:

@@ -15,6 +15,7 @@ from keras_res3d.tasks.detection.segment_data import Cutting, segment_set
 from keras_res3d.tasks.detection.stages import STAGES
 from keras_res3d.tasks.detection.train import fit_with_overlap, train_stage
 from keras_res3d.training.fit import train
+from keras_res3d.training.folder import RunFolder, state_of
 from keras_res3d.training.recipes import RECIPES, TrainingOptions
 
 SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
@@ -116,3 +117,28 @@ def test_wrong_calls(runs, videos, tmp_path):
     ):
         with pytest.raises(ValueError, match=words):
             train_stage(stage, videos, truth, tmp_path, **{"cutting": CUTTING, "options": _options(), **more})
+
+
+@pytest.mark.slow
+def test_a_run_by_the_overlap_loss_goes_on_bit_for_bit(runs, videos, tmp_path, monkeypatch):
+    """Training is stopped at the end of its second epoch, and goes on to the weights of a run that was not."""
+    more = {"start": runs[0] / "classification", "cutting": CUTTING, "options": _options(iterations=9)}
+    truth = videos.annotations()
+    train_stage("localization", videos, truth, tmp_path / "whole", **more)
+    kept, epochs = RunFolder.on_epoch_end, []
+
+    def stop(self, epoch, logs=None):
+        kept(self, epoch, logs)
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "on_epoch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_stage("localization", videos, truth, tmp_path / "parts", **more)
+    assert state_of(tmp_path / "parts") == "unfinished"
+    train_stage("localization", videos, truth, tmp_path / "parts", resume=True, **more)
+    assert epochs[:2] == [0, 1] and epochs[-1] == 2 and len(epochs) in (3, 4)
+    one, two = (load_model(tmp_path / name).model for name in ("whole", "parts"))
+    for first, second in zip(one.variables, two.variables, strict=True):
+        assert np.array_equal(first.numpy(), second.numpy()), first.path
