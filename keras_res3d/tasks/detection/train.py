@@ -101,7 +101,7 @@ def train_stage(
     else:
         model, card = _inherited(start, before, data, sampling)
     quiet = sum(example.label == BACKGROUND for example in data.examples)
-    report(f"{stage}: {data.name} ({len(data) - quiet} of actions, {quiet} of background), {len(data.classes)} classes; "
+    report(f"{stage}: {data.name}, {quiet} of them background, {len(data.classes)} classes; "
            f"{options.total_steps(len(data))} steps of {options.batch_size} windows, overlap loss {overlap:g}")
     windows = {"lengths": list(cutting.lengths), "overlap": cutting.overlap, "labels": dataclasses.asdict(cutting.rule)}
     card = dataclasses.replace(card, training={**card.training, "stage": stage, "windows": windows})
