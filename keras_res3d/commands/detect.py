@@ -80,6 +80,9 @@ def _define_train_flags() -> None:
     flags.DEFINE_float("overlap_loss", None, "train: weight of the overlap loss (1 for localization by default, 0 for "
                        "the others).", lower_bound=0.0)  # fmt: skip
     flags.DEFINE_list("lengths", None, "train: frames of the windows, with commas between them (16 to 512 by default).")
+    flags.DEFINE_float("window_overlap", 0.75, "train: the part that a window shares with the next of its length.")
+    flags.DEFINE_list("label_iou", "0.7,0.5,0.3", "train: a window above the first IoU shows an instance, and so does "
+                      "the one that fits it best, above the second; below the third with all it is background.")
     flags.DEFINE_bool("overwrite", False, "train: start again where the folder holds a run.")
 
 
@@ -186,13 +189,19 @@ def _window_weights(words: list[str]) -> int:
     return 0
 
 
-def _lengths() -> dict:
-    """The windows' lengths where they are given."""
-    if FLAGS.lengths is None:
-        return {}
-    if not all(text.strip().isdecimal() for text in FLAGS.lengths):
+def _cutting():
+    """How windows are cut and labelled, by --lengths, --window_overlap and --label_iou."""
+    from keras_res3d.tasks.detection.segment_data import Cutting
+    from keras_res3d.tasks.detection.segment_labels import LabelRule
+    from keras_res3d.tasks.detection.windows import LENGTHS
+
+    if FLAGS.lengths is not None and not all(text.strip().isdecimal() for text in FLAGS.lengths):
         raise ValueError(f"--lengths is {','.join(FLAGS.lengths)}; expected whole numbers with commas between")
-    return {"lengths": tuple(int(text) for text in FLAGS.lengths)}
+    if len(FLAGS.label_iou) != 3:
+        raise ValueError(f"--label_iou is {','.join(FLAGS.label_iou)}; expected three numbers with commas between")
+    lengths = LENGTHS if FLAGS.lengths is None else tuple(map(int, FLAGS.lengths))
+    rule = LabelRule(*(_number("label_iou", text) for text in FLAGS.label_iou))
+    return Cutting(lengths, FLAGS.window_overlap, rule=rule)
 
 
 def _train(words: list[str]) -> int:
@@ -203,7 +212,6 @@ def _train(words: list[str]) -> int:
     from keras_res3d.data.open import videos_in
     from keras_res3d.nets.zoo import get_architecture
     from keras_res3d.tasks.detection.annotations import read_annotations
-    from keras_res3d.tasks.detection.segment_data import Cutting
     from keras_res3d.tasks.detection.stages import STAGES
     from keras_res3d.tasks.detection.train import train_stage
     from keras_res3d.tasks.named_videos import unlabelled_videos
@@ -225,7 +233,7 @@ def _train(words: list[str]) -> int:
         FLAGS.stage, unlabelled_videos(videos_in(FLAGS.videos), FLAGS.videos),
         read_annotations(FLAGS.annotations, FLAGS.subset), FLAGS.output, start=FLAGS.weights,
         net=net if FLAGS.width is None else replace(net, width=FLAGS.width),
-        options=recipe(stage.recipe, seed=FLAGS.seed, **changes), cutting=Cutting(**_lengths()),
+        options=recipe(stage.recipe, seed=FLAGS.seed, **changes), cutting=_cutting(),
         background=FLAGS.background, overlap=FLAGS.overlap_loss, resume=state == "unfinished",
     )  # fmt: skip
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
