@@ -136,7 +136,7 @@ def test_train_run_and_evaluate_go_together(made, capsys):
     more = ["--stage", "localization", "--weights", str(made / "models" / "classification"), "--crop", "24"]
     assert main(["detect", "train", *more, *words]) == 1 and "--crop: the localization" in capsys.readouterr().err
     for flags, message in ((["--label_iou", "0.7,0.5"], "three numbers"), (["--lengths", "16,x"], "whole numbers"),
-                           (["--label_iou", "0.3,0.5,0.7"], "background <= best"), (["--lengths", "32,16"], "ascending"),
+                           (["--label_iou", "0.3,0.5,0.7"], "background <="), (["--lengths", "32,16"], "ascending"),
                            (["--window_overlap", "1"], "below 1")):  # fmt: skip
         assert main(["detect", "train", "--stage", "proposal", *words, *flags]) == 1
         assert message in capsys.readouterr().err
