@@ -287,6 +287,7 @@ def _write_found(found: list, truth, folder: pathlib.Path) -> list[str]:
     for each, picture in zip(shown, pictures, strict=True):
         save_png(each.timeline, picture)
     lead = f"{len(whole)} moments of {len(whole.classes)} classes in {len(found)} videos."
+    lead += " Bars in grey are the annotations." if truth is not None else ""
     write_atomically(folder / "index.html", moments_page(shown, lead))
     return ["found.csv", "found.json", *(picture.name for picture in pictures), "index.html"]
 

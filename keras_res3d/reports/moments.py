@@ -60,6 +60,7 @@ def moments_on_a_line(
             axes.barh(number - 0.2, end - begin, left=begin, height=0.4, color=colour, alpha=alpha)
         for begin, end, _ in truth:
             axes.barh(number + 0.2, end - begin, left=begin, height=0.3, color="0.45")
+    axes.set_axisbelow(True)
     axes.set_yticks(range(len(rows)), [printable(name) for name, *_ in rows], fontsize=8)
     axes.set(xlabel="seconds", xlim=(0, max(seconds, 1e-3)), ylim=(max(1, len(rows)) - 0.5, -0.5),
              title=printable(title))  # fmt: skip
