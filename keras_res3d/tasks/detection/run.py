@@ -142,18 +142,20 @@ def _localized(
     """(rows of windows, scores of all classes) of the windows that the proposal network lets through, in batches."""
     waiting: list[tuple[int, np.ndarray]] = []
     for batch in _batches(window_clips(video, windows, detector.proposal.card.sampling), batch_size):
-        action = detector.proposal.predict(np.stack([clip for _, clip in batch]))[:, 1]
+        action = _scores(detector.proposal, batch, batch_size)[:, 1]
         waiting += [pair for pair, score in zip(batch, action.tolist(), strict=True) if score >= proposal_score]
         if len(waiting) >= batch_size:
-            yield _scored(detector, waiting[:batch_size])
+            yield [row for row, _ in waiting[:batch_size]], _scores(detector.localization, waiting, batch_size)
             waiting = waiting[batch_size:]
     if waiting:
-        yield _scored(detector, waiting)
+        yield [row for row, _ in waiting], _scores(detector.localization, waiting, batch_size)
 
 
-def _scored(detector: Detector, batch: list[tuple[int, np.ndarray]]) -> tuple[list[int], np.ndarray]:
-    scores = detector.localization.predict(np.stack([clip for _, clip in batch]))
-    return [row for row, _ in batch], np.asarray(scores, np.float64)
+def _scores(network: Classifier, pairs: list[tuple[int, np.ndarray]], size: int) -> np.ndarray:
+    """Scores of the first `size` clips. Fewer are filled up, since Keras compiles anew for every size of a batch."""
+    clips = np.stack([clip for _, clip in pairs[:size]])
+    filled = clips if len(clips) == size else np.concatenate([clips, np.repeat(clips[-1:], size - len(clips), axis=0)])
+    return np.asarray(network.predict(filled), np.float64)[: len(clips)]
 
 
 def _batches(pairs: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
