@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_res3d.tasks.detection.intervals import temporal_iou
 
-# Rows whose IoU with all later ones is computed at a time; memory grows with this, and not with the square.
-BLOCK = 256
+# Of the IoUs of some rows with all later ones, at most so many rows and so many numbers are held at a time.
+BLOCK, HELD = 256, 2**20
 
 
 def by_score(scores: np.ndarray) -> np.ndarray:
@@ -31,8 +31,9 @@ def suppress(spans: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndar
     order = by_score(np.asarray(scores))
     spans = spans[order]
     stays = np.ones(len(order), bool)
-    for start in range(0, len(order), BLOCK):
-        rows = start + np.flatnonzero(stays[start : start + BLOCK])
+    block = min(BLOCK, max(1, HELD // max(1, len(order))))
+    for start in range(0, len(order), block):
+        rows = start + np.flatnonzero(stays[start : start + block])
         near = temporal_iou(spans[rows], spans[start:]) > threshold
         for row, nearby in zip(rows, near, strict=True):
             if stays[row]:

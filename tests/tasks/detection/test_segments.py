@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from keras_res3d.tasks.detection import suppression
 from keras_res3d.tasks.detection.intervals import as_spans, shared, temporal_iou
 from keras_res3d.tasks.detection.segment_labels import LabelRule, label_segments
 from keras_res3d.tasks.detection.suppression import BLOCK, grouped, suppress, suppress_groups
@@ -87,6 +88,22 @@ def test_suppression_is_the_greedy_one(count):
         assert suppress(spans, scores, threshold).tolist() == _slow_suppress(spans, scores, threshold)
     with pytest.raises(ValueError, match="of suppression"):
         suppress(spans, scores, -0.1)
+
+
+def test_suppression_of_many_rows_holds_few_numbers_at_a_time(monkeypatch):
+    rng = np.random.default_rng(0)
+    begin = rng.random(300) * 40
+    spans, scores = np.stack([begin, begin + 4], axis=1), rng.random(300)
+    whole = suppress(spans, scores, 0.3)
+    sizes = []
+
+    def watched(first, second):
+        sizes.append(len(first) * len(second))
+        return temporal_iou(first, second)
+
+    monkeypatch.setattr(suppression, "temporal_iou", watched)
+    monkeypatch.setattr(suppression, "HELD", 1000)
+    assert suppress(spans, scores, 0.3).tolist() == whole.tolist() and max(sizes) <= 1000
 
 
 def test_of_equal_scores_the_later_row_wins_and_the_threshold_itself_stays():
