@@ -62,6 +62,7 @@ VERBS = {
     "similarity": Verb("tell pairs of videos of one action from others, by the ASLAN protocol"),
     "search-videos": Verb("find the videos most like a given one, on a page of animated thumbnails"),
     "figures": Verb("draw a net, its first filters, or where it looks in a video", reads_videos=True),
+    "detect": Verb("find actions in long videos, train the networks for it, score detections", reads_videos=True),
     "weights": Verb("list, download and convert pretrained weights"),
 }
 

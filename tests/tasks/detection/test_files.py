@@ -1,0 +1,197 @@
+"""Annotations, detections and window weights as files: THUMOS' folders, ActivityNet's JSON, .mat, CSV; and faults."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from keras_res3d.data.types import DataError
+from keras_res3d.tasks.detection.annotations import read_annotations
+from keras_res3d.tasks.detection.detections import read_detections, write_detections
+from keras_res3d.tasks.detection.moments import Annotations, Detections
+from keras_res3d.tasks.detection.weights_file import read_window_weights, write_window_weights
+from keras_res3d.tasks.detection.window_weights import window_weights
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "detclasslist.txt").write_text("7 Run\n9 Dive\n")
+    (tmp_path / "Run_test.txt").write_text("video_test_0000004  1.0 2.5\n\nvideo_test_0000012 0 3\n")
+    (tmp_path / "Dive_test.txt").write_text("\ufeffvideo_test_0000004 2 4\r\n", "utf-8")
+    (tmp_path / "Ambiguous_test.txt").write_text("video_test_0000004 5 6\n")
+    return tmp_path
+
+
+def test_a_folder_of_thumos(folder):
+    found = read_annotations(folder)
+    assert found.classes == ("Run", "Dive") and len(found) == 4
+    rows = set(zip(found.videos, found.labels.tolist(), map(tuple, found.spans.tolist()), strict=True))
+    four, twelve = "video_test_0000004", "video_test_0000012"
+    assert rows == {(four, 0, (1, 2.5)), (twelve, 0, (0, 3)), (four, 1, (2, 4)), (four, -1, (5, 6))}
+    (folder / "detclasslist.txt").unlink()
+    assert read_annotations(folder).classes == ("Dive", "Run")
+    (folder / "Run_val.txt").write_text("a 1 2\n")
+    with pytest.raises(DataError, match="test, val; say which"):
+        read_annotations(folder)
+    assert read_annotations(folder, "val").videos == ("a",)
+    assert found.without([four]).videos == (twelve,)
+
+
+def test_every_fault_of_a_folder_is_named(folder):
+    (folder / "detclasslist.txt").write_text("1 Run\n2 Dive\n3 Jump\n3 Other\nx\n")
+    (folder / "Run_test.txt").write_text("v 3 1\nv -1 1\nv 1\nv a b\nv 1 nan\nv 2 2\n")
+    (folder / "Swim_test.txt").write_text("v 1 2\n")
+    with pytest.raises(DataError) as raised:
+        read_annotations(folder)
+    text = "\n".join(raised.value.faults)
+    for words in ("missing file Jump_test.txt", "unknown class 'Swim'", "Run_test.txt line 1: v: reversed times",
+                  "line 2: v: negative time", "line 3: 'v 1'; expected", "line 4", "line 5: v: time that is not finite",
+                  "line 6: v: reversed", "detclasslist.txt line 4", "detclasslist.txt line 5"):  # fmt: skip
+        assert words in text
+    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+        read_annotations("nowhere")
+
+
+def _activitynet(path, **more):
+    database = {
+        "a": {"duration": 10, "subset": "validation", "annotations": [{"segment": [1, 2.5], "label": "Run"}]},
+        "b": {"duration": 5.5, "subset": "training", "annotations": [{"segment": [0, 5.5], "label": "Dive"}]},
+        "quiet": {"duration": 3, "subset": "validation", "annotations": []},
+    } | more
+    path.write_text(json.dumps({"version": "1", "database": database}))
+    return path
+
+
+def test_json_of_activitynet(tmp_path):
+    path = _activitynet(tmp_path / "a.json")
+    found = read_annotations(path)
+    assert found.classes == ("Dive", "Run") and found.videos == ("a", "b") and found.labels.tolist() == [1, 0]
+    part = read_annotations(path, "validation")
+    assert part.videos == ("a",) and part.durations == {"a": 10, "quiet": 3} and part.classes == ("Dive", "Run")
+    with pytest.raises(DataError, match="no instance of an action in the subset testing"):
+        read_annotations(path, "testing")
+
+
+@pytest.mark.parametrize("video", [
+    {"annotations": [{"segment": [1, 12], "label": "Run"}], "duration": 10}, {"annotations": 3}, 3, {"duration": -1},
+    {"annotations": [{"segment": [2, 1], "label": "Run"}]}, {"annotations": [{"segment": [True, 1], "label": "Run"}]},
+    {"annotations": [{"segment": [1], "label": "Run"}]}, {"annotations": [{"segment": [0, 1], "label": 4}]},
+    {"annotations": [{"segment": [0, 10**400], "label": "Run"}]}, {"annotations": ["x"]}, {"duration": "long"},
+])  # fmt: skip
+def test_faults_of_json(tmp_path, video):
+    with pytest.raises(DataError, match="1 fault"):
+        read_annotations(_activitynet(tmp_path / "a.json", c=video))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"database": 3}', b"\xff\xfe", b"[" * 100_000])
+def test_a_file_that_is_no_json(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError):
+        read_annotations(tmp_path / "a.json")
+
+
+ANNOTATIONS = Annotations("made", ("Run", "Dive"), ("clip_07",), [0], [[1, 2]], {"clip_07": 20.0})
+
+
+def _matrix(*rows):
+    table = np.zeros((len(rows), 14))
+    table[:, [0, 1, 4, 5, 8, 10]] = rows
+    return {"seg_swin": table}
+
+
+def test_the_released_matrix(tmp_path):
+    savemat(tmp_path / "d.mat", _matrix((7, 16, 0.2, 0.8, 0.5, 2), (12, 512, 1, 21, 1.0, 1), (7, 16, 0, 1, 0.9, 0)))
+    found = read_detections(tmp_path / "d.mat", ANNOTATIONS)
+    assert found.videos == ("clip_07", "clip_12") and found.labels.tolist() == [1, 0] and found.raw
+    assert found.windows.tolist() == [16, 512] and found.scores.tolist() == [0.5, 1] and found.spans[0, 1] == 0.8
+
+
+@pytest.mark.parametrize(("row", "words"), [
+    ((7, 16, 1, 2, 0.5, 3), "unknown class '3'"), ((7, 16, 1, 2, 0.5, 1.5), "whole numbers"),
+    ((7, 16, 2, 1, 0.5, 1), "reversed times"), ((7, 16, -1, 1, 0.5, 1), "negative time"),
+    ((7, 16, 15, 20.2, 0.5, 1), "beyond the video"), ((7, 16, 1, 2, np.nan, 1), "score that is not finite"),
+    ((np.nan, 16, 1, 2, 0.5, 1), "whole numbers"), ((7, 0, 1, 2, 0.5, 1), "whole numbers"),
+    ((7, 16, np.inf, 2, 0.5, 1), "not finite"), ((-7, 16, 1, 2, 0.5, 1), "whole numbers"),
+])  # fmt: skip
+def test_faults_of_a_matrix(tmp_path, row, words):
+    savemat(tmp_path / "d.mat", _matrix(row))
+    with pytest.raises(DataError, match=words):
+        read_detections(tmp_path / "d.mat", ANNOTATIONS)
+
+
+def test_files_that_are_no_detections(tmp_path):
+    savemat(tmp_path / "narrow.mat", {"seg_swin": np.ones((2, 5))})
+    savemat(tmp_path / "other.mat", {"a": np.ones((2, 14)), "b": np.ones((2, 14))})
+    (tmp_path / "broken.mat").write_bytes(b"MATLAB 5.0 MAT-file" + bytes(range(200)))
+    (tmp_path / "empty.mat").write_bytes(b"")
+    (tmp_path / "columns.csv").write_text("video,end\nclip_07,1\n")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "latin.csv").write_bytes(b"video,begin,end,label,score\n\xe9,1,2,Run,1\n")
+    (tmp_path / "lines.csv").write_text("video,begin,end,label,score\nclip_07,1,2,Run\nclip_07,x,2,Run,1\n")
+    (tmp_path / "unknown.csv").write_text("video,begin,end,label,score\nclip_07,1,2,Fly,1\n")
+    (tmp_path / "rows.json").write_text('{"results": {"clip_07": [{"label": "Run", "score": "1", "segment": [1, 2]}]}}')
+    (tmp_path / "text.txt").write_text("")
+    words = {"narrow.mat": "5 columns", "other.mat": "no matrix seg_swin", "broken.mat": "cannot be read",
+             "empty.mat": "cannot be read", "columns.csv": "begin, label, score are missing",
+             "empty.csv": "there are none", "latin.csv": "UTF-8", "lines.csv": "2 faults",
+             "unknown.csv": "line 2: unknown class 'Fly'", "rows.json": "detection 1: expected",
+             "text.txt": "neither"}  # fmt: skip
+    for name, expected in words.items():
+        with pytest.raises(DataError, match=expected):
+            read_detections(tmp_path / name, ANNOTATIONS)
+    for name in ("none.mat", "none.csv", "none.json"):
+        with pytest.raises(FileNotFoundError, match="not there"):
+            read_detections(tmp_path / name, ANNOTATIONS)
+
+
+@pytest.mark.parametrize("windows", [None, [16, 512, 64]])
+@pytest.mark.parametrize("extension", [".csv", ".json"])
+def test_what_is_written_is_read_again(tmp_path, extension, windows):
+    spans, scores = [[0.1 + 0.2, 1], [2, 3.3], [0, 20]], [1 / 3, 1e-300, 0.5]
+    made = Detections("made", ("Run", "Dive"), ("a, b", "ü\n", "a, b"), [0, 1, 1], spans, scores, windows)
+    found = read_detections(write_detections(made, tmp_path / f"d{extension}"), ANNOTATIONS)
+    order = [found.scores.tolist().index(score) for score in made.scores]
+    assert tuple(found.videos[row] for row in order) == made.videos and not found.raw
+    assert found.spans[order].tolist() == made.spans.tolist() and found.labels[order].tolist() == made.labels.tolist()
+    assert (None if found.windows is None else found.windows[order].tolist()) == windows
+    with pytest.raises(ValueError, match=r"\.csv or \.json"):
+        write_detections(made, tmp_path / "d.txt")
+
+
+def test_no_detection_at_all_is_no_fault(tmp_path):
+    (tmp_path / "none.csv").write_text("video,start,end,label,score\n")
+    (tmp_path / "none.json").write_text('{"results": {}}')
+    assert len(read_detections(tmp_path / "none.csv", ANNOTATIONS)) == 0
+    assert len(read_detections(tmp_path / "none.json", ANNOTATIONS)) == 0
+
+
+def test_window_weights_as_files(tmp_path):
+    made = window_weights([0.6, 0.9, 5, 20], [0, 1, 1, 1], ("Run", "Dive"))
+    found = read_window_weights(write_window_weights(made, tmp_path / "w.json"))
+    assert found.classes == made.classes and (found.table == made.table).all() and found.lengths == made.lengths
+    savemat(tmp_path / "w.mat", {"weight": made.table})
+    released = read_window_weights(tmp_path / "w.mat")
+    assert released.classes is None and (released.table == made.table).all()
+    savemat(tmp_path / "short.mat", {"weight": made.table[:5]})
+    for name, text in {"x.json": '{"weights": {"lengths": [16], "classes": {"Run": [1, 2]}}}', "y.json": "{}",
+                       "z.json": '{"weights": {"lengths": 3, "classes": {"Run": [1]}}}',
+                       "v.json": '{"weights": {"lengths": [16], "classes": 3}}'}.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    for name in ("short.mat", "x.json", "y.json", "z.json", "v.json"):
+        with pytest.raises(DataError):
+            read_window_weights(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        read_window_weights(tmp_path / "none.json")
+    with pytest.raises(ValueError, match="no names"):
+        write_window_weights(released, tmp_path / "u.json")
+
+
+def test_the_released_window_weights_follow_from_the_validation_annotations(shared_data):
+    folder = shared_data / "thumos14_res3d"
+    if not folder.is_dir():
+        pytest.skip("THUMOS' annotations are not there")
+    found = read_annotations(folder / "annotation_val")
+    actions = found.labels >= 0
+    made = window_weights(np.diff(found.spans[actions])[:, 0], found.labels[actions], found.classes)
+    assert (made.table == read_window_weights(folder / "weight.mat").table).all()

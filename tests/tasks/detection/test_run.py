@@ -1,0 +1,110 @@
+"""Finding actions: frames shared by overlapping windows, and the chain against single windows scored by hand."""
+
+import numpy as np
+import pytest
+
+from keras_res3d.cards import ModelCard
+from keras_res3d.data.clips import Sampling
+from keras_res3d.data.sources.array import ArrayVideo
+from keras_res3d.inference.classifier import Classifier
+from keras_res3d.tasks.detection.run import Detector, detect_actions, load_detector
+from keras_res3d.tasks.detection.segment_data import Cutting
+from keras_res3d.tasks.detection.window_clips import window_clips
+from keras_res3d.tasks.detection.window_weights import WindowWeights
+from keras_res3d.tasks.detection.windows import frames_of, sliding_windows
+
+SAMPLING = Sampling(frames=16, stride=1, resize=(10, 12), crop=(8, 8))
+
+
+class Counting(ArrayVideo):
+    """An array that counts how often each frame is read."""
+
+    def _read(self, numbers):
+        self.read = getattr(self, "read", []) + list(numbers)
+        return super()._read(numbers)
+
+
+def _video(levels):
+    frames = np.broadcast_to(np.asarray(levels, np.uint8)[:, None, None, None], (len(levels), 10, 12, 3))
+    return Counting(np.ascontiguousarray(frames))
+
+
+@pytest.mark.parametrize("count", [5, 16, 131])
+def test_every_window_gets_its_frames_and_each_is_read_once(count):
+    video, windows = _video(np.arange(count)), sliding_windows(count, (16, 32, 64))
+    numbers = frames_of(windows, 16)
+    rows = []
+    for row, clip in window_clips(video, windows, SAMPLING):
+        assert clip.shape == (16, 8, 8, 3) and (clip[:, 0, 0, 0] == numbers[row]).all()
+        rows.append(row)
+    assert sorted(rows) == list(range(len(windows))) and len(video.read) == len(set(video.read))
+
+
+def test_no_more_frames_are_held_than_the_longest_window_spans():
+    held = []
+
+    class Watched(Counting):
+        def frames(self, indices, size=None):
+            for number, pixels in super().frames(indices, size):
+                held.append(number)
+                yield number, pixels
+
+    video = Watched(np.zeros((1000, 10, 12, 3), np.uint8))
+    clips = window_clips(video, sliding_windows(1000, (16, 64)), SAMPLING)
+    most = 0
+    for _ in clips:
+        most = max(most, len(clips.gi_frame.f_locals["held"]))
+    assert most <= 64 + 16 and len(held) == 1000
+
+
+def _detector(cutting):
+    """Networks that see brightness: 100 is the class a, 200 the class b, the part of bright frames is the score."""
+    def localization(clips):
+        levels = clips[..., 0].mean(axis=(2, 3))
+        shares = np.stack([(levels < 50), (levels > 50) & (levels < 150), levels > 150], axis=-1).mean(axis=1)
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    def proposal(clips):
+        action = 1 - localization(clips)[:, :1]
+        return np.concatenate([1 - action, action], axis=1)
+
+    cards = (ModelCard("p", ("background", "action"), SAMPLING), ModelCard("l", ("background", "a", "b"), SAMPLING))
+    return Detector(Classifier(proposal, cards[0]), Classifier(localization, cards[1]), cutting)
+
+
+def _levels():
+    levels = np.zeros(300)
+    levels[40:72], levels[152:168] = 100, 200
+    return levels
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_chain_finds_what_is_there(batch_size):
+    detector = _detector(Cutting((16, 32, 64)))
+    found = detect_actions(detector, _video(_levels()), batch_size=batch_size, nms=0.3)
+    assert found.classes == ("a", "b") and set(found.videos) == {"video"}
+    best = {label: found.spans[found.labels == label][found.scores[found.labels == label] == 1] for label in (0, 1)}
+    assert all((span >= 40 / 25 - 1e-9).all() and (span <= 72 / 25 + 1e-9).all() for span in best[0]) and len(best[0])
+    assert np.allclose(best[1], [[152 / 25, 168 / 25]])
+    assert (np.diff(found.scores) <= 0).all() and (found.windows == np.round(np.diff(found.spans)[:, 0] * 25)).all()
+    one = detect_actions(detector, _video(_levels()), batch_size=1, nms=0.3)
+    assert np.array_equal(one.spans, found.spans) and np.allclose(one.scores, found.scores)
+
+
+def test_thresholds_and_weights():
+    detector, video = _detector(Cutting((16, 32))), _video(_levels())
+    strict = detect_actions(detector, video, proposal_score=1.0, nms=None)
+    loose = detect_actions(detector, video, proposal_score=0.5, nms=None)
+    assert len(strict) < len(loose) and (strict.scores == 1).all() and loose.scores.min() < 1
+    assert not len(detect_actions(detector, _video(np.zeros(40))))
+    weights = WindowWeights((16, 32), ("a", "b"), np.array([[0.0, 1.0], [0.5, 1.0]]))
+    weighed = detect_actions(detector, video, proposal_score=1.0, nms=None, window_weights=weights)
+    a = weighed.labels == 0
+    assert (weighed.scores[a] == np.where(weighed.windows[a] == 32, 0.5, 0)).all() and (weighed.scores[~a] == 1).all()
+    with pytest.raises(ValueError, match="suppression"):
+        detect_actions(detector, video, nms=2)
+
+
+def test_a_folder_without_networks(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no network proposal"):
+        load_detector(tmp_path)

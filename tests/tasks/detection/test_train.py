@@ -1,0 +1,144 @@
+"""The three networks of S-CNN: their heads, and training from stage to stage on made videos."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_res3d.data.clips import Sampling
+from keras_res3d.inference.classifier import load_model
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.tasks.detection.made import MadeVideos
+from keras_res3d.tasks.detection.networks import segment_net
+from keras_res3d.tasks.detection.segment_data import Cutting, segment_set
+from keras_res3d.tasks.detection.stages import STAGES
+from keras_res3d.tasks.detection.train import fit_with_overlap, train_stage
+from keras_res3d.training.fit import train
+from keras_res3d.training.folder import RunFolder, state_of
+from keras_res3d.training.recipes import RECIPES, TrainingOptions
+
+SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
+CUTTING = Cutting((16, 32, 64))
+SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1), frames=16, crop=32)
+
+
+def _options(**changes):
+    return TrainingOptions(**{"iterations": 2, "batch_size": 4, "mirror": False, "learning_rate": 0.02, **changes})
+
+
+def test_the_head_sees_two_moments_of_512_values():
+    net = segment_net("res3d18", 21)
+    assert net.input_shape == (None, 16, 112, 112, 3) and net.get_layer("pool5").output.shape == (None, 2, 1, 1, 512)
+    assert net.get_layer("flatten").output.shape == (None, 1024) and net.output_shape == (None, 21)
+    reversed_in_time = keras.Model(net.get_layer("pool5").output, net.output)
+    values = np.random.default_rng(0).normal(0, 9, (1, 2, 1, 1, 512)).astype(np.float32)
+    assert not np.allclose(reversed_in_time(values), reversed_in_time(values[:, ::-1]), atol=1e-3)
+
+
+def test_c3d_keeps_its_own_classifier():
+    c3d = Architecture("c3d", width=2, blocks=(1, 1, 2, 2, 2), multipliers=(1, 2, 4, 8, 8), strides=((1, 1, 1),) * 5,
+                       conv1=3, shortcut=None, dense=(8, 8), frames=16, batch_norm_momentum=None, crop=32,
+                       pools=((1, 2, 2), *((2, 2, 2),) * 4))  # fmt: skip
+    net = segment_net(c3d, 3, (16, 32, 32, 3), batch_norm_momentum=0.9)
+    assert net.output_shape == (None, 3) and not [layer for layer in net.layers if layer.name == "prob2"]
+    assert sum(isinstance(layer, keras.layers.Dense) for layer in net.layers) == 3
+
+
+def test_every_stage_has_a_recipe():
+    assert all(row.recipe in RECIPES and row.after in (None, *STAGES) for row in STAGES.values())
+
+
+@pytest.fixture(scope="module")
+def videos():
+    return MadeVideos(2, actions=3, seed=2)
+
+
+@pytest.fixture(scope="module")
+def runs(videos, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    more = {"net": SMALL, "sampling": SAMPLING, "cutting": CUTTING, "options": _options()}
+    histories = {}
+    for stage, start in (("proposal", None), ("classification", None), ("localization", folder / "classification")):
+        histories[stage] = train_stage(stage, videos, videos.annotations(), folder / stage, start=start, **more)
+    return folder, histories
+
+
+def test_each_stage_writes_a_network(runs, videos):
+    folder, histories = runs
+    for stage, history in histories.items():
+        found = load_model(folder / stage)
+        binary = stage == "proposal"
+        assert found.card.labels == (("background", "action") if binary else ("background", *videos.classes))
+        assert np.isfinite(history["loss"]).all() and found.card.architecture.width == 2
+        scores = found.predict(np.zeros((1, 16, 32, 32, 3), np.uint8))
+        assert scores.shape == (1, 2 if binary else 9) and scores.sum() == pytest.approx(1, abs=1e-5)
+    card = json.loads((folder / "localization" / "model.json").read_text())
+    assert card["training"]["overlap_loss"] == 1 and card["training"]["windows"]["lengths"] == [16, 32, 64]
+    assert card["training"]["finished"] and card["training"]["stage"] == "localization"
+    assert not (folder / "localization" / "checkpoint.npz").exists()
+
+
+def test_localization_starts_from_the_classification_network(runs, videos, tmp_path):
+    folder, _ = runs
+    options = _options(learning_rate=1e-12, weight_decay=0.0)
+    train_stage("localization", videos, videos.annotations(), tmp_path, start=folder / "classification",
+                cutting=CUTTING, options=options)  # fmt: skip
+    before, after = (load_model(path).model for path in (folder / "classification", tmp_path))
+    for mine, given in zip(after.trainable_variables, before.trainable_variables, strict=True):
+        assert np.allclose(mine.numpy(), given.numpy(), atol=1e-7)
+
+
+def test_without_the_overlap_term_training_is_the_usual_one(videos, tmp_path):
+    data = segment_set(videos, videos.annotations(), cutting=CUTTING)
+    histories = []
+    for way in ("train", "fit_with_overlap", "overlap"):
+        keras.utils.set_random_seed(3)
+        net = segment_net(SMALL, 9, (16, 32, 32, 3), batch_norm_momentum=0.9)
+        if way == "train":
+            histories.append(train(net, data, SAMPLING, tmp_path / way, _options()))
+            continue
+        card = load_model(tmp_path / "train").card
+        weight = 0.0 if way == "fit_with_overlap" else 1.0
+        histories.append(fit_with_overlap(net, data, SAMPLING, tmp_path / way, _options(), card, weight))
+    usual, without, overlap = (np.array(history["loss"]) for history in histories)
+    assert np.allclose(usual, without, rtol=1e-5) and histories[0]["clip@1"] == histories[1]["clip@1"]
+    assert not np.allclose(usual, overlap, rtol=1e-3)
+
+
+def test_wrong_calls(runs, videos, tmp_path):
+    folder, _ = runs
+    truth = videos.annotations()
+    for words, stage, more in (
+        ("the stage is 'x'", "x", {}),
+        ("starts from the classification network", "localization", {}),
+        ("tells apart background, action", "localization", {"start": folder / "proposal"}),
+        ("mixup", "localization", {"start": folder / "classification", "options": _options(mixup=0.2)}),
+    ):
+        with pytest.raises(ValueError, match=words):
+            train_stage(stage, videos, truth, tmp_path, **{"cutting": CUTTING, "options": _options(), **more})
+
+
+@pytest.mark.slow
+def test_a_run_by_the_overlap_loss_goes_on_bit_for_bit(runs, videos, tmp_path, monkeypatch):
+    """Training is stopped at the end of its second epoch, and goes on to the weights of a run that was not."""
+    more = {"start": runs[0] / "classification", "cutting": CUTTING, "options": _options(iterations=9)}
+    truth = videos.annotations()
+    train_stage("localization", videos, truth, tmp_path / "whole", **more)
+    kept, epochs = RunFolder.on_epoch_end, []
+
+    def stop(self, epoch, logs=None):
+        kept(self, epoch, logs)
+        epochs.append(epoch)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "on_epoch_end", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_stage("localization", videos, truth, tmp_path / "parts", **more)
+    assert state_of(tmp_path / "parts") == "unfinished"
+    train_stage("localization", videos, truth, tmp_path / "parts", resume=True, **more)
+    assert epochs[:2] == [0, 1] and epochs[-1] == 2 and len(epochs) in (3, 4)
+    one, two = (load_model(tmp_path / name).model for name in ("whole", "parts"))
+    for first, second in zip(one.variables, two.variables, strict=True):
+        assert np.array_equal(first.numpy(), second.numpy()), first.path
