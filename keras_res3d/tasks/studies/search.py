@@ -246,10 +246,7 @@ def _trained_and_scored(everything: _Study, each: Planned, seed: int, run: pathl
               resume=state == "unfinished")  # fmt: skip
     found = evaluate(load_model(run / "model.keras"), everything.test_set, clips=everything.clips,
                      workers=options.workers, on_bad_video=options.on_bad_video)  # fmt: skip
-    scores = found.summary()
-    if len(found.labels) <= 5:
-        scores.pop("video@5")
-    return {**scores, "seconds": _seconds(run)}
+    return {**found.summary(), "seconds": _seconds(run)}
 
 
 def _seconds(run: pathlib.Path) -> float:
