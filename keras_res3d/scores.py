@@ -161,7 +161,17 @@ class Scores(VideoScores):
     @property
     def clip_at_1(self) -> float:
         """Top-1 accuracy of single clips, over all clips that were scored."""
-        return top_k(self.probabilities, self.truth[self.videos], 1)
+        return float(self._clip_hits.mean())
+
+    @cached_property
+    def _clip_hits(self) -> np.ndarray:
+        """Whether each clip's best class is its video's, bool `(clips,)`."""
+        return top_k_hits(self.probabilities, self.truth[self.videos], 1)
+
+    @cached_property
+    def _predicted(self) -> np.ndarray:
+        """The best class of each video, `(videos,)`."""
+        return top_1(self.video_probabilities)
 
     @property
     def video_at_1(self) -> float:
@@ -185,8 +195,7 @@ class Scores(VideoScores):
 
         Groups are drawn in place of videos where the data set has groups.
         """
-        right = top_k_hits(self.probabilities, self.truth[self.videos], 1)
-        rows = {"clip@1": (np.bincount(self.videos, right, len(self.truth)), self.clips)}
+        rows = {"clip@1": (np.bincount(self.videos, self._clip_hits, len(self.truth)), self.clips)}
         for name, k in (("video@1", 1), ("video@5", 5)):
             rows[name] = top_k_hits(self.video_probabilities, self.truth, k), np.ones(len(self.truth))
         return {name: bootstrap_interval(*rows[name], self.groups) for name in self.measures}
@@ -195,7 +204,7 @@ class Scores(VideoScores):
     def confusion(self) -> np.ndarray:
         """Videos counted by true class (rows) and predicted class (columns)."""
         counts = np.zeros((len(self.labels), len(self.labels)), int)
-        np.add.at(counts, (self.truth, top_1(self.video_probabilities)), 1)
+        np.add.at(counts, (self.truth, self._predicted), 1)
         return counts
 
     @cached_property
@@ -232,8 +241,7 @@ class Scores(VideoScores):
 
     def mistakes(self) -> list[Mistake]:
         """The misclassified videos, the worst first: those whose predicted class is furthest ahead of the true one."""
-        predicted = top_1(self.video_probabilities)
-        places = np.arange(len(self.truth))
+        predicted, places = self._predicted, np.arange(len(self.truth))
         score, true_score = (self.video_probabilities[places, classes] for classes in (predicted, self.truth))
         wrong = np.flatnonzero(predicted != self.truth)
         order = wrong[np.argsort(-(score - true_score)[wrong], kind="stable")]
@@ -246,8 +254,7 @@ class Scores(VideoScores):
     def video_columns(self) -> dict[str, Sequence]:
         """A table of the videos as columns of `(videos,)`: path, group where there are groups, true and predicted
         class, how many clips, and a column `score:CLASS` for each class with the mean over the clips."""
-        predicted = top_1(self.video_probabilities)
-        return self._columns(*([self.labels[number] for number in row] for row in (self.truth, predicted)))
+        return self._columns(*([self.labels[number] for number in row] for row in (self.truth, self._predicted)))
 
     def curves(self) -> dict[str, Curves]:
         """ROC and precision-recall with each class as the positive one, where there are two and both have videos.
