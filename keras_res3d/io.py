@@ -86,6 +86,17 @@ def usable_cores() -> int:
     return cores or 1
 
 
+def reader_threads(workers: int | None) -> int:
+    """How many threads read videos: as many as asked for, or one for each usable core, up to 16.
+
+    Raises:
+        ValueError: `workers` is below 1.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; expected None (one per processor core) or at least 1")
+    return workers or min(16, usable_cores())
+
+
 def digest(path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as file:

@@ -144,8 +144,7 @@ def bootstrap_interval(
     kinds, times = np.unique(units, axis=0, return_counts=True)
     drawn = np.random.default_rng(SEED).multinomial(len(units), times / len(units), size=ROUNDS)
     right, of = (drawn @ kinds).T
-    low, high = np.quantile(right / of, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    return _ends(right / of)
 
 
 def bootstrap_auc(
@@ -173,9 +172,12 @@ def bootstrap_auc(
         if pairs:
             # Of each pair of a positive and a negative video, one half where their scores are equal.
             areas.append((yes * (np.cumsum(no) - no / 2)).sum() / pairs)
-    if not areas:
-        return None
-    low, high = np.quantile(areas, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return _ends(areas) if areas else None
+
+
+def _ends(drawn: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Between which figures the middle `LEVEL` of the drawings lies."""
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from keras_res3d.measures import LEVEL, ClassRates, bootstrap_interval, curves, groups_in, rates_of
-from keras_res3d.scores import gather, video_means
+from keras_res3d.measures import ClassRates, bootstrap_interval, curves, rates_of
+from keras_res3d.scores import VideoScores, gather
 
 # A label counts as given where its probability is above this.
 THRESHOLD = 0.5
@@ -71,36 +71,20 @@ def mean_over_classes(values: np.ndarray) -> float:
 
 
 @dataclass(frozen=True)
-class MultiLabelScores:
+class MultiLabelScores(VideoScores):
     """Every clip's probabilities with its video, and what follows from them where a video may have several labels.
 
     Attributes:
-        labels: class names.
         probabilities: of the clips, `(clips, classes)`: the model's own outputs, each class by itself.
-        videos: number of each clip's video, `(clips,)`, from 0 without gaps.
-        truth: whether each video has each label, bool `(videos, classes)`.
-        left_out, paths, groups: as of `Scores`.
+        truth: whether each video has each label, bool `(videos, classes)`. The others are as of `VideoScores`.
 
     Raises:
         ValueError: no video has a label, so that there is nothing to find.
     """
 
-    labels: tuple[str, ...]
-    probabilities: np.ndarray
-    videos: np.ndarray
-    truth: np.ndarray
-    left_out: dict[int, str] = field(default_factory=dict)
-    paths: tuple[str, ...] = ()
-    groups: tuple[str | None, ...] = ()
-
     def __post_init__(self):
         if not self.truth.any():
             raise ValueError(f"none of the {len(self.truth)} videos that were scored has a label; expected some")
-
-    @cached_property
-    def video_probabilities(self) -> np.ndarray:
-        """Mean over each video's clips, `(videos, classes)`."""
-        return video_means(self.probabilities, self.videos, len(self.truth))
 
     @cached_property
     def average_precision(self) -> np.ndarray:
@@ -176,29 +160,18 @@ class MultiLabelScores:
 
     def video_columns(self) -> dict[str, Sequence]:
         """A table of the videos as columns of `(videos,)`, as of `Scores`; labels have "|" between them."""
-        columns: dict[str, Sequence] = {"path": self.paths or [f"video {n}" for n in range(len(self.truth))]}
-        if self.groups:
-            columns["group"] = self.groups
-        for name, rows in (("true", self.truth), ("predicted", self.decisions)):
-            columns[name] = ["|".join(np.array(self.labels)[row]) for row in rows]
-        columns["clips"] = np.bincount(self.videos, minlength=len(self.truth))
-        return columns | {f"score:{name}": self.video_probabilities[:, n] for n, name in enumerate(self.labels)}
+        return self._columns(*(["|".join(np.array(self.labels)[row]) for row in rows]
+                               for rows in (self.truth, self.decisions)))  # fmt: skip
 
     def summary(self) -> dict:
         """The scores with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
-        groups = groups_in(self.groups)
-        drawn = {"over": "groups", "groups": groups} if groups else {"over": "videos"}
-        ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
         return {
             **self.measures,
             "threshold": THRESHOLD,
-            "intervals": {"level": LEVEL, **drawn, **ends},
+            "intervals": self._intervals_summary(),
             "macro": self.rates.macro(),
             "weighted": self.rates.weighted(),
-            "clips": len(self.probabilities),
-            "videos": len(self.truth),
-            "left_out": len(self.left_out),
-            "classes": len(self.labels),
+            **self._counts_summary(),
             "classes_without_video": int((~self.truth.any(axis=0)).sum()),
             "chance": self.chance,
         }

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_res3d.measures import (
     LEVEL,
+    ClassRates,
     Curves,
     bootstrap_auc,
     bootstrap_interval,
@@ -32,19 +33,6 @@ def top_k(probabilities: np.ndarray, truth: np.ndarray, k: int) -> float:
 def top_1(probabilities: np.ndarray) -> np.ndarray:
     """The most probable class of each row."""
     return np.argmax(probabilities, axis=1)
-
-
-def video_means(values: np.ndarray, videos: np.ndarray, count: int) -> np.ndarray:
-    """The mean over each video's clips, float64 `(count, classes)`.
-
-    Args:
-        values: of the clips, `(clips, classes)`.
-        videos: number of each clip's video, `(clips,)`, from 0; each video has a clip.
-        count: of videos.
-    """
-    sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, videos, values)
-    return sums / np.bincount(videos, minlength=count)[:, None]
 
 
 class ClassScore(NamedTuple):
@@ -92,8 +80,8 @@ class Mistake(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Every clip's probabilities with its video, and what follows from them.
+class VideoScores:
+    """Every clip's outputs with its video, and what holds however many labels a video has.
 
     The command, its files and the report take whatever has the attributes `labels`, `truth`, `left_out`, `measures`,
     `intervals` and `class_shares`, and the methods `class_table`, `video_columns` and `summary`.
@@ -102,7 +90,7 @@ class Scores:
         labels: class names.
         probabilities: of the clips, `(clips, classes)`: the model's own outputs.
         videos: number of each clip's video, `(clips,)`, from 0 without gaps.
-        truth: class of each video, `(videos,)`.
+        truth: what is true of each video, `(videos, ...)`.
         left_out: what is wrong with each video that could not be read and is not among these, by its number in the
             data set; the videos that were scored are numbered without them.
         paths: of the videos that were scored; empty where they are not known.
@@ -130,12 +118,60 @@ class Scores:
     @cached_property
     def video_probabilities(self) -> np.ndarray:
         """Mean over each video's clips, `(videos, classes)`."""
-        return video_means(self.probabilities, self.videos, len(self.truth))
+        sums = np.zeros((len(self.truth), len(self.labels)))
+        np.add.at(sums, self.videos, self.probabilities)
+        return sums / self.clips[:, None]
+
+    def path(self, place: int) -> str:
+        """The path of a video that was scored, or "video 3" of the data set where paths are not known."""
+        return self.paths[place] if self.paths else f"video {self.numbers[place]}"
+
+    def _columns(self, true: Sequence[str], predicted: Sequence[str]) -> dict[str, Sequence]:
+        """`video_columns`, of what is true of each video and what the model says, as text."""
+        columns: dict[str, Sequence] = {"path": [self.path(place) for place in range(len(self.truth))]}
+        if self.groups:
+            columns["group"] = self.groups
+        columns |= {"true": true, "predicted": predicted, "clips": self.clips}
+        return columns | {f"score:{name}": self.video_probabilities[:, n] for n, name in enumerate(self.labels)}
+
+    def _intervals_summary(self, **more: tuple[float, float] | None) -> dict:
+        groups = groups_in(self.groups)
+        # Where every video is a group of its own, groups are videos.
+        drawn = {"over": "groups", "groups": groups} if 0 < groups < len(self.truth) else {"over": "videos"}
+        found = {**self.intervals, **more}
+        return {"level": LEVEL, **drawn, **{name: None if ends is None else list(ends) for name, ends in found.items()}}
+
+    def _counts_summary(self) -> dict:
+        return {
+            "clips": len(self.probabilities),
+            "videos": len(self.truth),
+            "left_out": len(self.left_out),
+            "classes": len(self.labels),
+        }
+
+
+@dataclass(frozen=True)
+class Scores(VideoScores):
+    """Scores of videos that have one class each.
+
+    Attributes:
+        truth: class of each video, `(videos,)`. The others are as of `VideoScores`.
+    """
 
     @property
     def clip_at_1(self) -> float:
         """Top-1 accuracy of single clips, over all clips that were scored."""
-        return top_k(self.probabilities, self.truth[self.videos], 1)
+        return float(self._clip_hits.mean())
+
+    @cached_property
+    def _clip_hits(self) -> np.ndarray:
+        """Whether each clip's best class is its video's, bool `(clips,)`."""
+        return top_k_hits(self.probabilities, self.truth[self.videos], 1)
+
+    @cached_property
+    def _predicted(self) -> np.ndarray:
+        """The best class of each video, `(videos,)`."""
+        return top_1(self.video_probabilities)
 
     @property
     def video_at_1(self) -> float:
@@ -159,8 +195,7 @@ class Scores:
 
         Groups are drawn in place of videos where the data set has groups.
         """
-        right = top_k_hits(self.probabilities, self.truth[self.videos], 1)
-        rows = {"clip@1": (np.bincount(self.videos, right, len(self.truth)), self.clips)}
+        rows = {"clip@1": (np.bincount(self.videos, self._clip_hits, len(self.truth)), self.clips)}
         for name, k in (("video@1", 1), ("video@5", 5)):
             rows[name] = top_k_hits(self.video_probabilities, self.truth, k), np.ones(len(self.truth))
         return {name: bootstrap_interval(*rows[name], self.groups) for name in self.measures}
@@ -169,8 +204,13 @@ class Scores:
     def confusion(self) -> np.ndarray:
         """Videos counted by true class (rows) and predicted class (columns)."""
         counts = np.zeros((len(self.labels), len(self.labels)), int)
-        np.add.at(counts, (self.truth, top_1(self.video_probabilities)), 1)
+        np.add.at(counts, (self.truth, self._predicted), 1)
         return counts
+
+    @cached_property
+    def rates(self) -> ClassRates:
+        """Precision, recall and F1 of each class, by videos."""
+        return class_rates(self.confusion)
 
     def per_class(self) -> list[tuple[str, int, int, float]]:
         """For each class: name, videos, videos right, accuracy (nan where there is no video)."""
@@ -178,7 +218,7 @@ class Scores:
 
     def class_scores(self) -> list[ClassScore]:
         """For each class its accuracy, precision, recall and F1."""
-        rates = class_rates(self.confusion)
+        rates = self.rates
         counts = (rates.videos, np.diag(self.confusion), rates.recall, self.confusion.sum(axis=0))
         columns = [values.tolist() for values in (*counts, rates.precision, rates.recall, rates.f1)]
         return [ClassScore(*row) for row in zip(self.labels, *columns, strict=True)]
@@ -197,13 +237,11 @@ class Scores:
 
         As in scikit-learn with zero_division=0: "macro" is over the classes that occur or are predicted.
         """
-        rates = class_rates(self.confusion)
-        return {"macro": rates.macro(), "weighted": rates.weighted()}
+        return {"macro": self.rates.macro(), "weighted": self.rates.weighted()}
 
     def mistakes(self) -> list[Mistake]:
         """The misclassified videos, the worst first: those whose predicted class is furthest ahead of the true one."""
-        predicted = top_1(self.video_probabilities)
-        places = np.arange(len(self.truth))
+        predicted, places = self._predicted, np.arange(len(self.truth))
         score, true_score = (self.video_probabilities[places, classes] for classes in (predicted, self.truth))
         wrong = np.flatnonzero(predicted != self.truth)
         order = wrong[np.argsort(-(score - true_score)[wrong], kind="stable")]
@@ -216,18 +254,7 @@ class Scores:
     def video_columns(self) -> dict[str, Sequence]:
         """A table of the videos as columns of `(videos,)`: path, group where there are groups, true and predicted
         class, how many clips, and a column `score:CLASS` for each class with the mean over the clips."""
-        predicted = top_1(self.video_probabilities)
-        columns: dict[str, Sequence] = {"path": [self.path(place) for place in range(len(self.truth))]}
-        if self.groups:
-            columns["group"] = self.groups
-        columns["true"] = [self.labels[number] for number in self.truth]
-        columns["predicted"] = [self.labels[number] for number in predicted]
-        columns["clips"] = self.clips
-        return columns | {f"score:{name}": self.video_probabilities[:, n] for n, name in enumerate(self.labels)}
-
-    def path(self, place: int) -> str:
-        """The path of a video that was scored, or "video 3" of the data set where paths are not known."""
-        return self.paths[place] if self.paths else f"video {self.numbers[place]}"
+        return self._columns(*([self.labels[number] for number in row] for row in (self.truth, self._predicted)))
 
     def curves(self) -> dict[str, Curves]:
         """ROC and precision-recall with each class as the positive one, where there are two and both have videos.
@@ -254,24 +281,12 @@ class Scores:
         """The accuracies with the counts they rest on, ready for JSON; "left_out" counts unread videos."""
         return {
             **self.measures,
-            "intervals": self._intervals_summary(),
+            "intervals": self._intervals_summary(**({} if self.auc_interval is None else {"auc": self.auc_interval})),
             **self.averages(),
             **self._curves_summary(),
-            "clips": len(self.probabilities),
-            "videos": len(self.truth),
-            "left_out": len(self.left_out),
-            "classes": len(self.labels),
+            **self._counts_summary(),
             "chance": 1 / len(self.labels),
         }
-
-    def _intervals_summary(self) -> dict:
-        groups = groups_in(self.groups)
-        # Where every video is a group of its own, groups are videos.
-        drawn = {"over": "groups", "groups": groups} if 0 < groups < len(self.truth) else {"over": "videos"}
-        ends = {name: None if ends is None else list(ends) for name, ends in self.intervals.items()}
-        if self.auc_interval is not None:
-            ends["auc"] = list(self.auc_interval)
-        return {"level": LEVEL, **drawn, **ends}
 
     def _curves_summary(self) -> dict:
         found = self.curves()

@@ -55,6 +55,11 @@ def as_json(value: object, indent: int = 2) -> str:
     return _UNPRINTABLE.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text) + "\n"
 
 
+def percent(share: float) -> str:
+    """`93.8 %` of 0.938; a dash of NaN, the score of a class without videos."""
+    return "-" if share != share else f"{100 * share:.1f} %"
+
+
 def interval_text(ends: Sequence[float] | None) -> str:
     """An interval of shares in percent, `61.2 to 70.4`; a dash of None."""
     return "-" if ends is None else f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f}"

@@ -81,7 +81,15 @@ def sampling_from_flags(base: Sampling) -> Sampling:
     return replace(sampling, crop=cropped.crop, resize=cropped.resize)
 
 
-def model_from_flags(model: str) -> Classifier:
+def check_model(model: str) -> None:
+    """Raises an error where there is no such model, before Keras is imported, which takes seconds."""
+    from keras_res3d.inference.model_file import is_published, model_file
+
+    if not is_published(model):
+        model_file(model)
+
+
+def model_from_flags(model: str | os.PathLike) -> Classifier:
     """The model of that name, opened, with the sampling that the flags say."""
     import_keras_quietly()
     from keras_res3d.inference.classifier import load_model, with_sampling
@@ -98,8 +106,3 @@ def fresh_folder(path, overwrite: bool) -> pathlib.Path:
     if (folder / "model.keras").exists() and not overwrite:
         raise ValueError(f"{folder} holds a model already; choose another --output, or give --overwrite to replace it")
     return folder
-
-
-def percent(share: float) -> str:
-    """`93.8 %` of 0.938; a dash of NaN, the score of a class without videos."""
-    return "-" if share != share else f"{100 * share:.1f} %"

@@ -14,7 +14,7 @@ import importlib.util
 
 from absl import flags
 
-from keras_res3d.commands.common import import_keras_quietly
+from keras_res3d.commands.common import check_model, import_keras_quietly
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -32,10 +32,7 @@ def run(args: list[str]) -> int:
         raise ValueError(f"expected one model, found {args or 'none'}: keras-res3d demo MODEL")
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("the demo needs gradio, which is not installed: pip install 'keras-res3d[demo]'")
-    from keras_res3d.inference.model_file import is_published, model_file
-
-    if not is_published(args[0]):
-        model_file(args[0])
+    check_model(args[0])
     import_keras_quietly()
     from keras_res3d.inference.classifier import load_model
     from keras_res3d.reports.demo import serve_demo

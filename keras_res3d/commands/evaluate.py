@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, percent, sampling_from_flags
+from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.table_files import FORMATS, check_table_format
-from keras_res3d.tables import as_json, as_text, interval_text, printable
+from keras_res3d.tables import as_json, as_text, interval_text, percent, printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL... --data PATH"
@@ -148,11 +148,11 @@ def _show_measures(scores, paper=None) -> None:
          *(str(figures.get(name, "-")) for figures in nets.values())]
         for name, value in scores.measures.items()
     ]  # fmt: skip
-    if (chance := scores.summary().get("chance")) is not None:
-        rows.append(["chance", percent(chance), "-", *("-" for _ in nets)])
+    found = scores.summary()
+    rows.append(["chance", percent(found["chance"]), "-", *("-" for _ in nets)])
     print(as_text(["", "share", "95 % interval", *(f"paper's {name}" for name in nets)], rows))
-    drawn = scores.summary().get("intervals", {})
-    if drawn.get("over") == "groups":
+    drawn = found["intervals"]
+    if drawn["over"] == "groups":
         print(f"Intervals are over the {drawn['groups']} groups of the videos, since videos of a group are alike.")
 
 
@@ -164,10 +164,9 @@ def _show_details(scores) -> None:
     print(as_text(header, rows))
     found = scores.summary()
     for kind in ("macro", "weighted"):
-        if kind in found:
-            rates = found[kind]
-            print(f"{kind} mean: precision {percent(rates['precision'])}, recall {percent(rates['recall'])}, "
-                  f"F1 {percent(rates['f1'])}")  # fmt: skip
+        rates = found[kind]
+        print(f"{kind} mean: precision {percent(rates['precision'])}, recall {percent(rates['recall'])}, "
+              f"F1 {percent(rates['f1'])}")  # fmt: skip
     if "auc" in found:
         shown = ", ".join(f"{printable(name)} {percent(value)}" for name, value in found["average_precision"].items())
         ends = interval_text(found["intervals"].get("auc"))
@@ -184,12 +183,10 @@ def _show_details(scores) -> None:
 
 def _evaluate(part: Part, data):
     """Scores a model; returns the scores, its net, and what goes into scores.json beside the figures."""
-    from keras_res3d.inference.classifier import load_model, with_sampling
     from keras_res3d.tasks.evaluate import evaluate
 
-    classifier = load_model(part.model)
-    sampling = sampling_from_flags(classifier.card.sampling)
-    classifier = with_sampling(classifier, **sampling.__dict__)
+    classifier = model_from_flags(part.model)
+    sampling = classifier.card.sampling
     data = data or part.data(classifier.card)
     print(f"{classifier.card.net}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} clips each")
     scores = evaluate(

@@ -20,7 +20,7 @@ import time
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, sampling_from_flags
+from keras_res3d.commands.common import define_sampling_flags, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.tables import printable
 
@@ -28,7 +28,6 @@ FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH --output FOLDER"
 ENGINES = ("keras", "bfloat16")
 FORMATS = ("npz", "parquet")
-BAD_SHOWN = 5
 
 
 def define_flags() -> None:
@@ -99,15 +98,12 @@ def run(args: list[str]) -> int:
         part_format(FLAGS.format).check(())
     source = args[0] if is_published(args[0]) else model_file(args[0])
     data_sets = _data_sets()
-    import_keras_quietly()
-    from keras_res3d.inference.classifier import load_model, with_sampling
+    classifier = model_from_flags(source)
     from keras_res3d.tasks.extract import Extraction, extract_to_folder
     from keras_res3d.tasks.feature_net import FeatureNet
     from keras_res3d.tasks.named_videos import name_videos, root_of
 
-    classifier = load_model(source)
-    sampling = sampling_from_flags(classifier.card.sampling)
-    classifier = with_sampling(classifier, **sampling.__dict__)
+    sampling = classifier.card.sampling
     net = FeatureNet(classifier, FLAGS.layers, FLAGS.engine, file=source)
     extraction = Extraction(net, FLAGS.overlap, FLAGS.per_clip, FLAGS.normalize, FLAGS.batch_size, FLAGS.workers)
     widths = ", ".join(f"{name} {width}" for name, width in net.widths.items())

@@ -28,8 +28,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, model_from_flags
-from keras_res3d.commands.predict_rows import Columns, Progress, Rows, best_classes, define_form_flags, form_from_flags
+from keras_res3d.commands.common import check_model, define_sampling_flags, model_from_flags
+from keras_res3d.commands.predict_rows import (
+    Columns,
+    Progress,
+    Rows,
+    best_classes,
+    class_lines,
+    define_form_flags,
+    form_from_flags,
+)
 from keras_res3d.io import output_paths
 from keras_res3d.tables import printable
 
@@ -141,8 +149,6 @@ def _predict(classifier, path: str, files: tuple[pathlib.Path, ...]) -> dict:
 
 
 def _show(row: dict) -> None:
-    if "error" in row:
-        return
     print(printable(row["video"]))
     for best in row["predictions"]:
         print(f"{'*' if best.get('given') else ' '} {best['score']:7.4f}  {printable(best['label'])}")
@@ -156,19 +162,13 @@ def _show(row: dict) -> None:
         print(f"  wrote {printable(file)}")
 
 
-def _class_lines(row: dict) -> list[dict]:
-    if "error" in row:
-        return [row]
-    return [{**row, "rank": rank, **best} for rank, best in enumerate(row["predictions"], 1)]
-
-
 def _event_lines(row: dict) -> list[dict]:
-    return [row] if "error" in row else [{"video": row["video"], **event} for event in row["events"]]
+    return [{"video": row["video"], **event} for event in row["events"]]
 
 
 def _columns() -> Columns:
     if FLAGS.threshold is None:
-        return Columns(("video", "clips", "rank", "class", "label", "score", "error"), _class_lines)
+        return Columns(("video", "clips", "rank", "class", "label", "score", "error"), class_lines)
     return Columns(("video", "class", "label", "start", "end", "clips", "mean", "peak", "error"), _event_lines)
 
 
@@ -176,14 +176,6 @@ def _fault(path: str, error: Exception) -> dict:
     """The row of a video that cannot be read, after saying so."""
     print(f"keras-res3d predict: {printable(error, lines=True)}", file=sys.stderr)
     return {"video": path, "error": str(error)}
-
-
-def _check_model(model: str) -> None:
-    """Raises an error where there is no such model, before Keras is imported, which takes seconds."""
-    from keras_res3d.inference.model_file import is_published, model_file
-
-    if not is_published(model):
-        model_file(model)
 
 
 def _videos(given: list[str]) -> tuple[list[str], list[dict]]:
@@ -259,7 +251,7 @@ def run(args: list[str]) -> int:
     model, *given = args
     addresses = [word for word in given if is_address(word)]
     form_from_flags()
-    _check_model(model)
+    check_model(model)
     if FLAGS.camera is None and not addresses:
         return _predict_videos(model, given)
     from keras_res3d.commands.predict_camera import watch

@@ -8,7 +8,7 @@ import numpy as np
 from absl import flags
 
 from keras_res3d.commands.common import model_from_flags
-from keras_res3d.commands.predict_rows import Columns, Rows, best_classes, form_from_flags
+from keras_res3d.commands.predict_rows import Columns, Rows, best_classes, class_lines, form_from_flags
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -22,11 +22,7 @@ def _show(row: dict) -> None:
     print(f"{row['seconds']:9.2f} s  {'  '.join(best)}")
 
 
-def _lines(row: dict) -> list[dict]:
-    return [{"seconds": row["seconds"], "rank": rank, **best} for rank, best in enumerate(row["predictions"], 1)]
-
-
-COLUMNS = Columns(("seconds", "rank", "class", "label", "score"), _lines)
+COLUMNS = Columns(("seconds", "rank", "class", "label", "score"), class_lines)
 
 
 class _Summary:

@@ -49,13 +49,19 @@ def best_classes(scores, labels, top: int, multi_label: bool = False) -> list[di
     return [{**row, "given": row["score"] > THRESHOLD} for row in rows] if multi_label else rows
 
 
+def class_lines(row: dict) -> list[dict]:
+    """A row as the lines of its best classes."""
+    return [{**row, "rank": rank, **best} for rank, best in enumerate(row["predictions"], 1)]
+
+
 @dataclass(frozen=True)
 class Columns:
     """How rows become CSV.
 
     Attributes:
         names: of the columns.
-        lines: takes a row, and gives a dictionary of cells for each line that it becomes; missing cells are empty.
+        lines: takes a row, and gives a dictionary of cells for each line that it becomes; missing cells are empty. A
+            row with an error is a line of its own.
     """
 
     names: tuple[str, ...]
@@ -68,7 +74,7 @@ class Rows:
     Args:
         form: one of `FORMS`, or "text".
         columns: for CSV.
-        text: shows a row as text.
+        text: shows a row as text, unless it has an error, which stderr has said.
     """
 
     def __init__(self, form: str, columns: Columns, text: Callable[[dict], None]):
@@ -86,14 +92,15 @@ class Rows:
     def add(self, row: dict) -> None:
         """Prints a row."""
         if self._form == "text":
-            self._text(row)
+            if "error" not in row:
+                self._text(row)
         elif self._form == "json":
             item = textwrap.indent(as_json(row).rstrip("\n"), "  ")
             self._write(f"{',' if self._count else '['}\n{item}")
         elif self._form == "jsonl":
             self._write(as_json(row, indent=None))
         else:
-            for cells in self._columns.lines(row):
+            for cells in [row] if "error" in row else self._columns.lines(row):
                 self._write(_csv_line([cells.get(name, "") for name in self._columns.names]))
         self._count += 1
         sys.stdout.flush()

@@ -25,8 +25,7 @@ def run(args: list[str]) -> int:
     start = time.perf_counter()
     import_keras_quietly()
     from keras_res3d import quickstart
-    from keras_res3d.commands.common import percent
-    from keras_res3d.tables import as_text, printable
+    from keras_res3d.tables import as_text, percent, printable
 
     tour = quickstart.run(FLAGS.output)
     rows = [[who.name, percent(who.scores.clip_at_1), percent(who.scores.video_at_1)] for who in tour.contenders]

@@ -14,8 +14,7 @@ import pathlib
 
 from absl import flags
 
-from keras_res3d.commands.common import percent
-from keras_res3d.tables import as_json, as_text, printable
+from keras_res3d.tables import as_json, as_text, percent, printable
 
 FLAGS = flags.FLAGS
 USAGE = "FEATURES --pairs FILE"

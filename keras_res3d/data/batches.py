@@ -23,9 +23,7 @@ from keras_res3d.data.targets import target_of, target_spec
 from keras_res3d.data.training_clips import ClipsFromChildren, TrainingClips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
-from keras_res3d.io import usable_cores
-
-MAX_WORKERS = 16
+from keras_res3d.io import reader_threads
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
@@ -33,12 +31,6 @@ def steps_per_epoch(n: int, batch_size: int) -> int:
     if n < 1 or batch_size < 1:
         raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
     return max(1, n // batch_size)
-
-
-def _workers(workers: int | None) -> int:
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; expected None (one per processor core) or at least 1")
-    return workers or min(MAX_WORKERS, usable_cores())
 
 
 class _Source:
@@ -57,7 +49,7 @@ class _Source:
         self.data_set, self.sampling, self.seed, self.sample_weight = data_set, sampling, seed, sample_weight
         if processes < 0:
             raise ValueError(f"processes is {processes}; expected 0, for threads, or more")
-        self.workers, self.preprocess, self.bad = _workers(workers), preprocess, collector(on_bad_video)
+        self.workers, self.preprocess, self.bad = reader_threads(workers), preprocess, collector(on_bad_video)
         self.clips = TrainingClips(data_set, sampling, augment, mirror and data_set.mirror_safe)
         if processes:
             # Two clips wait for a process, so that none is idle.
@@ -251,7 +243,7 @@ class VideoBatches:
             raise ValueError(f"batch_size, clips are {batch_size}, {clips}; expected at least 1 each")
         preprocessing_row(sampling.preprocessing)
         self.data_set, self.sampling, self.batch_size, self.clips = data_set, sampling, batch_size, clips
-        self.workers, self.preprocess = _workers(workers), preprocess
+        self.workers, self.preprocess = reader_threads(workers), preprocess
         self.bad, self.left_out = collector(on_bad_video), {}
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

@@ -190,6 +190,11 @@ def sliding_clips(num_frames: int, frames: int, stride: int, step: int) -> list[
     return [clip_indices(start, frames, stride, num_frames) for start in range(0, last + 1, step)]
 
 
+def last_shown(seconds: np.ndarray, otherwise: float) -> float:
+    """Seconds for which a video's last frame is shown: the median distance of frames; `otherwise` of a single one."""
+    return float(np.median(np.diff(seconds))) if len(seconds) > 1 else otherwise
+
+
 def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
     """The frame that is shown at each tick of a clock: resampling by time stamps, for variable rates too.
 
@@ -212,7 +217,7 @@ def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
     if not 0 < fps < math.inf:
         raise ValueError(f"fps is {fps!r}; expected a rate above 0")
     times = times - times[0]
-    gap = float(np.median(np.diff(times))) if times.size > 1 else 1 / fps
+    gap = last_shown(times, 1 / fps)
     count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))
     if count > MAX_TICKS:
         widest = int(np.argmax(np.diff(times, prepend=0)))

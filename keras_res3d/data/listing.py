@@ -82,8 +82,9 @@ def make_listing(
             that occur.
         found: the names in the order that the list itself gives.
     """
-    names = {name for row in rows for name in labels_of(row)}
-    order = tuple(classes if classes is not None else found or sorted(names))
+    if classes is None:
+        classes = found or sorted({name for row in rows for name in labels_of(row)})
+    order = tuple(classes)
     faults, known = list(faults), set(order)
     if len(known) < len(order):
         faults.append(f"classes holds a name twice: {sorted({c for c in order if order.count(c) > 1})}")

@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import pathlib
 import re
 
-from keras_res3d.data.layouts.csv_list import SEPARATORS
+from keras_res3d.data.layouts.csv_list import csv_rows, separator_of
 from keras_res3d.data.layouts.reading import LINE_END, Reading
 from keras_res3d.data.types import DataError, PathLike
 
@@ -48,11 +46,11 @@ def listed_videos(path: PathLike) -> list[str]:
     text = reading.text(place, any_bytes=True) or ""
     entries = _lines(text) if place.suffix.lower() == ".txt" else _column(reading, text)
     found = []
-    for number, entry in entries:
+    for where, entry in entries:
         if "\0" in entry:
-            reading.faults.append(f"line {number}: a NUL character in the path")
+            reading.faults.append(f"{where}a NUL character in the path")
         elif is_address(entry):  # which may hold a password
-            reading.faults.append(f"line {number}: is an address; a list names files and folders alone")
+            reading.faults.append(f"{where}is an address; a list names files and folders alone")
         elif entry.strip():
             found.append(_path(os.path.dirname(path), entry))
     if not found and not reading.faults:
@@ -69,34 +67,28 @@ def _path(folder: str, entry: str) -> str:
     return spaced if entry != entry.strip() and not os.path.exists(plain) and os.path.exists(spaced) else plain
 
 
-def _lines(text: str) -> list[tuple[int, str]]:
-    return list(enumerate(LINE_END.split(text), 1))
+def _lines(text: str) -> list[tuple[str, str]]:
+    return [(f"line {number}: ", line) for number, line in enumerate(LINE_END.split(text), 1)]
 
 
-def _column(reading: Reading, text: str) -> list[tuple[int, str]]:
-    """(line, path) of the rows of a CSV file; what is wrong is added to the reading's faults."""
-    head = next((line for line in LINE_END.split(text) if line.strip()), "")
-    separator = next((mark for mark in SEPARATORS if set(_names(head.split(mark))) & set(COLUMNS)), ",")
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+def _column(reading: Reading, text: str) -> list[tuple[str, str]]:
+    """(where, path) of the rows of a CSV file; what is wrong is added to the reading's faults."""
+    separator = separator_of(text, lambda names: any(_name(name) in COLUMNS for name in names))
     place, found = None, []
-    try:
-        for cells in lines:
-            if not any(cell.strip() for cell in cells):
-                continue
+    for where, cells in csv_rows(reading, text, separator):
+        if place is None:
+            names = [_name(cell) for cell in cells]
+            place = next((names.index(name) for name in COLUMNS if name in names), None)
             if place is None:
-                place = next((_names(cells).index(name) for name in COLUMNS if name in _names(cells)), None)
-                if place is None:
-                    reading.faults.append(f"line {lines.line_num}: header is {separator.join(cells)!r}; expected a "
-                                          "column path or video, or a list that ends in .txt")  # fmt: skip
-                    break
-            elif place < len(cells) and cells[place].strip():
-                found.append((lines.line_num, cells[place]))
-            else:
-                reading.faults.append(f"line {lines.line_num}: empty path")
-    except csv.Error as error:
-        reading.faults.append(f"line {lines.line_num}: malformed ({error})")
+                reading.faults.append(f"{where}header is {separator.join(cells)!r}; expected a column path or video, "
+                                      "or a list that ends in .txt")  # fmt: skip
+                break
+        elif place < len(cells) and cells[place].strip():
+            found.append((where, cells[place]))
+        else:
+            reading.faults.append(f"{where}empty path")
     return found
 
 
-def _names(cells: list[str]) -> list[str]:
-    return [cell.strip().strip('"').casefold() for cell in cells]
+def _name(cell: str) -> str:
+    return cell.strip().strip('"').casefold()

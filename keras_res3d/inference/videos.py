@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_res3d.cards import ModelCard
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import Sampling, last_shown
 from keras_res3d.data.crashes import reading
-from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
+from keras_res3d.data.evaluation import clips_at, evaluation_places
 from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import VideoSource
@@ -69,8 +69,7 @@ def clip_extents(video: VideoSource, places: Sequence[np.ndarray]) -> np.ndarray
             for the median distance of frames.
     """
     times = np.asarray(video.seconds)
-    shown = float(np.median(np.diff(times))) if len(times) > 1 else 1 / video.frame_rate
-    ends = np.append(times[1:], times[-1] + shown)
+    ends = np.append(times[1:], times[-1] + last_shown(times, 1 / video.frame_rate))
     return np.array([(times[place[0]], ends[place[-1]]) for place in places])
 
 
@@ -114,6 +113,6 @@ def predict_video(
         places = evaluation_places(video, sampling, clips, step)
         seconds = np.array([video.seconds[place].mean() for place in places])
         extents = clip_extents(video, places)
-        scores = classifier.scores_of(evaluation_clips(video, sampling, clips, step), batch_size)
+        scores = classifier.scores_of(clips_at(video, sampling, places), batch_size)
     names = classifier.card.labels or tuple(f"class {number}" for number in range(scores.shape[-1]))
     return VideoPrediction(named, names, seconds, scores, extents, classifier.card.multi_label)

@@ -66,13 +66,19 @@ def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:
     frames = [Image.fromarray(clip[number]).resize(size, filtering) for number in chosen]
     # What is small costs little without loss; noise does not.
     for options in ([{"lossless": True}] if small else []) + [{"quality": quality} for quality in (80, 50, 20)]:
-        data = _webp(frames, duration, options)
+        data = webp(frames, duration, options)
         if len(data) <= MOST_BYTES:
             break
+    return webp_address(data)
+
+
+def webp_address(data: bytes) -> str:
+    """A WebP picture as the address of an image in HTML."""
     return "data:image/webp;base64," + base64.b64encode(data).decode()
 
 
-def _webp(frames: list[Image.Image], duration: int, options: dict) -> bytes:
+def webp(frames: list[Image.Image], duration: int, options: dict) -> bytes:
+    """Frames as a looping WebP, each shown for `duration` milliseconds; options are Pillow's."""
     buffer = io.BytesIO()
     frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=duration, loop=0, **options)
     return buffer.getvalue()

@@ -24,6 +24,7 @@ from keras_res3d.reports.surroundings import surroundings
 from keras_res3d.scores import Scores
 from keras_res3d.tables import printable
 from keras_res3d.tasks.evaluate import evaluate
+from keras_res3d.training.kinds import kind_for
 
 FOLDERS_DEEP = 2
 _EXPECTED = "expected a folder of keras-res3d train, or a .keras file in one"
@@ -146,7 +147,7 @@ def _state(folder, log: dict, card: ModelCard | None, scores: Scores | None) -> 
         numbers = [(name, f"{value:.1%}") for name, value in best_first] + [("videos", f"{len(scores.truth):,}")]
     epochs = len(next(iter(log.values()), ()))
     numbers.append(("epochs", str(epochs)))
-    figure = "val_mAP" if card is not None and card.multi_label else "val_video@1"
+    figure = kind_for(card is not None and card.multi_label).video_figure[0]
     best = [value for value in log.get(figure, ()) if value == value]
     if best:
         numbers.append((f"best validation {figure.removeprefix('val_')}", f"{max(best):.1%}"))

@@ -14,7 +14,7 @@ from keras_res3d.reports.curves import precision_recall_curves, roc_curves
 from keras_res3d.reports.plots import confusion_matrix, save_png
 from keras_res3d.scores import Mistake, Scores
 from keras_res3d.table_files import check_table_format, write_table
-from keras_res3d.tables import as_json
+from keras_res3d.tables import as_json, percent
 
 # Every file that there may be: one of an earlier call that the present one does not write is removed.
 FILES = ("scores.json", "classes.csv", "videos.csv", "videos.parquet", "misclassified.csv", "confusion.csv",
@@ -80,7 +80,7 @@ def curve_columns(curves: Mapping[str, Curves]) -> dict:
 
 
 def _pictures(scores: Scores) -> dict:
-    title = f"video@1 {100 * scores.video_at_1:.1f} %"
+    title = f"video@1 {percent(scores.video_at_1)}"
     found = {"confusion.png": confusion_matrix(scores.confusion, scores.labels, title)}
     if curves := scores.curves():
         found["roc.png"] = roc_curves(curves, "ROC of the videos")
@@ -100,6 +100,4 @@ def class_rows(scores: Scores) -> tuple[list[str], list[list[str]]]:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if value != value else f"{100 * value:.1f} %"
-    return str(value)
+    return percent(value) if isinstance(value, float) else str(value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 import os
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ from PIL import Image
 
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import VideoError
-from keras_res3d.reports.pages import render
+from keras_res3d.reports.pages import render, webp, webp_address
 
 FRAMES = 12
 HEIGHT = 144
@@ -74,10 +72,7 @@ def _small(frame: np.ndarray) -> Image.Image:
 
 def _animated(frames: list[Image.Image]) -> str:
     """A looping WebP as a data address; the whole of it lasts two seconds."""
-    buffer = io.BytesIO()
-    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], loop=0, quality=70,
-                   duration=round(1000 * SECONDS_SHOWN / len(frames)))  # fmt: skip
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return webp_address(webp(frames, round(1000 * SECONDS_SHOWN / len(frames)), {"quality": 70}))
 
 
 def search_page(query: Thumbnail, found: Sequence[Thumbnail], lead: str) -> str:

@@ -140,15 +140,13 @@ def accuracy_section(scores: Scores) -> Section:
     found = scores.summary()
     if "auc" in found:
         rows.append(["area under the ROC curve", f"{found['auc']:.1%}", interval_text(found["intervals"].get("auc"))])
-    groups = found.get("intervals", {}).get("groups")
+    groups = found["intervals"].get("groups")
     drawn = f"over the {groups} groups of the videos, since videos of a group are alike" if groups else "over videos"
     how = (f"Intervals are by the bootstrap {drawn}. They say how much the figures depend on which videos were scored, "
            "and nothing of the chance in training.")  # fmt: skip
     parts = [Table(["", "share", "95 % interval, in percent"], rows), Text(how, "muted")]
-    means = {kind: found[kind] for kind in ("macro", "weighted") if kind in found}
-    if means:
-        rows = [[f"{kind} mean", *(f"{value:.1%}" for value in rates.values())] for kind, rates in means.items()]
-        parts.append(Table(["over the classes", *next(iter(means.values()))], rows))
+    rows = [[f"{kind} mean", *(f"{value:.1%}" for value in found[kind].values())] for kind in ("macro", "weighted")]
+    parts.append(Table(["over the classes", *found["macro"]], rows))
     return Section("Accuracy", parts)
 
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.clips import Sampling
-from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
+from keras_res3d.data.crashes import opened
+from keras_res3d.data.evaluation import clips_at, evaluation_places
 from keras_res3d.data.types import DataSet
-from keras_res3d.io import usable_cores
+from keras_res3d.io import reader_threads
 
-MAX_WORKERS = 16
 # Seconds between looks at whether the reader of a full queue has gone.
 _PATIENCE = 0.2
 
@@ -54,13 +54,11 @@ class ClipStream:
 
     def __init__(self, data_set: DataSet, numbers: Iterable[int], sampling: Sampling, step: int, ahead: int = 32,
                  workers: int | None = None):  # fmt: skip
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers is {workers}; expected None (one for each core) or at least 1")
         self._data_set, self._sampling, self._step = data_set, sampling, step
         self._numbers, self._guard = iter(numbers), threading.Lock()
         self._pieces: queue.Queue[Piece | Exception | None] = queue.Queue(max(1, ahead))
         self._stop = threading.Event()
-        self._workers = workers or min(MAX_WORKERS, usable_cores())
+        self._workers = reader_threads(workers)
 
     def __iter__(self) -> Iterator[Piece]:
         """Yields the pieces; an error that is none of a video's is raised."""
@@ -111,11 +109,10 @@ class ClipStream:
     def _read(self, number: int) -> None:
         sampling, error = self._sampling, None
         try:
-            with self._data_set.open(number, fps=sampling.fps) as video:
+            with opened(self._data_set, number, sampling.fps) as video:
                 places = evaluation_places(video, sampling, step=self._step)
                 times = ((float(video.seconds[place[0]]), float(video.seconds[place[-1]])) for place in places)
-                clips = evaluation_clips(video, sampling, step=self._step)
-                for seconds, clip in zip(times, clips, strict=True):
+                for seconds, clip in zip(times, clips_at(video, sampling, places), strict=True):
                     self._put(Piece(number, clip, seconds))
         except (ValueError, OSError) as found:
             error = found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -110,14 +111,16 @@ def read_features(folder, layers: Iterable[str] | None = None) -> Features:
             raise ValueError(f"{folder} has no layer {name!r}; it has {', '.join(header['layers'])}")
     counted = [(video, path) for video, path in videos_in_parts(folder, header).values() if video.error is None]
     counted.sort(key=lambda pair: (pair[0].number, pair[0].id))
-    starts = dict(zip((video.id for video, _ in counted), np.cumsum([0] + [v.rows for v, _ in counted]), strict=False))
-    total = sum(video.rows for video, _ in counted)
+    starts: dict[pathlib.Path, dict[str, int]] = {}  # of each part
+    total = 0
+    for video, path in counted:
+        starts.setdefault(path, {})[video.id] = total
+        total += video.rows
     seconds = np.empty((total, 2), np.float64)
     values = {name: np.empty((total, header["layers"][name]), np.float32) for name in wanted}
-    for path in sorted({path for _, path in counted}):
+    for path, own in sorted(starts.items()):
         with open_part(path, header) as part:
-            chosen = {video.id for video, own in counted if own == path}
-            _fill(part, seconds, values, {name: start for name, start in starts.items() if name in chosen})
+            _fill(part, seconds, values, own)
     rows = [video for video, _ in counted for _ in range(video.rows)]
     return Features(values, tuple(row.id for row in rows), tuple(row.label for row in rows),
                     tuple(row.group for row in rows), seconds, header)  # fmt: skip

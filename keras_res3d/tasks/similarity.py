@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.distances import DISTANCES, distances
+from keras_res3d.tasks.features import Features
 from keras_res3d.tasks.paper import TABLE_11
 from keras_res3d.tasks.transfer.rows import Finder, features_of, layers_of, listed, per_video
 from keras_res3d.tasks.transfer.splits import Part
@@ -148,9 +149,11 @@ def _pairs(rows: Sequence[Sequence]) -> Pairs:
 
 def pair_numbers(features, pairs, layers: Sequence[str] | None = None, ids: Sequence[str] | None = None) -> np.ndarray:
     """Twelve numbers for each layer of every pair, float64 `(pairs, 12 * layers)`; arguments as of `similarity`."""
-    pairs, features, layers = _given(features, pairs, layers, ids)
-    finder = Finder(features.ids)
-    rows = finder.rows([*pairs.first, *pairs.second], "the list of pairs")
+    return _numbers(*_given(features, pairs, layers, ids))
+
+
+def _numbers(pairs: Pairs, features: Features, layers: Sequence[str]) -> np.ndarray:
+    rows = Finder(features.ids).rows([*pairs.first, *pairs.second], "the list of pairs")
     first, second = rows[: len(pairs)], rows[len(pairs) :]
     return np.concatenate([_of_layer(features.values[layer], layer, first, second) for layer in layers], axis=1)
 
@@ -214,7 +217,7 @@ def similarity(
     pairs, features, layers = _given(features, pairs, layers, ids)
     same = np.array(pairs.same)
     numbers = _fold_of_pairs(pairs, folds)
-    rows = pair_numbers(features, pairs, layers)
+    rows = _numbers(pairs, features, layers)
     decisions, accuracies, chosen = np.empty(len(pairs)), [], []
     for fold in range(folds):
         out = numbers == fold

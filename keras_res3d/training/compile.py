@@ -12,7 +12,7 @@ from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.nets.bfloat16 import guard_bfloat16
 from keras_res3d.training.distributed import every_layer, layers_set, synchronised
-from keras_res3d.training.kinds import ONE_LABEL, SEVERAL_LABELS
+from keras_res3d.training.kinds import kind_for
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import gives_logits
@@ -47,7 +47,7 @@ def compile_by_recipe(
     """
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
-    kind, soft, logits = SEVERAL_LABELS if multi_label else ONE_LABEL, has_soft_targets(options), gives_logits(model)
+    kind, soft, logits = kind_for(multi_label), has_soft_targets(options), gives_logits(model)
     on_gpu = bool(tf.config.list_physical_devices("GPU")) and not options.cpu_replicas
     with strategy.scope():
         model.compile(

@@ -27,7 +27,7 @@ from keras_res3d.training.checks import check_callbacks, check_run, findings, vi
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
-from keras_res3d.training.kinds import ONE_LABEL, SEVERAL_LABELS, kind_of
+from keras_res3d.training.kinds import kind_for, kind_of
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
@@ -72,7 +72,7 @@ def prepare_net(
     input_shape = (sampling.frames, *sampling.crop, 3)
     strategy = strategy_for(options)
     keras.utils.set_random_seed(options.seed)
-    activation = (SEVERAL_LABELS if multi_label else ONE_LABEL).activation
+    activation = kind_for(multi_label).activation
     with strategy.scope():
         net = build_model(
             architecture, weights=weights, input_shape=input_shape, classes=classes, classifier_activation=activation

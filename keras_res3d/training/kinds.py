@@ -130,6 +130,11 @@ SEVERAL_LABELS = LabelKind(
 )
 
 
+def kind_for(multi_label: bool) -> LabelKind:
+    """How a net learns one label a video, or several."""
+    return SEVERAL_LABELS if multi_label else ONE_LABEL
+
+
 def kind_of(data_set: DataSet) -> LabelKind:
     """How a net learns the labels of a data set."""
-    return SEVERAL_LABELS if is_multi_label(data_set) else ONE_LABEL
+    return kind_for(is_multi_label(data_set))

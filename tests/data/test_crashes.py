@@ -54,7 +54,7 @@ def model(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "extract"])
 def test_a_native_crash_is_reported_with_the_files_name(verb, videos, model, tmp_path):
     bad = videos / "b" / "bad ü.mp4"
     words = {
@@ -62,6 +62,7 @@ def test_a_native_crash_is_reported_with_the_files_name(verb, videos, model, tmp
                   "--batch_size", "4", "--workers", "1", "--output", str(tmp_path / "run")],
         "evaluate": ["evaluate", str(model), "--data", str(videos), "--output", str(tmp_path / "scores")],
         "predict": ["predict", str(model), str(videos / "a" / "good.mp4"), str(bad)],
+        "extract": ["extract", str(model), "--data", str(videos), "--output", str(tmp_path / "features")],
     }[verb]  # fmt: skip
     done = subprocess.run([sys.executable, "-c", PROGRAM, os.path.join("b", "bad"), *words], capture_output=True,
                           text=True, timeout=120)  # fmt: skip

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from keras_res3d.data.layouts.reading import Layout, Reading, is_video
@@ -45,7 +45,10 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
     path = reading.first_that_exists([f"{reading.subset}.csv"])
     text = reading.text(path, any_bytes=True)
     rows, header = [], None
-    for where, cells in _cells(reading, text or "", _separator(reading, text or "")):
+    separator = separator_of(text or "", set(NEEDED).issubset)
+    if separator != ",":
+        reading.notes.append(f"is read as separated by {SEPARATORS[separator]}")
+    for where, cells in csv_rows(reading, text or "", separator):
         if header is None:
             header = _header(reading, where, cells)
             if header is None:
@@ -78,17 +81,15 @@ def _labels(reading: Reading, where: str, cell: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if name]
 
 
-def _separator(reading: Reading, text: str) -> str:
-    """What separates the header's columns: the first of the three by which it has those that every list needs."""
+def separator_of(text: str, fits: Callable[[set[str]], bool]) -> str:
+    """What separates the columns of a CSV file: the first of the three by which its header fits, else a comma."""
     line = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
-    for separator, name in SEPARATORS.items():
+    for separator in SEPARATORS:
         try:
             cells = next(csv.reader([line], delimiter=separator, strict=True), [])
         except csv.Error:
             continue
-        if set(NEEDED) <= {cell.strip().casefold() for cell in cells}:
-            if separator != ",":
-                reading.notes.append(f"is read as separated by {name}")
+        if fits({cell.strip().casefold() for cell in cells}):
             return separator
     return ","
 
@@ -114,7 +115,7 @@ def _header(reading: Reading, where: str, cells: list[str]) -> _Header | None:
     return None
 
 
-def _cells(reading: Reading, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
+def csv_rows(reading: Reading, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
     """(where, cells) of every line that is not blank; what cannot be read as CSV is a fault, and the end."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     while True:

@@ -98,12 +98,13 @@ def _device(text: str) -> Place:
     if sys.platform not in DEVICES:
         raise VideoError(f"camera {text}: cameras of {sys.platform} cannot be read; give the address of a stream")
     format, options = DEVICES[sys.platform]
-    there, name = cameras(), f"camera {text}"
+    name = f"camera {text}"
     if sys.platform == "linux" and (text.isdecimal() or text.startswith("/")):
         file = f"/dev/video{text}" if text.isdecimal() else text
         if not os.path.exists(file):
-            raise VideoError(f"{name}: there is no {file}; {_there(there)}")
+            raise VideoError(f"{name}: there is no {file}; {_there(cameras())}")
         return Place(name, file, format, options)
+    there = cameras()
     if text.isdecimal():
         matches = [device for device, _ in there[int(text) : int(text) + 1]]
     else:

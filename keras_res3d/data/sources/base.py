@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from keras_res3d.data.clips import TICK_TOLERANCE_SECONDS, at_frame_rate
+from keras_res3d.data.clips import TICK_TOLERANCE_SECONDS, at_frame_rate, last_shown
 from keras_res3d.data.images import resize
 from keras_res3d.data.types import PathLike, VideoError
 from keras_res3d.tables import printable
@@ -75,7 +75,7 @@ class Source:
         """Yields the frame that is shown at each time; see `types.VideoSource.frames_at`."""
         wanted = np.asarray(list(seconds), np.float64)
         first, last = self.seconds[0], self.seconds[-1]
-        end = last + (float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 1 / self.frame_rate)
+        end = last + last_shown(self.seconds, 1 / self.frame_rate)
         if not ((wanted >= first - TICK_TOLERANCE_SECONDS) & (wanted <= end + TICK_TOLERANCE_SECONDS)).all():
             raise ValueError(f"{self.path}: times {wanted.min():g}..{wanted.max():g} s were asked for; expected "
                              f"{first:g}..{end:g} s")  # fmt: skip

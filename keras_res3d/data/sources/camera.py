@@ -11,6 +11,7 @@ whatever the other side does.
 from __future__ import annotations
 
 import errno
+import functools
 import queue
 import threading
 import time
@@ -282,13 +283,10 @@ class _Reader(threading.Thread):
 
     def _maker(self, frame: av.VideoFrame) -> Callable[[], np.ndarray]:
         """Makes the pixels of a frame where they are asked for, and once: a slower clock leaves frames out."""
-        made: list[np.ndarray] = []
-
+        @functools.cache
         def pixels() -> np.ndarray:
-            if not made:
-                rgb = self._colours.rgb(frame)
-                made.append(rgb if self._size is None else resize(rgb, self._size))
-            return made[0]
+            rgb = self._colours.rgb(frame)
+            return rgb if self._size is None else resize(rgb, self._size)
 
         return pixels
 
