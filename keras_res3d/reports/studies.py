@@ -153,7 +153,7 @@ def _curves(results: StudyResults) -> Section:
         shortest = min(len(log[name]) for log in logs for name in names)
         histories[each.name] = {name: np.mean([log[name][:shortest] for log in logs], axis=0).tolist()
                                 for name in names}  # fmt: skip
-    return curves(histories, 1 / results.header["data"]["classes"])
+    return curves(histories, 1 / len(results.header["data"]["classes"]))
 
 
 def _paper(results: StudyResults, measure: str) -> list[Section]:

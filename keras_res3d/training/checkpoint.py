@@ -55,8 +55,8 @@ def identity(
             "trainable": sum(int(np.prod(variable.shape)) for variable in net.trainable_variables),
             "outputs": int(net.output_shape[-1]),
         },
-        "data": _describe(data_set),
-        "validation": None if validation is None else _describe(validation),
+        "data": describe(data_set),
+        "validation": None if validation is None else describe(validation),
         "trained_on": trained_on,
         "sampling": sampling.to_dict(),
         "options": fields,
@@ -69,7 +69,8 @@ def digest_of(values) -> str:
     return hashlib.sha256(np.asarray(values, np.float64).tobytes()).hexdigest()[:16]
 
 
-def _describe(data_set) -> dict:
+def describe(data_set) -> dict:
+    """A data set in an identity: wherever its videos lie, other videos or labels make another digest."""
     digest = hashlib.sha256()
     for example in data_set.examples:
         # The last parts of the path alone: a data set may be moved.

@@ -13,14 +13,13 @@ however that ends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
 
 from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tables import as_json, printable
-from keras_res3d.training.checkpoint import differences
+from keras_res3d.training.checkpoint import describe, differences
 
 HEADER, SEED = "study.json", "seed"
 SCORES, FAILURE, LATENCY, LEFT_OUT = "scores.json", "failure.json", "latency.json", "left_out.json"
@@ -109,9 +108,4 @@ def seeds_in(folder, name: str) -> list[int]:
 
 def describe_data(data_set) -> dict:
     """A data set as the header names it: wherever its videos lie, other videos or labels make another digest."""
-    digest = hashlib.sha256()
-    for example in data_set.examples:
-        place = "/".join(pathlib.PurePath(example.path).parts[-2:])
-        digest.update(f"{place}\0{example.label}\n".encode("utf-8", "surrogateescape"))
-    return {"name": printable(data_set.name), "videos": len(data_set), "classes": len(data_set.classes),
-            "digest": digest.hexdigest()[:16]}  # fmt: skip
+    return {"name": printable(data_set.name), **describe(data_set)}
