@@ -51,6 +51,8 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(search, "_trained_and_scored", scores)
     monkeypatch.setattr(search, "_latency", lambda everything, each: 0.01)
+    # There is no net to clear away, and looking for one takes half a second.
+    monkeypatch.setattr(search.keras.utils, "clear_session", lambda: None)
     words = [str(tmp_path), "--data", "motion", "--frames", "4", "--seeds", "2"]
     tool.main(words)
     text = capsys.readouterr().out
