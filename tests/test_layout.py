@@ -17,7 +17,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # what each is for.
 ROOMS = (
     "io", "tables", "table_files", "measures", "scores", "multi_label", "nets", "data", "cards", "weights",
-    "applications", "export", "inference", "training", "tasks", "reports", "quickstart", "commands",
+    "applications", "export", "inference", "training", "search", "tasks", "reports", "quickstart", "commands",
 )  # fmt: skip
 LONGEST_MODULE, LONGEST_FUNCTION = 450, 40
 
