@@ -49,7 +49,8 @@ def write_study_report(
     """
     results, other = _results(study), None if against is None else _results(against)
     header = results.header
-    sections = [Section("", _state(results)), Section("Candidates", [Table(*results.table()), *_left_out(results)])]
+    candidates = [Table(*results.table(paper=False)), *_left_out(results)]  # the paper's have a section of their own
+    sections = [Section("", _state(results)), Section("Candidates", candidates)]
     if results.scored:
         sections += [_costs(results, measure), _noise(results, measure, reference), _curves(results)]
         sections += _paper(results, measure) + _agreement(results, measure, other)

@@ -107,11 +107,15 @@ class StudyResults:
                 found[data] = agreement(ours, theirs)
         return found
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """A row for each candidate: counts, latency, and mean and standard deviation over the seeds."""
+    def table(self, paper: bool = True) -> tuple[list[str], list[list[str]]]:
+        """A row for each candidate: counts, latency, mean and standard deviation over the seeds, the paper's figures.
+
+        Args:
+            paper: whether the last columns have the paper's figures.
+        """
         measures = [name for name in MEASURES if any(name in _first(each) for each in self.scored)]
         printed = [name for name in ("ucf101", "hmdb51")
-                   if any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
+                   if paper and any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
         header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "ms a clip", "seeds", *measures,
                   *(f"paper {name.upper()}" for name in printed)]  # fmt: skip
         return header, [_cells(each, measures, printed) for each in self.candidates]
