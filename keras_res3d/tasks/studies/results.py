@@ -114,8 +114,8 @@ class StudyResults:
             paper: whether the last columns have the paper's figures.
         """
         measures = [name for name in MEASURES if any(name in _first(each) for each in self.scored)]
-        printed = [name for name in ("ucf101", "hmdb51")
-                   if paper and any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
+        printed = [name for name in ("ucf101", "hmdb51") if paper
+                   and any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
         header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "ms a clip", "seeds", *measures,
                   *(f"paper {name.upper()}" for name in printed)]  # fmt: skip
         return header, [_cells(each, measures, printed) for each in self.candidates]
