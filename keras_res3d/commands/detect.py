@@ -15,7 +15,8 @@ folder that holds the networks proposal and localization, and videos, or folders
 found.json, a picture for each video and index.html, which plays what was found. evaluate prints the average precision
 of each class and their mean at each IoU, how many videos were counted, and the average recall of the first detections
 of a video. Detections are the released .mat file, a CSV with the columns video, begin, end, label and score, or
-ActivityNet's JSON. Annotations are a folder as of THUMOS, or ActivityNet's JSON.
+ActivityNet's JSON; with --proposals they need no labels, and average recall alone is computed. Annotations are a folder
+as of THUMOS, or ActivityNet's JSON.
 window_weights computes from annotations how likely each length of window is for each class. Where a file has faults,
 all of them are named and the exit code is 2.
 """
@@ -47,6 +48,8 @@ def define_flags() -> None:
     flags.DEFINE_string("detections", None, "evaluate: the detections, .mat, .csv or .json.")
     flags.DEFINE_string("window_weights", None, "run, evaluate: factors of scores by class and length of window, .mat "
                         "or .json (none by default).")  # fmt: skip
+    flags.DEFINE_bool("proposals", False, "evaluate: the detections have no classes, or these do not count: average "
+                      "recall alone is computed. Of a .mat file the proposal scores rank the windows.")  # fmt: skip
     flags.DEFINE_enum("protocol", "thumos14", ["thumos14", "activitynet"], "evaluate: the rules of the scoring.")
     flags.DEFINE_list("iou", None, "evaluate: thresholds of IoU, with commas between them (the protocol's by default).")
     flags.DEFINE_string("nms", "auto", "run, evaluate: IoU above which weaker detections are suppressed, none is off. "
@@ -117,6 +120,8 @@ def _evaluate(words: list[str]) -> int:
     from keras_res3d.tasks.detection.recall import COUNTS, average_recall
     from keras_res3d.tasks.detection.weights_file import read_window_weights
 
+    if FLAGS.proposals:
+        return _evaluate_proposals()
     blocked = _blocked()
     annotations = read_annotations(FLAGS.annotations, FLAGS.subset)
     detections = read_detections(FLAGS.detections, annotations)
@@ -131,6 +136,34 @@ def _evaluate(words: list[str]) -> int:
     print(f"average recall of a video's first detections at IoU 0.5 to 0.95: {reached}")
     if FLAGS.output:
         _write(scores, dict(zip(map(str, COUNTS), recall.tolist(), strict=True)), pathlib.Path(FLAGS.output))
+    return 0
+
+
+def _evaluate_proposals() -> int:
+    from keras_res3d.io import write_atomically
+    from keras_res3d.tasks.detection.annotations import read_annotations
+    from keras_res3d.tasks.detection.detections import read_detections
+    from keras_res3d.tasks.detection.protocols import PROTOCOLS
+    from keras_res3d.tasks.detection.recall import COUNTS, average_recall
+
+    odd = [f"--{name}" for name in ("protocol", "nms", "window_weights") if FLAGS[name].present]
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: proposals have no classes, and take --iou and --blocked alone")
+    blocked, annotations = _blocked(), read_annotations(FLAGS.annotations, FLAGS.subset)
+    proposals = read_detections(FLAGS.detections, annotations, proposals=True)
+    thresholds = [_number("iou", text) for text in FLAGS.iou] if FLAGS.iou else PROTOCOLS["activitynet"].thresholds
+    recall = average_recall(proposals, annotations, thresholds=thresholds, blocked=blocked).tolist()
+    print(as_text(["proposals of a video", "average recall"],
+                  [[str(count), f"{value:.5f}"] for count, value in zip(COUNTS, recall, strict=True)]))
+    videos = {*proposals.videos, *annotations.videos, *annotations.durations} - set(blocked)
+    print(f"{len(videos)} video{'' if len(videos) == 1 else 's'} counted; {len(proposals)} proposals; IoU "
+          f"{', '.join(f'{threshold:g}' for threshold in thresholds)}")  # fmt: skip
+    if FLAGS.output:
+        facts = {"detections": FLAGS.detections, "annotations": FLAGS.annotations, "iou": list(thresholds)}
+        recalls = dict(zip(map(str, COUNTS), recall, strict=True))
+        path = pathlib.Path(FLAGS.output) / "scores.json"
+        write_atomically(path, as_json({**facts, "videos": len(videos), "average_recall": recalls}))
+        print(f"wrote {printable(path)}")
     return 0
 
 

@@ -48,6 +48,19 @@ def test_evaluate_prints_and_writes(folder, capsys):
     assert "IoU 0.95" in capsys.readouterr().out
 
 
+def test_evaluate_of_proposals(folder, capsys):
+    (folder / "found.csv").write_text("video,begin,end,score\nv1,1.12,2.0,0.9\nv1,4,5,0.8\nv2,1,4.2,0.7\n")
+    assert _evaluate(folder, "--proposals", "--output", str(folder / "out")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["10", "0.56667"] in [line.split() for line in lines]  # as of the same moments with classes
+    assert lines[-2].startswith("2 videos counted; 3 proposals; IoU 0.5, 0.55, ")
+    assert json.loads((folder / "out" / "scores.json").read_text())["average_recall"]["10"] == pytest.approx(17 / 30)
+    assert _evaluate(folder, "--proposals", "--iou", "0.5") == 0 and "IoU 0.5\n" in capsys.readouterr().out
+    for words, message in ([], "label are missing"), (["--proposals", "--nms", "0.4"], "--nms: proposals have no"), (
+            ["--proposals", "--iou", "2"], "above 0 and up to 1"):  # fmt: skip
+        assert _evaluate(folder, *words) == 2 and message in capsys.readouterr().err
+
+
 def test_window_weights_are_written_and_used(folder, capsys):
     words = ["--annotations", str(folder / "truth"), "--output", str(folder / "w.json")]
     assert main(["detect", "window_weights", *words]) == 0

@@ -12,11 +12,11 @@ import numpy as np
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, VideoSource, one_line
 from keras_res3d.tasks.detection.intervals import shared
-from keras_res3d.tasks.detection.moments import Annotations
+from keras_res3d.tasks.detection.moments import ACTION_NAME, Annotations
 from keras_res3d.tasks.detection.segment_labels import BACKGROUND, LEFT_OUT, LabelRule, label_segments
 from keras_res3d.tasks.detection.windows import FRAMES, LENGTHS, OVERLAP, frames_of, seconds_of, sliding_windows
 
-BACKGROUND_NAME, ACTION_NAME = "background", "action"
+BACKGROUND_NAME = "background"
 
 
 @dataclass(frozen=True)
