@@ -12,6 +12,7 @@ import numpy as np
 from keras_res3d.data.crashes import reading
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import Example, VideoSource
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.inference.classifier import Classifier, check_takes_videos, load_model
 from keras_res3d.tasks.detection.moments import Detections
 from keras_res3d.tasks.detection.segment_data import Cutting, name_of
@@ -77,7 +78,9 @@ def _file(folder: pathlib.Path, stage: str) -> pathlib.Path:
     """The folder of a run, or the file or export of that name."""
     if (folder / stage).exists():
         return folder / stage
-    found = sorted(path for path in folder.glob(f"{stage}.*") if path.suffix != ".json")
+    # Beside them lie cards (.json) and OpenVINO's weights (.bin).
+    ends = {".keras", *(row.suffix for row in FORMATS.values() if row.suffix)}
+    found = sorted(path for path in folder.glob(f"{stage}.*") if path.suffix in ends)
     if not found:
         raise FileNotFoundError(f"{folder} has no network {stage}; expected a run of keras-res3d detect train in a "
                                 f"folder {stage}, or {stage}.keras, or an export of that name")  # fmt: skip
