@@ -18,7 +18,7 @@ of a video. Detections are the released .mat file, a CSV with the columns video,
 ActivityNet's JSON; with --proposals they need no labels, and average recall alone is computed. Annotations are a folder
 as of THUMOS, or ActivityNet's JSON.
 window_weights computes from annotations how likely each length of window is for each class. Where a file has faults,
-all of them are named and the exit code is 2.
+all of them are named. The exit code is 2 where what was given is wrong, and 1 where a video cannot be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dataclasses import dataclass, replace
 
 from absl import flags
 
-from keras_res3d.data.types import DataError, VideoError
+from keras_res3d.data.types import VideoError
 from keras_res3d.tables import as_json, as_text, printable
 
 FLAGS = flags.FLAGS
@@ -44,7 +44,8 @@ def define_flags() -> None:
     flags.DEFINE_string("subset", None, "The part of the annotations, such as test (a folder's only one by default; "
                         "all of a JSON file).")  # fmt: skip
     _define_train_flags()
-    flags.DEFINE_float("proposal_score", 0.7, "run: windows of at least this score are looked at closely.")
+    flags.DEFINE_float("proposal_score", 0.7, "run: windows of at least this score are looked at closely.",
+                       lower_bound=0, upper_bound=1)  # fmt: skip
     flags.DEFINE_string("detections", None, "evaluate: the detections, .mat, .csv or .json.")
     flags.DEFINE_string("window_weights", None, "run, evaluate: factors of scores by class and length of window, .mat "
                         "or .json (none by default).")  # fmt: skip
@@ -100,11 +101,24 @@ def _blocked() -> list[str]:
     """The names of --blocked; a line may hold a comment behind #."""
     if not FLAGS.blocked:
         return []
+    if not pathlib.Path(FLAGS.blocked).is_file():
+        raise FileNotFoundError(f"--blocked is {FLAGS.blocked}, which is no file; expected a text file of names, one a "
+                                "line")  # fmt: skip
     try:
         lines = pathlib.Path(FLAGS.blocked).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"--blocked is {FLAGS.blocked}, which is no text in UTF-8") from None
     return [name for line in lines if (name := line.partition("#")[0].strip())]
+
+
+def _videos(path: str) -> list[str]:
+    """The videos of a file or folder; a folder without one is a wrong call, and no video that cannot be read."""
+    from keras_res3d.data.open import videos_in
+
+    try:
+        return videos_in(path)
+    except VideoError as error:
+        raise ValueError(str(error)) from None
 
 
 def _nms() -> float | str | None:
@@ -242,7 +256,6 @@ def _train(words: list[str]) -> int:
 
     require_tensorflow("keras-res3d detect train")
     import_keras_quietly()
-    from keras_res3d.data.open import videos_in
     from keras_res3d.nets.zoo import get_architecture
     from keras_res3d.tasks.detection.annotations import read_annotations
     from keras_res3d.tasks.detection.stages import STAGES
@@ -254,6 +267,8 @@ def _train(words: list[str]) -> int:
     state = "nothing" if FLAGS.overwrite else state_of(FLAGS.output)
     if state in ("finished", "foreign"):
         raise ValueError(f"{FLAGS.output} holds a model; choose another --output, or give --overwrite")
+    if not pathlib.Path(FLAGS.videos).exists():
+        raise FileNotFoundError(f"--videos is {FLAGS.videos}, which is not there; expected a folder of videos")
     stage = STAGES[FLAGS.stage]
     inherited = [f"--{name}" for name in ("net", "width", "crop") if stage.after and FLAGS[name].value is not None]
     if inherited:
@@ -263,7 +278,7 @@ def _train(words: list[str]) -> int:
     changes = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     net = get_architecture(FLAGS.net or "res3d18")
     history = train_stage(
-        FLAGS.stage, unlabelled_videos(videos_in(FLAGS.videos), FLAGS.videos),
+        FLAGS.stage, unlabelled_videos(_videos(FLAGS.videos), FLAGS.videos),
         read_annotations(FLAGS.annotations, FLAGS.subset), FLAGS.output, start=FLAGS.weights,
         net=net if FLAGS.width is None else replace(net, width=FLAGS.width),
         options=recipe(stage.recipe, seed=FLAGS.seed, **changes), cutting=_cutting(),
@@ -278,7 +293,6 @@ def _run(words: list[str]) -> int:
     from keras_res3d.commands.common import import_keras_quietly
 
     import_keras_quietly()
-    from keras_res3d.data.open import videos_in
     from keras_res3d.tasks.detection.annotations import read_annotations
     from keras_res3d.tasks.detection.run import NMS, detect_actions, load_detector
     from keras_res3d.tasks.detection.weights_file import read_window_weights
@@ -290,7 +304,7 @@ def _run(words: list[str]) -> int:
     settings = {"nms": NMS if FLAGS.nms == "auto" else _nms(), "proposal_score": FLAGS.proposal_score,
                 "window_weights": weights, "batch_size": FLAGS.batch_size or 16}  # fmt: skip
     detector, found = load_detector(words[0]), []
-    paths = [path for word in words[1:] for path in videos_in(word)]
+    paths = [path for word in words[1:] for path in _videos(word)]
     for path in paths:
         try:
             found.append((path, detect_actions(detector, path, **settings)))
@@ -358,23 +372,21 @@ class Task:
     Attributes:
         run: does it, and returns the exit code.
         required: flags that it needs.
-        faults: errors that have the exit code 2, as wrong calls have.
         words: how many words it needs at least beside its name; none at all where it is 0.
+        writes_folder: whether --output is a folder.
     """
 
     run: Callable[[list[str]], int]
     required: tuple[str, ...]
-    faults: tuple[type[Exception], ...] = (DataError, FileNotFoundError)
     words: int = 0
+    writes_folder: bool = True
 
 
-# Where lists alone are read, whatever is wrong is wrong with these.
-_LISTS = (ValueError, FileNotFoundError)
 TASKS = {
     "train": Task(_train, ("stage", "videos", "annotations", "output")),
     "run": Task(_run, ("output",), words=2),
-    "evaluate": Task(_evaluate, ("detections", "annotations"), _LISTS),
-    "window_weights": Task(_window_weights, ("annotations",), _LISTS),
+    "evaluate": Task(_evaluate, ("detections", "annotations")),
+    "window_weights": Task(_window_weights, ("annotations",), writes_folder=False),
 }
 
 
@@ -387,6 +399,10 @@ def _wrong_call(name: str, words: list[str]) -> str | None:
         return "MODELS or VIDEO is missing; expected a folder of networks, and videos"
     if words and not task.words:
         return f"unexpected arguments {' '.join(words)}; {name} takes flags alone"
+    output = pathlib.Path(FLAGS.output or "")
+    if FLAGS.output and output.exists() and output.is_dir() != task.writes_folder:
+        there, expected = ("file", "folder") if task.writes_folder else ("folder", "file")
+        return f"--output is {FLAGS.output}, a {there}; {name} writes a {expected}"
     missing = [f"--{flag}" for flag in task.required if not FLAGS[flag].value]
     return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required for {name}" if missing else None
 
@@ -397,7 +413,9 @@ def run(args: list[str]) -> int:
     if fault is None:
         try:
             return TASKS[name].run(words)
-        except TASKS[name].faults as error:
+        except VideoError:
+            raise
+        except (ValueError, FileNotFoundError) as error:  # what was given is wrong
             fault = str(error)
     print(f"keras-res3d detect: {printable(fault, lines=True)}", file=sys.stderr)
     return 2
