@@ -1,6 +1,7 @@
 """The three networks of S-CNN: their heads, and training from stage to stage on made videos."""
 
 import json
+import resource
 
 import keras
 import numpy as np
@@ -11,11 +12,12 @@ from keras_res3d.inference.classifier import load_model
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.tasks.detection.made import MadeVideos
 from keras_res3d.tasks.detection.networks import segment_net
+from keras_res3d.tasks.detection.run import detect_actions, load_detector
 from keras_res3d.tasks.detection.segment_data import Cutting
 from keras_res3d.tasks.detection.stages import STAGES
 from keras_res3d.tasks.detection.train import train_stage
 from keras_res3d.training.folder import RunFolder, state_of
-from keras_res3d.training.recipes import RECIPES, TrainingOptions
+from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
 
 SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
 CUTTING = Cutting((16, 32, 64))
@@ -42,6 +44,23 @@ def test_c3d_keeps_its_own_classifier():
     net = segment_net(c3d, 3, (16, 32, 32, 3), batch_norm_momentum=0.9)
     assert net.output_shape == (None, 3) and not [layer for layer in net.layers if layer.name == "prob2"]
     assert sum(isinstance(layer, keras.layers.Dense) for layer in net.layers) == 3
+
+
+@pytest.mark.slow
+def test_c3d_learns_and_searches_at_full_size(tmp_path):
+    """The paper's comparison: two fully connected layers of 4096 on clips of 16 x 112 x 112."""
+    videos = MadeVideos(1, actions=2, seed=2, size=112)
+    for name, stage in (("proposal", "proposal"), ("localization", "classification")):
+        options = recipe(STAGES[stage].recipe, iterations=1, batch_size=2)
+        train_stage(stage, videos, videos.annotations(), tmp_path / name, net="c3d", options=options, cutting=CUTTING)
+    detector = load_detector(tmp_path)
+    net = detector.localization.model
+    assert net.input_shape == (None, 16, 112, 112, 3) and net.count_params() > 78_000_000
+    assert [layer.units for layer in net.layers if isinstance(layer, keras.layers.Dense)] == [4096, 4096, 9]
+    with videos.open(0) as video:
+        found = detect_actions(detector, video, proposal_score=0, nms=None, batch_size=4)
+    assert len(found) <= len(CUTTING.windows(video.num_frames)) and np.isfinite(found.scores).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 24 * 2**20  # KiB
 
 
 def test_every_stage_has_a_recipe():
