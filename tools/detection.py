@@ -49,6 +49,11 @@ def _net(width: int):
     return dataclasses.replace(NET, name="made", width=width, frames=16, strides=strides)
 
 
+def _since(start: tuple[float, float]) -> tuple[float, float]:
+    """Seconds since then by the clock, and of processor time."""
+    return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
 def train(options: argparse.Namespace, seed: int, folder: pathlib.Path) -> dict[float, tuple]:
     """For each weight of the overlap loss the detector. What the three stages of each take is printed."""
     import dataclasses
@@ -66,20 +71,21 @@ def train(options: argparse.Namespace, seed: int, folder: pathlib.Path) -> dict[
               "sampling": Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))}  # fmt: skip
     seconds, detectors = {}, {}
     for stage in ("proposal", "classification"):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         train_stage(stage, videos, videos.annotations(), folder / stage, options=settings, background=2.0, **shared)
-        seconds[stage] = time.perf_counter() - start
+        seconds[stage] = _since(start)
     settings = dataclasses.replace(settings, epochs=max(1, options.epochs // 2), learning_rate=0.02)
     for overlap in options.overlap:
-        start, own = time.perf_counter(), folder / f"overlap{overlap:g}"
+        start, own = (time.perf_counter(), time.process_time()), folder / f"overlap{overlap:g}"
         own.mkdir()
         os.symlink(folder / "proposal", own / "proposal")
         train_stage("localization", videos, videos.annotations(), own / "localization", start=folder / "classification",
                     options=settings, background=2.0, overlap=overlap, **shared)  # fmt: skip
-        took = {**seconds, "localization": time.perf_counter() - start}
-        parts = ", ".join(f"{stage} {value:.0f} s" for stage, value in took.items())
-        print(f"seed {seed}, overlap loss {overlap:g}: the three stages took {sum(took.values()):.0f} s: {parts}",
-              flush=True)  # fmt: skip
+        took = {**seconds, "localization": _since(start)}
+        parts = ", ".join(f"{stage} {wall:.0f} s" for stage, (wall, _) in took.items())
+        wall, processor = (sum(column) for column in zip(*took.values(), strict=True))
+        print(f"seed {seed}, overlap loss {overlap:g}: the three stages took {wall:.0f} s, {processor:.0f} s of "
+              f"processor time: {parts}", flush=True)  # fmt: skip
         detectors[overlap] = load_detector(own)
     return detectors
 
