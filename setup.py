@@ -34,6 +34,7 @@ setup(
         "protobuf",
         "safetensors",
         "ai-edge-litert",
+        "scipy",
         "scikit-learn>=1.5",
     ],
     extras_require={

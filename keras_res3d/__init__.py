@@ -67,6 +67,7 @@ _PUBLIC = {
     "keras_res3d.training.callbacks": ["Speed", "StopOnNaN"],
     "keras_res3d.training.compile": ["compile_by_recipe"],
     "keras_res3d.training.fit": ["prepare_net", "train"],
+    "keras_res3d.training.objective": ["Objective"],
     "keras_res3d.training.recipes": ["RECIPES", "TrainingOptions", "recipe"],
     "keras_res3d.training.resume": ["ResumeExactly"],
     "keras_res3d.training.stream": ["recipe_stream"],

@@ -28,6 +28,7 @@ from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
 from keras_res3d.training.kinds import kind_for, kind_of
+from keras_res3d.training.objective import Objective
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
@@ -163,6 +164,7 @@ def train(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     class_weight: dict[int, float] | str | None = None,
     sample_weight=None,
+    objective: Objective | None = None,
 ) -> dict[str, list[float]]:
     """Trains `net` in place by one call of `model.fit`; the folder `output` gets `model.keras`, its card and `log.csv`.
 
@@ -186,6 +188,7 @@ def train(
         class_weight: a factor of the loss for each class number (1 where there is none), or "balanced": all classes
             count alike. A video's factor is that of its class times its `sample_weight`. Not for several labels.
         sample_weight: a factor of the loss for each video, `(videos,)`.
+        objective: a loss that takes a number of each video beside its class; None is cross-entropy.
 
     Returns:
         The history: a list per figure, one value per epoch.
@@ -202,14 +205,17 @@ def train(
     check_built_for(net, strategy)
     for finding in findings(data_set, validation):
         warnings.warn(finding, stacklevel=2)
-    sample_weight = video_weights(data_set, class_weight, sample_weight)
+    numbers = video_weights(data_set, class_weight, sample_weight)
+    weights = None if numbers is None else checkpoint.digest_of(numbers)
+    if objective is not None:
+        objective.check(data_set, options, numbers)
+        numbers, weights = objective.numbers, objective.identity
     if options.freeze:
         freeze(net, options.freeze)
     folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
     if not resume:
         checkpoint.remove(folder)
         (folder / BAD_VIDEOS).unlink(missing_ok=True)
-    weights = None if sample_weight is None else checkpoint.digest_of(sample_weight)
     identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
     bad = BadVideos(folder / BAD_VIDEOS) if options.on_bad_video == SKIP else STOP
@@ -220,8 +226,9 @@ def train(
         print(f"going on at step {start} of {total}")
     metrics = metrics_of(net)
     with twin_of(net, options, sampling) as twin, _saying_how_to_go_on():
-        compile_by_recipe(twin, options, total, metrics, multi_label=is_multi_label(data_set))
-        stream = recipe_stream(data_set, sampling, options, start, False, sample_weight, on_bad_video=bad)
+        compile_by_recipe(twin, options, total, metrics, multi_label=is_multi_label(data_set), objective=objective)
+        stream = recipe_stream(data_set, sampling, options, start, False, numbers, on_bad_video=bad)
+        stream = stream if objective is None else objective.paired(stream)
         twin.fit(
             stream, epochs=-(-total // steps), steps_per_epoch=steps, callbacks=run, shuffle=False, verbose=0
         )  # fmt: skip
