@@ -127,7 +127,8 @@ def _from_folder(entry: WeightsEntry, folder: pathlib.Path) -> pathlib.Path:
 def _download(entry: WeightsEntry, target: pathlib.Path, url: str, private: bool, patience, stream) -> pathlib.Path:
     part = target.with_name(f"{target.name}.{os.getpid()}.part" if private else f"{target.name}.part")
     try:
-        download(url, part, entry.name, patience, stream)
+        # Four times the weights leave room for a solver's state, and for numbers of double precision.
+        download(url, part, entry.name, patience, stream, most=4 * entry.estimated_bytes + (64 << 20))
     except DownloadError as error:
         raise DownloadError(f"{entry.name} could not be downloaded from {url}: {error}. {_advice(entry)}") from error
     if fault := _check(entry, part):
