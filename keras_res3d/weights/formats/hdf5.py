@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTENTS = "model.weights.h5"  # of a .keras file
-_IDLE_SECONDS = 60
+_IDLE_SECONDS, _START_SECONDS, _STOP_SECONDS = 60, 120, 5
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def try_in_child(path, limits: Limits | None = None) -> None:
     key = _key(path)
     if key in _known:
         return
-    reason = _CHILD.answer(os.fspath(path), limits or Limits())
+    reason = _CHILD.answer(os.path.abspath(os.fsdecode(path)), limits or Limits())
     if reason:
         raise HarmfulFileError(reason)
     _known[key] = True
@@ -81,14 +81,15 @@ class _Child:
     """The process that reads files, started at the first; all threads use it by turns."""
 
     def __init__(self):
-        self._process, self._owner, self._guard = None, None, threading.Lock()
+        # A program that is frozen into one file would start itself again.
+        self._process, self._guard, self._usable = None, threading.Lock(), not getattr(sys, "frozen", False)
 
     def answer(self, path: str, limits: Limits) -> str:
         """Why the file must not be read here; "" where it may be."""
         with self._guard:
             for _ in range(2):  # an idle child may have ended by itself just now
                 process = self._running()
-                if process is None:  # no process can be started here: the file is read untried
+                if process is None:
                     return ""
                 with contextlib.suppress(OSError):
                     process.stdin.write(json.dumps([path, vars(limits)]).encode() + b"\n")
@@ -102,7 +103,8 @@ class _Child:
             return ""
 
     def _running(self) -> subprocess.Popen | None:
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+        """The process, or None where none can be started here, so that files are read untried."""
+        if self._usable and (self._process is None or self._process.poll() is not None):
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
                            "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
             command, pipe = [sys.executable, "-c", f"from {__name__} import serve; serve()"], subprocess.PIPE
@@ -110,17 +112,23 @@ class _Child:
                 # In a session of its own: Ctrl-C is for the process that works.
                 self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL,
                                                  env=environment, start_new_session=True)  # fmt: skip
-            except OSError:
-                self._process = None
-            self._owner = os.getpid()
+                self._usable = _within(self._process, _START_SECONDS) == b"\n"
+            except (OSError, TypeError):  # TypeError: there is no `sys.executable`
+                self._usable = False
+            if not self._usable:
+                self.stop()
         return self._process
 
     def stop(self) -> None:
-        """Ends the process, if it is this one's."""
+        """Ends the process."""
         process, self._process = self._process, None
-        if process is not None and self._owner == os.getpid():
+        if process is not None:
             process.stdin.close()
-            process.wait()
+            try:
+                process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
             process.stdout.close()
 
 
@@ -148,13 +156,24 @@ def _ended_by(code: int) -> str:
 
 _CHILD = _Child()
 atexit.register(_CHILD.stop)
+if hasattr(os, "register_at_fork"):  # a fork gets a child of its own, and no lock that a thread of the other holds
+    os.register_at_fork(after_in_child=_CHILD.__init__)
 
 
 def serve() -> None:
-    """Answers each line `[path, limits]` on stdin with a line on stdout: "" or the reason why a file is harmful."""
+    """Answers each line `[path, limits]` on stdin with a line on stdout: "" or the reason why a file is harmful.
+
+    The first line is empty and says that the process is ready.
+    """
     import h5py  # noqa: F401, so that its memory and time are none of a file's
 
+    with contextlib.suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash is expected here
     answers, sys.stdout = sys.stdout, sys.stderr
+    answers.write("\n")
+    answers.flush()
     while True:
         with _idle():
             line = sys.stdin.readline()

@@ -136,10 +136,21 @@ def test_one_child_serves_many_threads_and_comes_back_after_it_has_ended(tmp_pat
     assert hdf5._CHILD._process.pid != child.pid
 
 
-def test_where_no_process_can_be_started_files_are_read_untried(tmp_path, monkeypatch):
+@pytest.mark.parametrize("executable", ["nowhere", "/bin/true", None])
+def test_where_no_process_can_be_started_files_are_read_untried(tmp_path, monkeypatch, executable):
     monkeypatch.setattr(hdf5, "_CHILD", hdf5._Child())
-    monkeypatch.setattr(hdf5.sys, "executable", str(tmp_path / "nowhere"))
+    monkeypatch.setattr(hdf5.sys, "executable", executable)
     hdf5.try_in_child(whole(tmp_path / "a.weights.h5"))
+
+
+def test_a_relative_path_is_this_processs_own(tmp_path, monkeypatch):
+    hdf5.try_in_child(whole(tmp_path / "a.weights.h5"))
+    hdf5._known.clear()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "b.weights.h5").write_bytes(zlib.decompress(base64.b64decode(FLIPPED["segv"])))
+    with pytest.raises(hdf5.HarmfulFileError):
+        hdf5.try_in_child("b.weights.h5")
 
 
 @pytest.mark.slow
