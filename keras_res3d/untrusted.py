@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -20,6 +21,7 @@ import numpy as np
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_DEPTH = 100
+MAX_VALUES = 10_000_000
 # Wider integers are no number of anything here, and overflow in NumPy.
 _MAX_INTEGER = 2**63 - 1
 # Python reads the bytes of a file name that is not UTF-8 as the surrogates from U+DC80; all others are no text.
@@ -68,7 +70,7 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
         value = json.loads(text, parse_int=_integer, parse_constant=refuse, parse_float=None if nan else _float)
     except (RecursionError, MemoryError) as error:
         raise ValueError(f"it is nested too deeply, or too large ({type(error).__name__})") from error
-    _check_depth(value)
+    check_plain(value)
     check(value, schema)
     return value
 
@@ -87,12 +89,19 @@ def _not_finite(digits: str) -> float:
     raise ValueError(f"it has the number {_short(digits)}, which is not finite")
 
 
-def _check_depth(value: object) -> None:
-    level, depth = [value], 0
+def check_plain(value: object) -> None:
+    """Checks the depth, the extent and the strings of a value of JSON or YAML, in which the same part may recur.
+
+    Raises:
+        ValueError: it is nested deeper than `MAX_DEPTH`, has more than `MAX_VALUES` values, or a string is no text.
+    """
+    level, depth, values = [value], 0, 0
     while level:
-        depth += 1
+        depth, values = depth + 1, values + len(level)
         if depth > MAX_DEPTH:
             raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+        if values > MAX_VALUES:
+            raise ValueError(f"it has more than {MAX_VALUES:,} values")
         inner = []
         for each in level:
             if isinstance(each, str):
@@ -187,7 +196,8 @@ def _name(kind: object) -> str:
 
 def _expect(fits: bool, value: object, expected: str, where: str) -> None:
     if not fits:
-        raise ValueError(f"{where} is {_short(repr(value))}; expected {expected}")
+        shown = repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value)
+        raise ValueError(f"{where} is {_short(shown)}; expected {expected}")
 
 
 def _short(text: str) -> str:

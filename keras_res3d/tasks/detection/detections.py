@@ -22,6 +22,7 @@ from keras_res3d.tasks.detection.moments import Annotations, Detections, time_fa
 COLUMNS = ("video", "begin", "end", "label", "score")
 # Columns of the released matrix, from 0: video, frames of the window, begin and end in seconds, score, class from 1.
 VIDEO, WINDOW, BEGIN, END, SCORE, CLASS = 0, 1, 4, 5, 8, 10
+_WINDOW = re.compile(r"\s*\d{1,9}\s*")
 # (where, video, begin, end, label, score, window or None)
 Row = tuple[str, str, float, float, str, float, int | None]
 
@@ -114,7 +115,7 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Ite
             where = f"line {reader.line_num}"
             try:
                 window = row.get("window")
-                if row["video"] is None or row["label"] is None:
+                if row["video"] is None or row["label"] is None or (window and not _WINDOW.fullmatch(window)):
                     raise ValueError
                 yield (where, row["video"], float(row["begin"]), float(row["end"]), row["label"], float(row["score"]),
                        int(window) if window else None)  # fmt: skip
