@@ -14,7 +14,7 @@ import os
 import re
 import reprlib
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -130,58 +130,67 @@ def check(value: object, schema: object, where: str = "it") -> None:
     Raises:
         ValueError: it does not fit; says where.
     """
+    if not _fits(value, schema):
+        _explain(value, schema, where)
+
+
+def _fits(value: object, schema: object) -> bool:
+    """The same without words, since a manifest may list a million videos."""
+    kind = type(schema)
     if schema is None:
-        return
-    if isinstance(schema, list):
-        _expect(isinstance(value, list), value, "a list", where)
-        for number, each in enumerate(value):
-            check(each, schema[0], f"{where}[{number}]")
-    elif isinstance(schema, Mapping):
-        _expect(isinstance(value, dict), value, "an object", where)
-        _check_members(value, schema, where)
-    else:
-        kinds = schema if type(schema) is tuple else (schema,)
-        expected = " or ".join(map(_name, kinds))
-        if not any(_fits(value, kind) for kind in kinds):
-            # A list or an object among the kinds tells better what is wrong in it.
-            for kind in kinds:
-                if isinstance(kind, (list, Mapping)) and type(value) is type(kind):
-                    check(value, kind, where)
-            _expect(False, value, expected, where)
+        return True
+    if schema is int:
+        return type(value) is int
+    if schema is float:
+        return type(value) in (int, float)
+    if kind is Range:
+        return type(value) in ((int,) if schema.whole else (int, float)) and schema.low <= value <= schema.high
+    if kind is tuple:
+        return any(value is None if each is None else _fits(value, each) for each in schema)
+    if kind is list:
+        return isinstance(value, list) and all(_fits(each, schema[0]) for each in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(each, inner) for _, each, inner in _members(value, schema))
+    return isinstance(value, schema)
 
 
-def _check_members(value: dict, schema: Mapping, where: str) -> None:
+_MISSING, _NOTHING = object(), ()  # a value that is not there, and the schema of no value
+
+
+def _members(value: dict, schema: dict) -> Iterator[tuple[str, object, object]]:
+    """(name, value, schema) of what a schema says of an object's members; `_MISSING`, which fits none, may be a value.
+    """
     if str in schema:
-        for name, each in value.items():
-            check(each, schema[str], _within(where, _short(name)))
+        yield from ((name, each, schema[str]) for name, each in value.items())
         return
-    for name, kind in schema.items():
-        plain = name.removesuffix("?")
+    for name, inner in schema.items():
+        plain = name[:-1] if name[-1] == "?" else name
         if plain in value:
-            check(value[plain], kind, _within(where, plain))
-        elif plain == name:
-            raise ValueError(f"{_within(where, name)} is missing")
+            yield plain, value[plain], inner
+        elif plain is name:
+            yield plain, _MISSING, _NOTHING
+
+
+def _explain(value: object, schema: object, where: str) -> None:
+    """Raises ValueError, which says where a value does not fit the schema, as deep inside as it can."""
+    parts = []
+    # A list or an object among several kinds tells better what is wrong in it.
+    for kind in schema if type(schema) is tuple else (schema,):
+        if type(kind) is list and isinstance(value, list):
+            parts += [(each, kind[0], f"{where}[{number}]") for number, each in enumerate(value)]
+        elif type(kind) is dict and isinstance(value, dict):
+            parts += [(each, inner, _within(where, name)) for name, each, inner in _members(value, kind)]
+    for part, inner, place in parts:
+        if part is _MISSING:
+            raise ValueError(f"{place} is missing")
+        check(part, inner, place)
+    expected = " or ".join(map(_name, schema if type(schema) is tuple else (schema,)))
+    shown = repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value)
+    raise ValueError(f"{where} is {_short(shown)}; expected {expected}")
 
 
 def _within(where: str, name: str) -> str:
-    return name if where == "it" else f"{where}.{name}"
-
-
-def _fits(value: object, kind: object) -> bool:
-    if kind is None:
-        return value is None
-    if isinstance(kind, Range):
-        numeric = _fits(value, int if kind.whole else float)
-        return numeric and kind.low <= value <= kind.high
-    if isinstance(kind, (list, Mapping)):
-        try:
-            check(value, kind)
-        except ValueError:
-            return False
-        return True
-    if kind in (int, float):
-        return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    return isinstance(value, kind)
+    return _short(name) if where == "it" else f"{where}.{_short(name)}"
 
 
 _NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false", list: "a list",
@@ -191,13 +200,7 @@ _NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true
 def _name(kind: object) -> str:
     if isinstance(kind, Range):
         return f"a {'whole ' * kind.whole}number from {kind.low:,} to {kind.high:,}"
-    return _NAMES.get(type(kind) if isinstance(kind, (list, Mapping)) else kind, str(kind))
-
-
-def _expect(fits: bool, value: object, expected: str, where: str) -> None:
-    if not fits:
-        shown = repr(value) if isinstance(value, (str, int, float)) else reprlib.repr(value)
-        raise ValueError(f"{where} is {_short(shown)}; expected {expected}")
+    return _NAMES.get(type(kind) if type(kind) in (list, dict) else kind, str(kind))
 
 
 def _short(text: str) -> str:
