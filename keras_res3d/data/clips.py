@@ -6,6 +6,7 @@ The short-video rule, used everywhere: a clip keeps its stride, and past the end
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -78,6 +79,7 @@ class Sampling:
                              f"{MAX_CLIP_PIXELS:,}")  # fmt: skip
         if self.fps is not None:
             check_fps(self.fps)
+            object.__setattr__(self, "fps", self.fps if isinstance(self.fps, int) else float(self.fps))
         if not (isinstance(self.preprocessing, str) and self.preprocessing):
             raise ValueError(f"preprocessing is {self.preprocessing!r}; expected a name such as 'res3d'")
 
@@ -105,7 +107,7 @@ class Sampling:
 
 def check_fps(fps: object) -> None:
     """Raises ValueError where a value is no rate that videos are resampled to."""
-    numeric = isinstance(fps, (int, float)) and not isinstance(fps, bool)
+    numeric = isinstance(fps, numbers.Real) and not isinstance(fps, bool)
     if not (numeric and SLOWEST_FPS <= fps <= FASTEST_FPS):
         raise ValueError(f"fps is {fps!r}; expected None (frames as stored) or a rate from {SLOWEST_FPS} to "
                          f"{FASTEST_FPS:,.0f} frames a second")  # fmt: skip

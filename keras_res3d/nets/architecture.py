@@ -17,7 +17,7 @@ FACTORIZATIONS = {
 
 # What a field may be, from 1: far more than any net has, and little enough that no file which says more can keep the
 # walk over a net's layers busy for ever.
-LARGEST = {"width": 65_536, "blocks": 1_000, "multipliers": 1_024, "temporal_kernels": 101, "strides": 1_024,
+LARGEST = {"width": 1 << 17, "blocks": 1_000, "multipliers": 1_024, "temporal_kernels": 101, "strides": 1_024,
            "conv1": 101, "factorized_stem": 65_536, "pools": 1_024, "dense": 1_000_000, "frames": 10_000,
            "crop": 16_384, "classes": 1_000_000, "channels": 65_536}  # fmt: skip
 # The same for the sizes of a clip, (frames, height, width, channels).
