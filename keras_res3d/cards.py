@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.io import atomic_path, write_atomically
-from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
 from keras_res3d.tables import as_json
+from keras_res3d.untrusted import Range, check, parse_json, read_json
+
+_SCHEMA = {
+    "format": Range(1, 2), "net": str, "labels": [str], "sampling": dict, "licence?": str, "trained_on?": str,
+    "training?": dict, "architecture?": (dict, None), "frames?": (Range(1, LARGEST["frames"]), None), "trim?": bool,
+    "seen?": {"name?": str, "videos?": int, "hashes?": [str], "groups?": [str]}, "multi_label?": bool,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,12 @@ class ModelCard:
     seen: dict = field(default_factory=dict)
     multi_label: bool = False
 
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < len(self.labels):
+            twice = sorted({name for name in self.labels if self.labels.count(name) > 1})
+            raise ValueError(f"labels has {', '.join(map(repr, twice[:5]))} more than once; expected a name for each "
+                             "output")  # fmt: skip
+
     def to_json(self) -> str:
         fields = {
             **dataclasses.asdict(self),
@@ -67,19 +79,21 @@ class ModelCard:
     def from_json(cls, text: str) -> ModelCard:
         """The card of what `to_json` wrote; cards of format 1 had no architecture. Raises ValueError on other text."""
         try:
-            fields = json.loads(text)
-            fields.pop("format")
-            if not isinstance(fields["labels"], list) or not all(isinstance(name, str) for name in fields["labels"]):
-                raise TypeError(f"labels is {fields['labels']!r}; expected a list of class names")
-            if not isinstance(fields.get("multi_label", False), bool):
-                raise TypeError(f"multi_label is {fields['multi_label']!r}; expected true or false")
-            fields["labels"] = tuple(fields["labels"])
-            fields["sampling"] = Sampling.from_dict(fields["sampling"])
+            return cls._from_fields(parse_json(text, nan=True))
+        except ValueError as error:
+            raise ValueError(f"not a model card ({error})") from error
+
+    @classmethod
+    def _from_fields(cls, given: object) -> ModelCard:
+        check(given, _SCHEMA)
+        fields = {name: value for name, value in given.items() if name != "format"}
+        fields |= {"labels": tuple(fields["labels"]), "sampling": Sampling.from_dict(fields["sampling"])}
+        try:
             if fields.get("architecture") is not None:
                 fields["architecture"] = Architecture(**fields["architecture"])
             return cls(**fields)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a model card ({type(error).__name__}: {error})") from error
+        except TypeError as error:  # an unknown field, or a number where the architecture has a list
+            raise ValueError(str(error)) from error
 
 
 def card_path(model_path) -> pathlib.Path:
@@ -95,9 +109,9 @@ def read_card(model_path) -> ModelCard | None:
     if not path.exists():
         return None
     try:
-        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+        return ModelCard._from_fields(read_json(path, nan=True))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: not a model card ({error})") from error
 
 
 def clip_shape_of(model) -> tuple[int | None, ...]:

@@ -17,17 +17,18 @@ from keras_res3d.data.children import Outcome, map_in_children
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
 from keras_res3d.data.sources.shards import (
+    ENTRY,
     FORMAT,
     MANIFEST,
     ShardIndex,
-    check_entry,
+    check_names,
     quick_faults,
-    read_json,
     read_manifest,
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
 from keras_res3d.tables import as_json
+from keras_res3d.untrusted import check, read_json
 
 SETTINGS = "packing.json"
 # How frames are resized. Earlier shards, whose frames FFmpeg's scaler made, can be read but not added to.
@@ -208,8 +209,9 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
         return []
     try:
         found = read_manifest(folder) if path.name == MANIFEST else read_json(path)
-        listed = dict(found["source"]).get("sha256")
-    except (ValueError, KeyError, TypeError) as error:
+        check(found, {"source": {"sha256?": str}})
+        listed = found["source"].get("sha256")
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); choose another folder, or delete this one") from error
     differ = [f"{name} is {found.get(name)!r} there, {value!r} now" for name, value in settings.items()
               if found.get(name) != value and name != "source"]
@@ -222,9 +224,10 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
         entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
     whole = []
     # What is damaged ends the list, and is written again.
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError):
         for number, entry in enumerate(entries):
-            check_entry(entry)
+            check(entry, ENTRY)
+            check_names(entry)
             if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry):
                 break
             whole.append(entry)
@@ -233,9 +236,8 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
 
 def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
     """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up."""
-    counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
     alone = {"shards": [entry], "records": entry["records"]}
-    return counts and not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
+    return not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
 
 
 def pack(

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import zipfile
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.types import is_multi_label, labels_of
 from keras_res3d.io import atomic_path, sweep
 from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.untrusted import Npz, parse_json
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
@@ -112,21 +112,25 @@ def save(folder, values: list[np.ndarray], state: dict) -> None:
         np.savez(aside, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
 
-def load(folder) -> tuple[list[np.ndarray], dict] | None:
+def load(folder, schema: object = dict) -> tuple[list[np.ndarray], dict] | None:
     """What `save` wrote there last, or None where there is none; remains of interrupted writes are swept away.
 
+    Args:
+        folder: of the run.
+        schema: of the state, as of `untrusted.check`.
+
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or the state is not of the schema.
     """
     path = pathlib.Path(folder) / FILE
     sweep(path)
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            state = json.loads(file["state"].tobytes())
-            return [file[name] for name in sorted(file.files) if name != "state"], state
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        with Npz(path) as file:
+            state = parse_json(file.read("state", np.uint8, (None,)).tobytes(), schema, nan=True)
+            return [file.read(name) for name in sorted(file.names) if name != "state"], state
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it, and the run starts again with its first step"
         ) from error

@@ -13,6 +13,7 @@ from keras_res3d.training import checkpoint
 from keras_res3d.training.distributed import average_moving_statistics
 from keras_res3d.training.scored import check_finite
 from keras_res3d.training.steps import watch
+from keras_res3d.untrusted import Range
 
 # What these callbacks of Keras have found out so far; all else about them is their configuration.
 _FINDINGS = {
@@ -41,14 +42,24 @@ def _keeps_findings(callback: keras.callbacks.Callback) -> bool:
     return hasattr(callback, "get_state") or isinstance(callback, tuple(_FINDINGS))
 
 
+def _names(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    return next(names for kind, names in _FINDINGS.items() if isinstance(callback, kind))
+
+
 def findings_of(callback: keras.callbacks.Callback) -> tuple[dict, list[np.ndarray]]:
     """What a callback has found out so far: plain values, and weights that it keeps."""
     if hasattr(callback, "get_state"):
         return callback.get_state(), []
-    names = next(names for kind, names in _FINDINGS.items() if isinstance(callback, kind))
-    values = {name: getattr(callback, name) for name in names if hasattr(callback, name)}
+    values = {name: getattr(callback, name) for name in _names(callback) if hasattr(callback, name)}
     values = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
     return values, list(getattr(callback, "best_weights", None) or [])
+
+
+_COUNT = Range(0, 2**53)
+_STATE = {
+    "identity": (dict, None), "step": _COUNT, "metrics": _COUNT, "history": {"epoch": [_COUNT], "history": {str: list}},
+    "callbacks": [{"kind": str, "found": dict, "weights": _COUNT}],
+}  # fmt: skip
 
 
 def restore_findings(callback: keras.callbacks.Callback, values: dict, weights: list[np.ndarray]) -> None:
@@ -56,6 +67,9 @@ def restore_findings(callback: keras.callbacks.Callback, values: dict, weights: 
     if hasattr(callback, "set_state"):
         callback.set_state(values)
         return
+    unknown = values.keys() - set(_names(callback))
+    if unknown:
+        raise ValueError(f"{type(callback).__name__} has no {', '.join(sorted(unknown))}, which the checkpoint holds")
     for name, value in values.items():
         setattr(callback, name, value)
     if weights:
@@ -108,7 +122,7 @@ class ResumeExactly(keras.callbacks.Callback):
         self.callbacks = [callback for callback in callbacks if _keeps_findings(callback)]
         self.identity, self.keep = identity, keep
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._found = checkpoint.load(self.folder)
+        self._found = checkpoint.load(self.folder, _STATE)
         self._check_identity()
         self.start_step = 0 if self._found is None else self._found[1]["step"]
 

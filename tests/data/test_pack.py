@@ -328,6 +328,30 @@ def test_damaged_indexes_are_named_although_digests_agree(copy, change):
         first_clip(read_data_set(copy))
 
 
+@pytest.mark.parametrize("change", [
+    *({"file": name} for name in ("../x", "/etc/passwd", "a/../b", "..", ".", "", "a\0b", "x/")),
+    {"index": {"file": "../x", "bytes": 1, "sha256": ""}}, {"index": None}, {"records": True}, {"records": -1},
+    {"bytes": 2**60}, {"videos": [1]}, {"videos": [{"name": "a"}]}, {"videos": [{"name": "a", "label": 3}]},
+    {"videos": [{"name": None, "label": "a"}]},
+], ids=str)
+def test_a_manifest_names_files_of_its_own_folder_and_nothing_but_its_schema(copy, change):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"][0].update(change)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest\.json is not a manifest of packed shards") as caught:
+        read_data_set(copy)
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize("change", [{"classes": [None]}, {"classes": "ab"}, {"resize": [8]}, {"resize": [8, [8]]},
+                                    {"records": 10**30}, {"mirror_safe": "yes"}, {"shards": {}}], ids=str)  # fmt: skip
+def test_a_manifest_of_other_types_is_refused(copy, change):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(DataError, match=r"manifest\.json is not a manifest of packed shards"):
+        read_data_set(copy)
+
+
 def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
     flip(copy / "shard-00001.tfrecord", 1000)
     pack(files, copy, shard_bytes=120_000, workers=1)

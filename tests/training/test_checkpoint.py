@@ -1,6 +1,7 @@
 """Killed at any moment, a run goes on where it was; what is on disk is whole, and belongs to the run that asks."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -18,9 +20,11 @@ from keras_res3d.data.types import VideoError
 from keras_res3d.training import checkpoint
 from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.steps import StepWatch
 from tests.training.runs import SAMPLING, Few, run, tiny_net
 
+STATE = {"identity": None, "step": 3, "metrics": 0, "callbacks": [], "history": {"epoch": [0], "history": {}}}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -210,6 +214,28 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
     path = tmp_path / checkpoint.FILE
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match="damaged"):
+        checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("state", [
+    {"step": "3"}, {"step": -1}, {"step": 3}, [], {**STATE, "metrics": None}, {**STATE, "callbacks": [{}]},
+    {**STATE, "history": []}, {**STATE, "step": 2**60},
+], ids=range(8))  # fmt: skip
+def test_a_state_of_any_content_is_refused(tmp_path, state):
+    checkpoint.save(tmp_path, VALUES, STATE)
+    assert ResumeExactly(tmp_path).start_step == 3
+    checkpoint.save(tmp_path, VALUES, state)
+    with pytest.raises(ValueError, match=rf"{checkpoint.FILE} is damaged"):
+        ResumeExactly(tmp_path)
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused_without_them(tmp_path):
+    np.savez(tmp_path / checkpoint.FILE, state=np.frombuffer(b"{}", np.uint8), v00000=np.zeros(4, np.float32))
+    data = (tmp_path / checkpoint.FILE).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(tmp_path / checkpoint.FILE, "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name).replace(b"(4,), }          ", b"(4000000000,), } "))
+    with pytest.raises(ValueError, match=r"16 bytes for shape \(4000000000,\)"):
         checkpoint.load(tmp_path)
 
 

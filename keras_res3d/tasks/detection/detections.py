@@ -23,6 +23,7 @@ COLUMNS = ("video", "begin", "end", "label", "score")
 # Columns of the released matrix, from 0: video, frames of the window, begin and end in seconds, score of the class,
 # score of the proposal network, class from 1.
 VIDEO, WINDOW, BEGIN, END, SCORE, PROPOSAL, CLASS = 0, 1, 4, 5, 8, 9, 10
+_WINDOW = re.compile(r"\s*\d{1,9}\s*")
 # (where, video, begin, end, label, score, window or None)
 Row = tuple[str, str, float, float, str, float, int | None]
 
@@ -123,7 +124,7 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
             where = f"line {reader.line_num}"
             try:
                 window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
-                if row["video"] is None or label is None:
+                if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
                     raise ValueError
                 yield (where, row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
                        int(window) if window else None)  # fmt: skip

@@ -15,13 +15,28 @@ from __future__ import annotations
 import contextlib
 import json
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 
 from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tables import as_json, printable
 from keras_res3d.training.checkpoint import describe, differences
+from keras_res3d.untrusted import read_json
 
 HEADER, SEED = "study.json", "seed"
+# A folder gets a candidate's name.
+NAME = re.compile(r"[\w][\w.+-]*")
+_DATA = {"name": str, "videos": int, "classes": [str]}
+_CANDIDATE = {
+    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int, "off": float,
+    "printed": {str: (float, None)},
+    "sampling": {"frames": int, "stride": int, "crop": [int]},
+    "architecture": {"temporal_kernels": [int], "blocks": [int], "factorized": (str, None)},
+}  # fmt: skip
+_HEADER = {
+    "study": str, "question": str, "budget": ({"target": float, "count": str}, None), "data": _DATA,
+    "validation": _DATA, "clips": int, "options": dict, "candidates": [_CANDIDATE],
+}  # fmt: skip
 SCORES, FAILURE, LATENCY, LEFT_OUT = "scores.json", "failure.json", "latency.json", "left_out.json"
 
 
@@ -76,10 +91,10 @@ class StudyFolder:
             write_atomically(path, as_json(value))
 
 
-def read_json(path: pathlib.Path) -> dict | None:
-    """What a small JSON file holds; None where there is none, or one that is damaged."""
+def read_small(path: pathlib.Path, schema: object) -> dict | None:
+    """What a small JSON file of a schema holds; None where there is none, or one that is damaged."""
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path, schema, nan=True)
     except (OSError, ValueError):
         return None
 
@@ -95,7 +110,11 @@ def read_header(folder) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{printable(folder)} holds no {HEADER}; expected a folder of keras-res3d search")
     try:
-        return json.loads(path.read_bytes())
+        header = read_json(path, _HEADER, nan=True)
+        odd = [each["name"] for each in header["candidates"] if not NAME.fullmatch(each["name"])]
+        if odd:
+            raise ValueError(f"a candidate is called {odd[0][:80]!r}, which is no name of a folder")
+        return header
     except ValueError as error:
         raise ValueError(f"{printable(path)} is damaged: {error}") from error
 
@@ -103,7 +122,7 @@ def read_header(folder) -> dict:
 def seeds_in(folder, name: str) -> list[int]:
     """The seeds of a candidate that have a folder, in order."""
     found = [path.name.removeprefix(SEED) for path in (pathlib.Path(folder) / name).glob(f"{SEED}*") if path.is_dir()]
-    return sorted(int(seed) for seed in found if seed.isdigit())
+    return sorted(int(seed) for seed in found if re.fullmatch("[0-9]{1,18}", seed))
 
 
 def describe_data(data_set) -> dict:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_json, seeds_in
+from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_small, seeds_in
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences
 
 MEASURES = ("video@1", "clip@1", "video@5")
+_SCORES = {"video@1": float, "clip@1?": float, "video@5?": float, "seconds": float}
 CSV, JSON = "results.csv", "results.json"
 
 
@@ -174,11 +175,12 @@ def _result(folder: pathlib.Path, entry: Mapping) -> CandidateResult:
     place, runs, failures = folder / entry["name"], {}, {}
     for seed in seeds_in(folder, entry["name"]):
         run = place / f"{SEED}{seed}"
-        if (scores := read_json(run / SCORES)) is not None:
+        if (scores := read_small(run / SCORES, _SCORES)) is not None:
             runs[seed] = scores
-        elif (failure := read_json(run / FAILURE)) is not None:
+        elif (failure := read_small(run / FAILURE, {"error": str})) is not None:
             failures[seed] = failure["error"]
-    latency, left_out = read_json(place / LATENCY), read_json(place / LEFT_OUT)
+    latency = read_small(place / LATENCY, {"seconds": float})
+    left_out = read_small(place / LEFT_OUT, {"reason": str})
     return CandidateResult(entry["name"], entry, runs, failures, latency and latency["seconds"],
                            left_out["reason"] if left_out else "")  # fmt: skip
 

@@ -28,7 +28,7 @@ from keras_res3d.tasks.studies.folder import (
     SCORES,
     StudyFolder,
     describe_data,
-    read_json,
+    read_small,
 )
 from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.tasks.studies.results import StudyResults, read_results
@@ -204,7 +204,7 @@ def _latency(everything: _Study, each: Planned) -> float:
     """Seconds of one clip, measured once for the folder: all processes decide by the same number."""
     path = everything.folder.path / each.name / LATENCY
     with locked(path):
-        found = read_json(path)
+        found = read_small(path, {"seconds": float})
         if found is None:
             model = _net(everything, each, everything.options)
             clip = np.zeros((1, *each.input_shape), np.float32)
