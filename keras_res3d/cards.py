@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
+import warnings
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.io import atomic_path, write_atomically
@@ -14,6 +18,9 @@ from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
 from keras_res3d.tables import as_json
+
+# Bytes; a card with a sketch of a million training videos has some megabytes.
+LARGEST_CARD = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -90,14 +97,58 @@ def card_path(model_path) -> pathlib.Path:
 
 def read_card(model_path) -> ModelCard | None:
     """The card beside a Keras model or in its folder, or None where there is none; `export.formats` reads exports' too.
+
+    A process that was killed after `save_model` had written the model leaves the card of the model before beside it, or
+    none. Such a card is told by its digest, and the copy inside the model is read in its place.
     """
     path = card_path(model_path)
-    if not path.exists():
+    data = path.read_bytes() if path.exists() else None
+    inside = _card_inside(pathlib.Path(model_path))
+    if inside is not None and inside.replaces == _digest(data) and data != inside.card:
+        if data is not None:
+            warnings.warn(f"{path} is the card of the model before, as a kill leaves it; the copy inside is read",
+                          stacklevel=2)  # fmt: skip
+        data = inside.card
+    if data is None:
         return None
     try:
-        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+        return ModelCard.from_json(data.decode("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+class _Inside(NamedTuple):
+    """The copy of its card in a Keras model, and the digest of the card that lay beside it when it was written."""
+
+    card: bytes
+    replaces: str
+
+
+# The files inside a .keras archive, which Keras passes over.
+_INSIDE, _REPLACES = "keras_res3d/model.json", "keras_res3d/replaces.txt"
+
+
+def _digest(data: bytes | None) -> str:
+    return "nothing" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _card_inside(path: pathlib.Path) -> _Inside | None:
+    """None where a model holds no card, as those that Keras wrote itself, or cannot be read."""
+    path = path / "model.keras" if path.is_dir() else path
+    if path.suffix != ".keras" or not path.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo(_INSIDE).file_size > LARGEST_CARD or archive.getinfo(_REPLACES).file_size > 64:
+                return None
+            return _Inside(archive.read(_INSIDE), archive.read(_REPLACES).decode("ascii"))
+    except Exception:  # damage shows in many ways; whoever opens the model says so
+        return None
+
+
+def write_card(model_path, card: ModelCard) -> None:
+    """Writes a card beside a model file; what was there is replaced."""
+    write_atomically(card_path(model_path), card.to_json())
 
 
 def clip_shape_of(model) -> tuple[int | None, ...]:
@@ -261,7 +312,12 @@ def save_model(
         if card.architecture is None:
             given |= {"architecture": found.architecture, "frames": found.frames, "trim": found.trim}
         card = dataclasses.replace(card, **given)
+    beside = card_path(path)
+    before = beside.read_bytes() if beside.exists() else None
     with atomic_path(path) as aside:
         model.save(aside)
-    write_atomically(card_path(path), card.to_json())
+        with zipfile.ZipFile(aside, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(zipfile.ZipInfo(_INSIDE), card.to_json())
+            archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(before))
+    write_card(path, card)
     return card

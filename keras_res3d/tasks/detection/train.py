@@ -31,7 +31,7 @@ from keras_res3d.training.checks import check_run
 from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.fit import batch_norm_momentum, train
-from keras_res3d.training.folder import Bar, RunFolder, figures_of
+from keras_res3d.training.folder import Bar, RunFolder, figures_of, held
 from keras_res3d.training.recipes import TrainingOptions, recipe
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.scored import gives_logits
@@ -107,7 +107,8 @@ def train_stage(
     card = dataclasses.replace(card, training={**card.training, "stage": stage, "windows": windows})
     if not overlap:
         return train(model, data, sampling, output, options, card=card, resume=resume)
-    return fit_with_overlap(model, data, sampling, output, options, card, overlap, resume)
+    with held(output):
+        return fit_with_overlap(model, data, sampling, output, options, card, overlap, resume)
 
 
 def _sampling(net, options: TrainingOptions, start, before: tuple | None) -> Sampling:
