@@ -151,16 +151,22 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
     folder is moved beside `path`, and `path` itself first: where others belong to it, it is what holds their digests,
     so that whoever reads it after a kill between two moves sees that they are not its own. An error in the block leaves
     all as it was.
+
+    Raises:
+        OSError: it cannot be written, for example because the disk is full.
     """
     path = pathlib.Path(path)
     with _hidden_folder(path) as folder:
-        yield folder / path.name
-        for file in sorted(folder.rglob("*")):
-            sync(file)
-        names = [name for name in sorted(os.listdir(folder), key=lambda name: name != path.name) if name != OWNER]
-        for name in names:
-            _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
-        sync(path.parent)
+        try:
+            yield folder / path.name
+            for file in sorted(folder.rglob("*")):
+                sync(file)
+            names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: (name != path.name, name))
+            for name in names:
+                _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
+            sync(path.parent)
+        except OSError as error:
+            raise _naming(error, path, folder) from error
 
 
 def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import time
@@ -310,6 +311,8 @@ def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Reque
     except (ImportError, ExportError):
         raise
     except Exception as error:  # converters raise whatever they like
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
         lines = str(error).strip().splitlines() or [""]
         reason = next((line for line in lines if "Flex" in line), lines[0])
         other = graph.form == "3d" and has_two_d_form(model, graph.input_shape)

@@ -1,6 +1,7 @@
 """An export that is killed while it replaces another: what is there is the old one, the new one, or refused."""
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -130,6 +131,26 @@ def test_a_model_saved_by_a_killed_process_has_its_own_card(tmp_path, monkeypatc
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])  # no copy can be read, so that the card beside it is all there is
     assert read_card(path).labels == ("x", "y", "z")
+
+
+@pytest.mark.parametrize("format", ["litert", pytest.param("saved_model", marks=pytest.mark.slow)])
+def test_a_full_disk_leaves_the_export_that_was_there(format, tmp_path, monkeypatch):
+    path = tmp_path / f"net{FORMATS[format].suffix}"
+    export_model(tiny(0), path, format, card=CARD, check_clips=CLIPS)
+    before = answer(path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for where in ("os.fsync", "os.replace"):
+        with monkeypatch.context() as patched, pytest.raises(OSError, match=f"No space left on device.*{path}"):
+            patched.setattr(where, full)
+            export_model(tiny(1), path, format, card=replace(CARD, labels=("x", "y", "z")), check_clips=CLIPS)
+        assert answer(path) == before and os.listdir(tmp_path) == [path.name]
+    with monkeypatch.context() as patched, pytest.raises(OSError, match=f"No space left on device.*{path}"):
+        patched.setitem(FORMATS, format, replace(FORMATS[format], write=full))
+        export_model(tiny(1), path, format, card=CARD, check_clips=CLIPS)
+    assert answer(path) == before and os.listdir(tmp_path) == [path.name]
 
 
 @pytest.mark.slow
