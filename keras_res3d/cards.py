@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import pathlib
 import warnings
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from keras_res3d.data.clips import Sampling, for_crop
-from keras_res3d.io import atomic_path, write_atomically
+from keras_res3d.io import atomic_path, digest, write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
@@ -102,48 +100,44 @@ def read_card(model_path) -> ModelCard | None:
     none. Such a card is told by its digest, and the copy inside the model is read in its place.
     """
     path = card_path(model_path)
-    data = path.read_bytes() if path.exists() else None
-    inside = _card_inside(pathlib.Path(model_path))
-    if inside is not None and inside.replaces == _digest(data) and data != inside.card:
-        if data is not None:
-            warnings.warn(f"{path} is the card of the model before, as a kill leaves it; the copy inside is read",
-                          stacklevel=2)  # fmt: skip
-        data = inside.card
-    if data is None:
+    copy = _copy_that_counts(pathlib.Path(model_path), path)
+    if copy is None and not path.exists():
         return None
     try:
-        return ModelCard.from_json(data.decode("utf-8"))
+        return ModelCard.from_json(path.read_text(encoding="utf-8") if copy is None else copy)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-class _Inside(NamedTuple):
-    """The copy of its card in a Keras model, and the digest of the card that lay beside it when it was written."""
-
-    card: bytes
-    replaces: str
-
-
-# The files inside a .keras archive, which Keras passes over.
+# The files inside a .keras archive, which Keras passes over: a copy of the card, and the digest of the card that lay
+# beside the model when it was written.
 _INSIDE, _REPLACES = "keras_res3d/model.json", "keras_res3d/replaces.txt"
 
 
-def _digest(data: bytes | None) -> str:
-    return "nothing" if data is None else hashlib.sha256(data).hexdigest()
+def _digest(card: pathlib.Path) -> str:
+    return digest(card) if card.exists() else "nothing"
 
 
-def _card_inside(path: pathlib.Path) -> _Inside | None:
-    """None where a model holds no card, as those that Keras wrote itself, or cannot be read."""
-    path = path / "model.keras" if path.is_dir() else path
-    if path.suffix != ".keras" or not path.is_file():
+def _copy_that_counts(model: pathlib.Path, card: pathlib.Path) -> str | None:
+    """The copy of its card in a Keras model, where the card beside it is that of the model before, or missing."""
+    model = model / "model.keras" if model.is_dir() else model
+    if model.suffix != ".keras" or not model.is_file():
         return None
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(model) as archive:
             if archive.getinfo(_INSIDE).file_size > LARGEST_CARD or archive.getinfo(_REPLACES).file_size > 64:
                 return None
-            return _Inside(archive.read(_INSIDE), archive.read(_REPLACES).decode("ascii"))
-    except Exception:  # damage shows in many ways; whoever opens the model says so
+            if archive.read(_REPLACES).decode("ascii") != _digest(card):
+                return None
+            copy = archive.read(_INSIDE).decode("utf-8")
+    except Exception:  # models of Keras' own hold none; damage shows in many ways, and whoever opens the model says so
         return None
+    if card.exists():
+        if card.read_bytes() == copy.encode():
+            return None
+        warnings.warn(f"{card} is the card of the model before, as a kill leaves it; the copy inside is read",
+                      stacklevel=3)  # fmt: skip
+    return copy
 
 
 def write_card(model_path, card: ModelCard) -> None:
@@ -312,12 +306,10 @@ def save_model(
         if card.architecture is None:
             given |= {"architecture": found.architecture, "frames": found.frames, "trim": found.trim}
         card = dataclasses.replace(card, **given)
-    beside = card_path(path)
-    before = beside.read_bytes() if beside.exists() else None
     with atomic_path(path) as aside:
         model.save(aside)
-        with zipfile.ZipFile(aside, "a", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(aside, "a") as archive:
             archive.writestr(zipfile.ZipInfo(_INSIDE), card.to_json())
-            archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(before))
+            archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(card_path(path)))
     write_card(path, card)
     return card
