@@ -82,13 +82,14 @@ def tried(target: Target, path: pathlib.Path, data: bytes, before: str | None) -
     return Found("same" if now == before else "changed")
 
 
-def smaller(target: Target, path: pathlib.Path, data: bytes, found: Found) -> bytes:
-    """A shorter input that comes to the same error."""
+def smaller(target: Target, path: pathlib.Path, data: bytes, found: Found, alive: Callable[[], None]) -> bytes:
+    """A shorter input that comes to the same error; `alive` is called before each parse."""
     left, size = MINIMISING, len(data) // 2
     while size and left > 0:
         at = 0
         while at < len(data) and left > 0:
             shorter, left = data[:at] + data[at + size :], left - 1
+            alive()
             if tried(target, path, shorter, None).signature == found.signature:
                 data = shorter
             else:
@@ -108,7 +109,7 @@ class Worker:
     def __init__(self, name: str, target: Target, folder: pathlib.Path, findings: pathlib.Path):
         self.name, self.target, self.folder, self.findings = name, target, folder, findings
         self.counts, self.signatures = collections.Counter(), collections.Counter()
-        self.ratio = self.slowest = 0.0
+        self.ratio = self.slowest = self.saved = 0.0
         self.names: list[str] = []
         self.kept: list[tuple[pathlib.Path, bytes, Found]] = []
 
@@ -119,7 +120,7 @@ class Worker:
         end = time.monotonic() + seconds  # imports are over
         self.names = list(seeds)
         self._save()
-        mutate, saved = MUTATIONS[self.target.kind], 0.0
+        mutate = MUTATIONS[self.target.kind]
         while time.monotonic() < end:
             name = rng.choice(list(seeds))
             data = seeds[name]
@@ -134,11 +135,9 @@ class Worker:
             self.slowest = max(self.slowest, time.monotonic() - start)
             if found.outcome == "untyped":
                 self._keep(path, data, found)
-            if time.monotonic() > saved + 0.5:
-                self._save()
-                saved = time.monotonic()
+            self._alive()
         for path, data, found in self.kept:
-            self._write(path, smaller(self.target, path, data, found), found)
+            self._write(path, smaller(self.target, path, data, found, self._alive), found)
         self._save()
 
     def _seeds(self) -> tuple[dict[str, bytes], dict[str, str]]:
@@ -173,7 +172,13 @@ class Worker:
     def _write(self, path: pathlib.Path, data: bytes, found: Found) -> None:
         write_finding(self.findings, self.name, found.signature, path.name, data, found.text)
 
+    def _alive(self) -> None:
+        """Shows twice a second that the process does not stand still."""
+        if time.monotonic() > self.saved + 0.5:
+            self._save()
+
     def _save(self) -> None:
+        self.saved = time.monotonic()
         state = {"counts": dict(self.counts), "signatures": dict(self.signatures), "ratio": self.ratio,
                  "slowest": self.slowest, "names": self.names}  # fmt: skip
         aside = self.folder / "state.part"
