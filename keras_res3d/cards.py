@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import warnings
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from keras_res3d.data.clips import Sampling, for_crop
-from keras_res3d.io import atomic_path, write_atomically
+from keras_res3d.io import atomic_path, digest, write_atomically
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
@@ -20,6 +22,9 @@ _SCHEMA = {
     "training?": dict, "architecture?": (dict, None), "frames?": (Range(1, LARGEST["frames"]), None), "trim?": bool,
     "seen?": {"name?": str, "videos?": int, "hashes?": [str], "groups?": [str]}, "multi_label?": bool,
 }  # fmt: skip
+
+# Bytes; a card with a sketch of a million training videos has some megabytes.
+LARGEST_CARD = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,54 @@ def card_path(model_path) -> pathlib.Path:
 
 def read_card(model_path) -> ModelCard | None:
     """The card beside a Keras model or in its folder, or None where there is none; `export.formats` reads exports' too.
+
+    A process that was killed after `save_model` had written the model leaves the card of the model before beside it, or
+    none. Such a card is told by its digest, and the copy inside the model is read in its place.
     """
     path = card_path(model_path)
-    if not path.exists():
+    copy = _copy_that_counts(pathlib.Path(model_path), path)
+    if copy is None and not path.exists():
         return None
     try:
-        return ModelCard._from_fields(read_json(path, nan=True))
+        return ModelCard._from_fields(read_json(path, nan=True) if copy is None else parse_json(copy, nan=True))
     except ValueError as error:
         raise ValueError(f"{path}: not a model card ({error})") from error
+
+
+# The files inside a .keras archive, which Keras passes over: a copy of the card, and the digest of the card that lay
+# beside the model when it was written.
+_INSIDE, _REPLACES = "keras_res3d/model.json", "keras_res3d/replaces.txt"
+
+
+def _digest(card: pathlib.Path) -> str:
+    return digest(card) if card.exists() else "nothing"
+
+
+def _copy_that_counts(model: pathlib.Path, card: pathlib.Path) -> str | None:
+    """The copy of its card in a Keras model, where the card beside it is that of the model before, or missing."""
+    model = model / "model.keras" if model.is_dir() else model
+    if model.suffix != ".keras" or not model.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(model) as archive:
+            if archive.getinfo(_INSIDE).file_size > LARGEST_CARD or archive.getinfo(_REPLACES).file_size > 64:
+                return None
+            if archive.read(_REPLACES).decode("ascii") != _digest(card):
+                return None
+            copy = archive.read(_INSIDE).decode("utf-8")
+    except Exception:  # models of Keras' own hold none; damage shows in many ways, and whoever opens the model says so
+        return None
+    if card.exists():
+        if card.read_bytes() == copy.encode():
+            return None
+        warnings.warn(f"{card} is the card of the model before, as a kill leaves it; the copy inside is read",
+                      stacklevel=3)  # fmt: skip
+    return copy
+
+
+def write_card(model_path, card: ModelCard) -> None:
+    """Writes a card beside a model file; what was there is replaced."""
+    write_atomically(card_path(model_path), card.to_json())
 
 
 def clip_shape_of(model) -> tuple[int | None, ...]:
@@ -277,5 +322,8 @@ def save_model(
         card = dataclasses.replace(card, **given)
     with atomic_path(path) as aside:
         model.save(aside)
-    write_atomically(card_path(path), card.to_json())
+        with zipfile.ZipFile(aside, "a") as archive:
+            archive.writestr(zipfile.ZipInfo(_INSIDE), card.to_json())
+            archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(card_path(path)))
+    write_card(path, card)
     return card

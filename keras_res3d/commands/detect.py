@@ -256,6 +256,14 @@ def _train(words: list[str]) -> int:
 
     require_tensorflow("keras-res3d detect train")
     import_keras_quietly()
+    from keras_res3d.training.folder import held
+
+    with held(FLAGS.output):
+        return _train_stage()
+
+
+def _train_stage() -> int:
+    """Trains one network, in a folder that is held."""
     from keras_res3d.nets.zoo import get_architecture
     from keras_res3d.tasks.detection.annotations import read_annotations
     from keras_res3d.tasks.detection.stages import STAGES

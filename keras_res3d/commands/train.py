@@ -22,6 +22,7 @@ import pathlib
 
 from absl import flags
 
+from keras_res3d.cards import read_card, write_card
 from keras_res3d.commands.common import define_sampling_flags, fresh_folder, import_keras_quietly, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.commands.recipe_flags import define_recipe_flags, options_from_flags
@@ -29,6 +30,7 @@ from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "--data PATH --output FOLDER"
+CURVES = "curves.png"
 
 
 def define_flags() -> None:
@@ -67,16 +69,41 @@ def define_flags() -> None:
     )
 
 
-def _output_folder() -> tuple[pathlib.Path, bool]:
-    """The folder, and whether it holds an unfinished run to go on with."""
-    from keras_res3d.training.folder import state_of
-
-    folder = fresh_folder(FLAGS.output, overwrite=True)
-    state = "nothing" if FLAGS.overwrite else state_of(folder)
+def _check_folder(folder: pathlib.Path, state: str) -> None:
+    """Raises ValueError where a folder in this state is not to be trained in."""
     if state in ("finished", "foreign"):
         what = "a finished run" if state == "finished" else "a model, and no record of a run that could go on"
         raise ValueError(f"{folder} holds {what}; choose another --output, or give --overwrite to start again")
-    return folder, state == "unfinished"
+
+
+def _lacks_its_curves(folder: pathlib.Path, options) -> bool:
+    """Whether a finished run is this one, and was killed before its curves were drawn."""
+    from keras_res3d.training.folder import other_settings
+
+    no_curves = not (folder / CURVES).exists() and (folder / "log.csv").exists()
+    return no_curves and not other_settings(read_card(folder / "model.keras"), options)
+
+
+def _conclude(folder: pathlib.Path) -> int:
+    """Does what a kill after the last epoch left undone."""
+    from keras_res3d.reports.run import read_log
+    from keras_res3d.training import checkpoint
+    from keras_res3d.training.folder import figures_of
+
+    card = read_card(folder / "model.keras")
+    write_card(folder / "model.keras", card)
+    checkpoint.remove(folder)
+    log = read_log(folder / "log.csv")
+    rows = [dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True)]
+    _draw_curves(folder, card.net, figures_of(rows), None if card.multi_label else 1 / len(card.labels))
+    print(f"the run in {printable(folder)} was finished but for {CURVES}, which is drawn now; nothing was trained")
+    return 0
+
+
+def _draw_curves(folder: pathlib.Path, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+    from keras_res3d.reports import plots
+
+    plots.save_png(plots.learning_curves({name: history}, chance), folder / CURVES)
 
 
 def _net(classes: int):
@@ -117,14 +144,25 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
+    from keras_res3d.training.folder import held, state_of
+
+    output = fresh_folder(FLAGS.output, overwrite=True)
+    with held(output):
+        state = "nothing" if FLAGS.overwrite else state_of(output)
+        if state == "finished" and _lacks_its_curves(output, options_from_flags()):
+            return _conclude(output)
+        _check_folder(output, state)
+        return _train(output, state == "unfinished")
+
+
+def _train(output: pathlib.Path, unfinished: bool) -> int:
+    """The run, in a folder that is held; it goes on with an unfinished one."""
     from keras_res3d.data.types import is_multi_label
-    from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
     from keras_res3d.training.fit import prepare_net, train
     from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
-    output, unfinished = _output_folder()
     options = options_from_flags()
     if options.freeze and FLAGS.weights is None:
         raise ValueError(f"--freeze is {options.freeze} without --weights: these groups would keep random weights")
@@ -143,7 +181,7 @@ def run(args: list[str]) -> int:
         model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
     )  # fmt: skip
     chance = None if is_multi_label(data) else 1 / len(data.classes)
-    plots.save_png(plots.learning_curves({net.name: history}, chance), output / "curves.png")
+    _draw_curves(output, net.name, history, chance)
     bad = bad_videos_of(output)
     if bad:
         count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"
@@ -151,5 +189,5 @@ def run(args: list[str]) -> int:
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
     more = ", best.keras" if validation else ""
     more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""
-    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{more}")
+    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, {CURVES}{more}")
     return 0

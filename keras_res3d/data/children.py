@@ -102,13 +102,16 @@ def _serve(function: Callable, pipe) -> None:
     while True:
         try:
             number, item = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the parent has ended, or was killed
             return
         try:
             outcome = Outcome(function(item))
         except Exception as error:
             outcome = Outcome(error=str(error) or type(error).__name__)
-        pipe.send((number, outcome))
+        try:
+            pipe.send((number, outcome))
+        except OSError:
+            return
 
 
 def map_in_children(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[Outcome]:

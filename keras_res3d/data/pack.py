@@ -26,7 +26,7 @@ from keras_res3d.data.sources.shards import (
     read_manifest,
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
-from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d.io import atomic_path, digest, only_one, sweep, write_atomically
 from keras_res3d.tables import as_json
 from keras_res3d.untrusted import check, read_json
 
@@ -280,11 +280,7 @@ def pack(
     names = _names(data_set)
     settings = _settings(data_set, names, resize, quality, shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / MANIFEST, timeout=0))
-        except TimeoutError:
-            raise ValueError(f"another run packs into {folder}; wait for it, or choose another folder") from None
+    with only_one(folder / MANIFEST, "packs into", folder):
         entries = _finished(folder, settings)
         if not (folder / MANIFEST).exists():
             sweep(folder / SETTINGS)
@@ -352,8 +348,6 @@ def _conclude(folder: pathlib.Path, settings: dict, entries: list[dict], late: l
     sweep(folder / MANIFEST)
     write_atomically(folder / MANIFEST, _json(manifest))
     sweep(folder / SETTINGS)
-    # The lock's file too: a run that starts now finds all done, and one that waits is refused.
-    for path in [folder / SETTINGS, *folder.glob(".shard-*.json"), *folder.glob(f".{MANIFEST}.lock")]:
-        with contextlib.suppress(PermissionError):  # Windows keeps a file that is locked.
-            path.unlink(missing_ok=True)
+    for path in [folder / SETTINGS, *folder.glob(".shard-*.json")]:
+        path.unlink(missing_ok=True)
     return manifest

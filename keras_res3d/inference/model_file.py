@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from keras_res3d.export.formats import format_of, suffixes
+from keras_res3d.io import half_replaced
 from keras_res3d.weights.catalog import entries
 from keras_res3d.weights.formats.keras_archive import check_archive
 
@@ -31,7 +32,7 @@ def model_file(path) -> pathlib.Path:
     """
     path = pathlib.Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; {_EXPECTED}")
+        raise FileNotFoundError(f"{path} does not exist{half_replaced(path)}; {_EXPECTED}")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if not (path / "model.keras").is_file():
             raise ValueError(f"{path} is a folder without a model (model.keras or saved_model.pb); {_EXPECTED}")

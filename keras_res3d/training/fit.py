@@ -26,7 +26,7 @@ from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
+from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, held, write_skipped
 from keras_res3d.training.kinds import kind_for, kind_of
 from keras_res3d.training.objective import Objective
 from keras_res3d.training.recipes import TrainingOptions
@@ -195,16 +195,28 @@ def train(
 
     Raises:
         ValueError: data, net and options do not fit together; the unfinished run differs from this one; a video that
-            cannot be read (its name is in the message).
+            cannot be read (its name is in the message); another process trains in the folder.
         RuntimeError: the loss became NaN; what was saved before it stays.
     """
     options, callbacks = options or TrainingOptions(), list(callbacks)
     check_callbacks(callbacks, options)
+    with held(output):
+        return _train(
+            net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
+            objective,
+        )  # fmt: skip
+
+
+def _train(
+    net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
+    objective,
+) -> dict[str, list[float]]:  # fmt: skip
+    """As `train`, in a folder that is held."""
     strategy = strategy_for(options)
     check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
     check_built_for(net, strategy)
     for finding in findings(data_set, validation):
-        warnings.warn(finding, stacklevel=2)
+        warnings.warn(finding, stacklevel=3)
     numbers = video_weights(data_set, class_weight, sample_weight)
     weights = None if numbers is None else checkpoint.digest_of(numbers)
     if objective is not None:

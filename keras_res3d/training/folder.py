@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
 import pathlib
 import shutil
 import sys
@@ -13,11 +14,12 @@ import time
 
 import keras
 
-from keras_res3d.cards import ModelCard, card_path, read_card, save_model
-from keras_res3d.io import write_atomically
+from keras_res3d.cards import ModelCard, read_card, save_model, write_card
+from keras_res3d.io import only_one, write_atomically
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
 from keras_res3d.training.compile import Twin
+from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
 
@@ -35,6 +37,17 @@ def state_of(folder) -> str:
     if finished:
         return "finished"
     return "foreign" if model.exists() else "nothing"
+
+
+def held(folder) -> contextlib.AbstractContextManager[None]:
+    """Holds a run's folder for this process; raises ValueError where another one trains in it."""
+    return only_one(pathlib.Path(folder) / "model.keras", "trains in", folder)
+
+
+def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:
+    """The names of the options in which the run of a card differs."""
+    wanted = json.loads(json.dumps(dataclasses.asdict(options)))
+    return [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
 
 
 def _card(folder: pathlib.Path) -> ModelCard | None:
@@ -96,8 +109,10 @@ class RunFolder(keras.callbacks.Callback):
         model = self.folder / "model.keras"
         # An older model stays until the first epoch is done, and so does what its card says of it.
         card = (_card(self.folder) if model.exists() else None) or self.card
-        record = dataclasses.replace(card, training={**card.training, "finished": False})
-        write_atomically(card_path(model), record.to_json())
+        # The time lets it differ from the card that the model's last one replaced, which would be taken for a remain.
+        begun = time.strftime("%Y-%m-%d %H:%M:%S")
+        record = dataclasses.replace(card, training={**card.training, "finished": False, "begun": begun})
+        write_card(model, record)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()

@@ -1,7 +1,9 @@
 """Packed shards: the same clips as from the files, resumable writing, and damage that is named before it is used."""
 
 import contextlib
+import errno
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -372,8 +374,36 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path, monkeyp
         patched.setattr(packing, "atomic_path", on_a_full_disk)
         with pytest.raises(OSError, match=r"shard-00000\.tfrecord cannot be written .* goes on"):
             pack(files, tmp_path, workers=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".manifest.json.lock", "packing.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["packing.json"]
     assert pack(files, tmp_path, workers=1)["records"] == VIDEOS
+
+
+def _full_from(patched, number):
+    """From that sync on the disk is full."""
+    sync, count = os.fsync, itertools.count()
+
+    def counted(handle):
+        if next(count) >= number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return sync(handle)
+
+    patched.setattr(os, "fsync", counted)
+
+
+@pytest.mark.parametrize("numbers", [(0, 3, 9), pytest.param(range(100), marks=pytest.mark.slow)])
+def test_a_disk_that_is_full_at_any_write_costs_nothing(files, packed, tmp_path, monkeypatch, numbers):
+    """Before and after each move of a file; the same call goes on."""
+    for number in numbers:
+        folder = tmp_path / str(number)
+        with monkeypatch.context() as patched:
+            _full_from(patched, number)
+            try:
+                pack(files, folder, shard_bytes=120_000, workers=1)
+                break
+            except OSError as error:
+                assert str(folder) in str(error) and "No space left" in str(error)
+        pack(files, folder, shard_bytes=120_000, workers=1)
+        assert contents(folder) == contents(packed), number
 
 
 def test_shards_that_another_resizer_made_are_left_alone(files, copy):

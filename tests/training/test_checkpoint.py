@@ -264,3 +264,42 @@ def test_runs_begun_before_an_option_came_can_go_on():
     assert "momentum" in before and not {"brightness", "reverse", "one_way", "largest_stride"} & set(before)
     assert checkpoint.differences(before, options(brightness=0.2, one_way="a")) == [
         "brightness: None before, 0.2 now", "one_way: None before, a now"]
+
+
+HOLDING = """
+import sys, time
+from keras_res3d.io import only_one
+with only_one(sys.argv[1], "trains in"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(tmp_path, capsys):
+    command = [sys.executable, "-c", HOLDING, str(tmp_path / "model.keras")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        with pytest.raises(ValueError, match=rf"another run \(process {other.pid} on .+\) trains in {tmp_path}; wait"):
+            run(tmp_path)
+        assert main(["train", "--data", "motion", "--output", str(tmp_path)]) == 1
+        assert f"another run (process {other.pid} on " in capsys.readouterr().err
+        other.kill()
+    run(tmp_path, epochs=1, videos=8, validation=0)
+    assert sorted(os.listdir(tmp_path)) == ["log.csv", "model.json", "model.keras"]
+
+
+@pytest.mark.slow
+def test_a_second_process_is_refused_and_the_run_goes_on(tmp_path):
+    """It is started in the middle of the run."""
+    said = []
+
+    def another(batch, logs=None):
+        if not said:
+            same = json.dumps({"die_at": None, "output": str(tmp_path)})
+            command = [sys.executable, "-m", "tests.training.runs", same]
+            said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300).stderr)
+
+    _, history = run(tmp_path, epochs=1, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=another)])
+    assert f"another run (process {os.getpid()} on " in said[0] and f"trains in {tmp_path}; wait for it" in said[0]
+    assert len(history["loss"]) == len(log_of(tmp_path)) == 1
+    assert not list(tmp_path.glob(".*"))
