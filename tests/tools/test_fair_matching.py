@@ -28,7 +28,7 @@ def test_the_reference_is_one_net_in_all_three_matchings(tool):
     for frames in tool.FRAMES:
         nets = []
         for count in ("all", "live", "macs"):
-            budget = tool.target("motion", frames, 8, count)
+            budget = tool.target("motion", frames, count)
             planned = plan(read_study(tool.STUDY), 8, tool.options_of(frames, 8), budget, count)
             nets.append(next(each.net for each in planned if each.name == tool.REFERENCE))
             for each in planned:
@@ -51,10 +51,11 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(search, "_trained_and_scored", scores)
     monkeypatch.setattr(search, "_latency", lambda everything, each: 0.01)
-    words = [str(tmp_path), "--data", "motion", "--frames", "4", "--seeds", "2"]
+    words = [str(tmp_path), "--data", "motion", "--frames", "4", "--epochs", "2", "--seeds", "2"]
     tool.main(words)
     text = capsys.readouterr().out
-    assert "### motion, 4 frames" in text and "| 3D | " in text and "with the paper's ranking on ucf101: 0.6" in text
+    assert "### motion, 4 frames, 2 epochs" in text and "| 3D | " in text
+    assert "with the paper's ranking on ucf101: 0.6" in text
     # The 3D net of the second and third matching is that of the first.
     assert len(trained) == 3 * 7 * 2 - 2 * 2 - sum(
         2 for count in ("live", "macs") for name, net in widths(tmp_path, count).items()
@@ -66,5 +67,5 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
 
 
 def widths(folder, count):
-    header = json.loads((folder / "motion" / "frames4" / count / "study.json").read_text())
+    header = json.loads((folder / "epochs2" / "motion" / "frames4" / count / "study.json").read_text())
     return {each["name"]: each["width"] for each in header["candidates"]}

@@ -30,9 +30,9 @@ from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_run
 from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.fit import batch_norm_momentum, train
+from keras_res3d.training.fit import train
 from keras_res3d.training.folder import Bar, RunFolder, figures_of
-from keras_res3d.training.recipes import TrainingOptions, recipe
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum, recipe
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.scored import gives_logits
 from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
