@@ -19,14 +19,15 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+import fair_matching_tables
+
 import keras_res3d
 from keras_res3d.io import locked
 from keras_res3d.nets.counts import COUNTED
-from keras_res3d.tables import as_markdown
 from keras_res3d.tasks.studies.budget import plan
 from keras_res3d.tasks.studies.folder import HEADER, StudyFolder, study_header
 from keras_res3d.tasks.studies.read import read_study
-from keras_res3d.tasks.studies.results import StudyResults, mean_text
+from keras_res3d.tasks.studies.results import StudyResults
 
 DATA, FRAMES, EPOCHS, REFERENCE, BUDGET = ("motion", "textures"), (4, 8, 16), (4,), "3D", 3e5
 # One block in each group and a conv1 that keeps the full resolution, as in the quickstart: at half of 32 x 32 pixels
@@ -108,62 +109,11 @@ def train_with_jax(args) -> None:
             keras_res3d.read_results(folder.path).write()
 
 
-def tables(args) -> str:
-    """A table for each data set and clip length: the means of each matching, and what is told apart from 3D."""
-    parts = []
-    for epochs, frames, data in itertools.product(args.epochs, args.frames, args.data):
-        found = {count: keras_res3d.read_results(folder) for *cell, count, folder in cells(args)
-                 if cell == [data, frames, epochs] and (folder / HEADER).exists()}  # fmt: skip
-        found = {count: results for count, results in found.items() if len(results.scored) > 1}
-        if found:
-            title = f"### {data}, {frames} frames, {epochs} epochs"
-            parts.append(f"{title}\n\n{_table(found)}\n\n{_sentences(found)}")
-    return "\n\n".join([*parts, *_between(args)])
-
-
-def _table(found: dict[str, StudyResults]) -> str:
-    names = [each.name for each in next(iter(found.values())).candidates]
-    header = ["candidate"]
-    for count in found:
-        header += [f"{count}: params", f"{count}: live", f"{count}: live MMACs", f"{count}: video@1"]
-    rows = []
-    for name in names:
-        row = [name]
-        for results in found.values():
-            (each,) = (each for each in results.candidates if each.name == name)
-            row += [f"{each.facts['params']:,}", f"{each.facts['live_params']:,}",
-                    f"{each.facts['live_macs'] / 1e6:.1f}",
-                    f"{mean_text(each.mean('video@1'), each.deviation('video@1'))} ({len(each.runs)})"]  # fmt: skip
-        rows.append(row)
-    return as_markdown(header, rows)
-
-
-def _sentences(found: dict[str, StudyResults]) -> str:
-    lines = []
-    for count, results in found.items():
-        if REFERENCE not in results.figures():
-            continue
-        compared = results.differences(reference=REFERENCE)
-        apart = [f"{each.first} {100 * each.mean:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})"
-                 for each in compared if each.exceeds]  # fmt: skip
-        lines.append(f"- Matched in {COUNTED[count]}: of {len(compared)} differences from 3D, {len(apart)} exceed the "
-                     f"noise{': ' + ', '.join(apart) if apart else ''}.")  # fmt: skip
-        for where, tau in results.agreement_with_paper().items():
-            lines.append(f"  Kendall's tau with the paper's ranking on {where}: {tau.tau:.2f} ({tau.low:.2f} to "
-                         f"{tau.high:.2f}).")  # fmt: skip
-    return "\n".join(lines)
-
-
-def _between(args) -> Iterator[str]:
-    """Agreement of the two data sets' rankings, cell by cell."""
-    for epochs, frames, count in itertools.product(args.epochs, args.frames, args.counts):
-        folders = [folder for *cell, folder in cells(args) if cell[1:] == [frames, epochs, count]]
-        if len(folders) == len(DATA) and all((folder / HEADER).exists() for folder in folders):
-            first, second = (keras_res3d.read_results(folder) for folder in folders)
-            if len(set(first.figures()) & set(second.figures())) > 1:
-                tau = first.agreement(second)
-                yield (f"Rankings of {DATA[0]} and {DATA[1]}, {frames} frames, {epochs} epochs, matched in "
-                       f"{COUNTED[count]}: tau {tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}).")  # fmt: skip
+def read(args) -> dict[tuple[str, int, int, str], StudyResults]:
+    """What is known of each cell (data, frames, epochs, count) that has two candidates or more."""
+    found = {tuple(cell): keras_res3d.read_results(folder) for *cell, folder in cells(args)
+             if (folder / HEADER).exists()}  # fmt: skip
+    return {cell: results for cell, results in found.items() if len(results.scored) > 1}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -179,6 +129,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clips", type=int, default=3)
     parser.add_argument("--engine", choices=("train", "jax"), default="train",
                         help="train is keras_res3d.search_architectures; jax is fair_matching_jax.py, for GPUs")
+    parser.add_argument("--picture", type=pathlib.Path, help="draw the scores into this PNG file too")
     parser.add_argument("--tables", action="store_true", help="print the tables of what is there, and train nothing")
     args = parser.parse_args(argv)
     if args.engine == "jax" and not args.tables:
@@ -186,7 +137,10 @@ def main(argv: list[str] | None = None) -> None:
     elif not args.tables:
         for cell in cells(args):
             train_cell(args, *cell)
-    print(tables(args))
+    found = read(args)
+    print(fair_matching_tables.tables(found, REFERENCE))
+    if args.picture:
+        fair_matching_tables.picture(found, args.picture)
 
 
 if __name__ == "__main__":

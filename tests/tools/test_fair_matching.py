@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import pathlib
 
@@ -18,10 +18,9 @@ TOOL = pathlib.Path(__file__).parents[2] / "tools" / "fair_matching.py"
 def tool():
     if not TOOL.exists():
         pytest.skip("the tools are not part of an installed package")
-    spec = importlib.util.spec_from_file_location("fair_matching", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(TOOL.parent)
+        yield importlib.import_module("fair_matching")
 
 
 def test_the_reference_is_one_net_in_all_three_matchings(tool):
