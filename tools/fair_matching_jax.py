@@ -100,13 +100,12 @@ def train_jobs(jobs: Iterable[Job], seeds: Sequence[int], clips: int, report: Ca
     jax.config.update("jax_default_matmul_precision", "highest")
     for job in jobs:
         with job.folders[0].claim(job.planned.name, seeds[0]) as mine:
-            left = job.missing(seeds) if mine else []
-            if left:
+            if mine and (left := job.missing(seeds)):
                 _train_job(job, left, clips, report)
 
 
 def _train_job(job: Job, seeds: Sequence[int], clips: int, report: Callable[[str], None]) -> None:
-    trainer, accuracies, seconds = Trainer(job.planned, job.data, job.options, clips), [], []
+    trainer, done = Trainer(job.planned, job.data, job.options, clips), []
     for seed in seeds:
         log, scores = trainer(seed)
         if scores is None:
@@ -114,11 +113,11 @@ def _train_job(job: Job, seeds: Sequence[int], clips: int, report: Callable[[str
                 folder.write(folder.run(job.planned.name, seed) / FAILURE, {"error": "RuntimeError: the loss is NaN"})
             continue
         job.write(seed, log, scores)
-        accuracies.append(100 * scores["video@1"])
-        seconds.append(scores["seconds"])
-    report(f"{job.data}, {job.planned.sampling.frames} frames, {job.planned.name}, width {job.planned.net.width}: "
-           f"compiled in {trainer.compiled:.1f} s, trained in {np.mean(seconds):.2f} s a seed, video@1 "
-           f"{np.mean(accuracies):.1f}")  # fmt: skip
+        done.append((scores["seconds"], scores["video@1"]))
+    seconds, accuracy = np.mean(done, axis=0) if done else (np.nan, np.nan)
+    what = f"{job.data}, {job.planned.sampling.frames} frames, {job.planned.name}, width {job.planned.net.width}"
+    report(f"{what}: compiled in {trainer.compiled:.1f} s, trained in {seconds:.2f} s a seed, video@1 "
+           f"{100 * accuracy:.1f}")  # fmt: skip
     keras.utils.clear_session()
 
 

@@ -31,7 +31,7 @@ def tables(found: Results, reference: str) -> str:
             by_count = {count: found[cell] for count in COUNTED if (cell := (name, number, epochs, count)) in found}
             if by_count:
                 title = f"### {name}, {number} frames, {epochs} epochs"
-                parts.append(f"{title}\n\n{_costs_and_scores(by_count)}\n\n{_paper(by_count)}")
+                parts.append(f"{title}\n\n{_costs_and_scores(by_count)}\n\n{_findings(by_count, reference)}")
         if len(data) > 1:
             together = [[number] for number in frames] + ([frames] if len(frames) > 1 else [])
             parts += [text for numbers in together for text in _together(found, data, numbers, epochs, reference)]
@@ -59,11 +59,15 @@ def _costs_and_scores(by_count: Mapping[str, StudyResults]) -> str:
     return as_markdown(header, rows)
 
 
-def _paper(by_count: Mapping[str, StudyResults]) -> str:
+def _findings(by_count: Mapping[str, StudyResults], reference: str) -> str:
+    """For each matching what is told apart from the reference, and the agreement with the paper."""
     lines = []
     for count, results in by_count.items():
+        compared = results.differences(MEASURE, reference) if reference in results.figures(MEASURE) else []
+        apart = ", ".join(f"{each.first} {_difference(each)}" for each in compared if each.exceeds)
         told = [f"{where} {_tau(tau)}" for where, tau in results.agreement_with_paper(MEASURE).items()]
-        lines.append(f"- Matched in {COUNTED[count]}, Kendall's tau with the paper's ranking: {', '.join(told)}.")
+        lines.append(f"- Matched in {COUNTED[count]}: apart from {reference}: {apart or 'none'}; Kendall's tau with "
+                     f"the paper's ranking: {', '.join(told)}.")  # fmt: skip
     return "\n".join(lines)
 
 
