@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import Sampling, steps_per_epoch
 from keras_res3d.data.crashes import opened
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
@@ -24,13 +24,6 @@ from keras_res3d.data.training_clips import ClipsFromChildren, TrainingClips
 from keras_res3d.data.transform import preprocess_input, preprocessing_row, random_crop_and_mirror
 from keras_res3d.data.types import VideoError
 from keras_res3d.io import reader_threads
-
-
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Whole batches in n examples, but at least one. An epoch leaves out the remaining examples, others each time."""
-    if n < 1 or batch_size < 1:
-        raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
-    return max(1, n // batch_size)
 
 
 class _Source:

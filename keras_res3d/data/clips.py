@@ -216,6 +216,13 @@ def sliding_clips(num_frames: int, frames: int, stride: int, step: int) -> list[
     return [clip_indices(start, frames, stride, num_frames) for start in range(0, last + 1, step)]
 
 
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Whole batches in n examples, but at least one. An epoch leaves out the remaining examples, others each time."""
+    if n < 1 or batch_size < 1:
+        raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
+    return max(1, n // batch_size)
+
+
 def last_shown(seconds: np.ndarray, otherwise: float) -> float:
     """Seconds for which a video's last frame is shown: the median distance of frames; `otherwise` of a single one."""
     return float(np.median(np.diff(seconds))) if len(seconds) > 1 else otherwise

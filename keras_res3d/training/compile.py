@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.nets.bfloat16 import guard_bfloat16
-from keras_res3d.training.distributed import every_layer, layers_set, synchronised
 from keras_res3d.training.kinds import kind_for
+from keras_res3d.training.layers import every_layer, layers_set, synchronised
 from keras_res3d.training.objective import Objective
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.training.layers import batch_norms
 from keras_res3d.training.recipes import TrainingOptions
 
 # A second MirroredStrategy in one process can fail on collective keys: one for each list of devices.
@@ -65,19 +63,6 @@ def check_built_for(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
         )
 
 
-def every_layer(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model in order; those of models and wrapped layers inside it stand in their place."""
-    found = []
-    for layer in model.layers:
-        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
-        found += every_layer(inner) if isinstance(inner, keras.Model) else [inner]
-    return found
-
-
-def batch_norms(net: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in every_layer(net) if isinstance(layer, keras.layers.BatchNormalization)]
-
-
 def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Gives every replica the replicas' mean of batch norm's moving statistics.
 
@@ -91,21 +76,3 @@ def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy
             values = [part.numpy() for part in strategy.experimental_local_results(variable.value)]
             if any(not np.array_equal(values[0], other) for other in values[1:]):
                 variable.value.assign(np.mean(values, axis=0, dtype=values[0].dtype))
-
-
-@contextlib.contextmanager
-def layers_set(layers: list[keras.Layer], attribute: str, value) -> Iterator[None]:
-    """The layers have `attribute` set to `value` inside the block; each gets its own back after it."""
-    before = [getattr(layer, attribute) for layer in layers]
-    for layer in layers:
-        setattr(layer, attribute, value)
-    try:
-        yield
-    finally:
-        for layer, old in zip(layers, before, strict=True):
-            setattr(layer, attribute, old)
-
-
-def synchronised(net: keras.Model, wanted: bool) -> contextlib.AbstractContextManager[None]:
-    """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
-    return layers_set(batch_norms(net), "synchronized", wanted)

@@ -29,21 +29,11 @@ from keras_res3d.training.distributed import check_built_for, strategy_for
 from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, held, write_skipped
 from keras_res3d.training.kinds import kind_for, kind_of
 from keras_res3d.training.objective import Objective
-from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
 from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.freeze import freeze
-
-
-def batch_norm_momentum(published: float | None, steps: int) -> float | None:
-    """Momentum of the moving statistics for a run of `steps`.
-
-    The released 0.999 is of a run of millions of steps, under Caffe's average, which corrects its own start. Keras'
-    does not: after 300 steps it would still hold three quarters of its initial 0 and 1. So the average spans at most
-    a tenth of the run.
-    """
-    return None if published is None else min(published, max(0.5, 1 - 10 / steps))
 
 
 def prepare_net(

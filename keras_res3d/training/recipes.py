@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from keras_res3d.data.augment import AUGMENTATIONS
-from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, for_crop, steps_per_epoch
 
 
 def _option(default, help, low=None, below=None, above=None, high=None, choices=None):
@@ -183,8 +183,6 @@ class TrainingOptions:
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in the clips of one epoch."""
-        from keras_res3d.data.batches import steps_per_epoch  # TensorFlow, which --help can do without
-
         return steps_per_epoch(examples * self.clips_per_video, self.batch_size)
 
     def sampling(self, frames: int, crop: int, preprocessing: str = "res3d") -> Sampling:
@@ -265,3 +263,13 @@ def recipe(name: str, **changes) -> TrainingOptions:
     if "epochs" in changes and "iterations" not in changes:
         changes["iterations"] = None
     return dataclasses.replace(RECIPES[name], **changes)
+
+
+def batch_norm_momentum(published: float | None, steps: int) -> float | None:
+    """Momentum of the moving statistics for a run of `steps`.
+
+    The released 0.999 is of a run of millions of steps, under Caffe's average, which corrects its own start. Keras'
+    does not: after 300 steps it would still hold three quarters of its initial 0 and 1. So the average spans at most
+    a tenth of the run.
+    """
+    return None if published is None else min(published, max(0.5, 1 - 10 / steps))

@@ -22,8 +22,8 @@ from keras_res3d.tasks.detection.segment_data import Cutting, SegmentSet, segmen
 from keras_res3d.tasks.detection.segment_labels import BACKGROUND
 from keras_res3d.tasks.detection.stages import STAGES
 from keras_res3d.training.distributed import strategy_for
-from keras_res3d.training.fit import batch_norm_momentum, train
-from keras_res3d.training.recipes import TrainingOptions, recipe
+from keras_res3d.training.fit import train
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum, recipe
 from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
 PathLike = str | os.PathLike

@@ -13,16 +13,23 @@ however that ends.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tables import as_json, printable
+from keras_res3d.tasks.studies.budget import Planned
+from keras_res3d.tasks.studies.study import Study
 from keras_res3d.training.checkpoint import describe, differences
+from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.untrusted import read_json
 
+# Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
+_FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
+         "frames", "stride", "crop")  # fmt: skip
 HEADER, SEED = "study.json", "seed"
 # A folder gets a candidate's name.
 NAME = re.compile(r"[\w][\w.+-]*")
@@ -128,3 +135,45 @@ def seeds_in(folder, name: str) -> list[int]:
 def describe_data(data_set) -> dict:
     """A data set as the header names it: wherever its videos lie, other videos or labels make another digest."""
     return {"name": printable(data_set.name), **describe(data_set)}
+
+
+def study_header(
+    study: Study, planned: Sequence[Planned], training_set, test_set, options: TrainingOptions, clips: int,
+    target: float | None, count: str,
+) -> dict:
+    """What `study.json` says: all that a study's runs have in common, as plain JSON values.
+
+    Args:
+        study, planned: as of `budget.plan`.
+        training_set, test_set: what the nets learn, and what they are scored on.
+        options: of all runs.
+        clips: that are scored of each video.
+        target, count: the budget, as of `budget.plan`.
+    """
+    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    return {
+        "study": study.name,
+        "question": study.question,
+        "source": study.source,
+        "base": study.base.name,
+        "budget": None if target is None else {"target": target, "count": count},
+        "data": describe_data(training_set),
+        "validation": describe_data(test_set),
+        "clips": clips,
+        "options": fields,
+        "candidates": [
+            {
+                "name": each.name,
+                "width": each.net.width,
+                "params": each.params,
+                "live_params": each.live_params,
+                "macs": each.macs,
+                "live_macs": each.live_macs,
+                "off": each.off,
+                "sampling": each.sampling.to_dict(),
+                "architecture": each.net.to_dict(),
+                "printed": dataclasses.asdict(each.printed),
+            }
+            for each in planned
+        ],
+    }
