@@ -15,9 +15,9 @@ import detection
 def test_a_table_of_seeds_and_weights_of_the_overlap_loss(capsys):
     detection.main(["--seeds", "3", "4", "--train", "3", "--test", "1", "--epochs", "1", "--width", "2"])
     lines = capsys.readouterr().out.splitlines()
-    rows = [line.split() for line in lines[-9:-5]]
+    rows = [line.split() for line in lines[-10:-6]]
     assert [row[:2] for row in rows] == [["3", "1"], ["3", "0"], ["4", "1"], ["4", "0"]]
-    assert sum("the three stages took" in line for line in lines) == 4 and lines[-3].count("mAP at") == 5
+    assert sum("the three stages took" in line for line in lines) == 4 and lines[-4].count("mAP at") == 5
     means = {row[0]: row[1::3] for row in map(str.split, lines[-2:])}
     for weight in ("1", "0"):
         values = np.array([row[2:] for row in rows if row[1] == weight], float)
