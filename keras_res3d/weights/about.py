@@ -148,7 +148,10 @@ def describe_source(source: Source) -> Described:
                 f"{path} is not the file that {sidecar_path(path)} records (its SHA-256 differs): it is damaged, or "
                 "was written over. Convert it again, or remove the record if the file is meant to be another"
             )
-        told = _from_record(record)
+        try:
+            told = _from_record(record)
+        except ValueError as error:
+            raise WeightsError(f"{sidecar_path(path)}: {error}") from error
         frames = record.get("frames") or frames
     return Described(path, None, card, classes=found.classes, channels=found.channels, frames=frames, **told)
 

@@ -57,9 +57,9 @@ def read_study(study) -> Study:
     try:
         check_plain(found)
         check(found, _SCHEMA)
+        return _from_mapping(found, path.stem)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return _from_mapping(found, path.stem)
 
 
 def _parsed(path: pathlib.Path):
