@@ -136,7 +136,7 @@ def test_train_run_and_evaluate_go_together(made, capsys):
     assert "wrote " in capsys.readouterr().out
     page = (made / "found" / "index.html").read_text()
     written = {"found.csv", "found.json", "v0.png", "v1.png", "index.html"}
-    assert page.count("<svg") == 2 and set(os.listdir(made / "found")) == written
+    assert page.count('src="data:image/svg+xml') == 2 and set(os.listdir(made / "found")) == written
     for name in ("found.csv", "found.json"):
         words = ["--detections", str(made / "found" / name), "--annotations", str(made / "truth.json"), "--iou", "0.5"]
         assert main(["detect", "evaluate", *words]) == 0
