@@ -187,7 +187,8 @@ def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> Non
 
 # In the hidden folder of a write: the lock that its process holds, and what was moved away to make room.
 OWNER, REPLACED = ".writer.lock", ".replaced."
-_RANDOM = re.compile(r"\..+\.[a-z0-9_]{8}")  # names of the hidden folders, as `tempfile` makes them
+# The hidden folders are called .NAME.RANDOM~, so that no folder of a user's is taken for one.
+_MARK, _HIDDEN = "~", re.compile(r"\..+\.[a-z0-9_]{8}~")
 _swept: set[str] = set()
 
 
@@ -197,7 +198,7 @@ def _hidden_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep_once(path.parent)
     while True:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_MARK, dir=path.parent))
         lock = filelock.FileLock(folder / OWNER, thread_local=False)
         try:
             lock.acquire(timeout=0)
@@ -212,7 +213,18 @@ def _hidden_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield folder
     finally:
         lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_folder(folder)
+
+
+def _remove_folder(folder: pathlib.Path) -> None:
+    """Removes a hidden folder, its lock's file last: after a kill on the way it can still be told from a user's."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            elif each.name != OWNER:
+                each.unlink()
+        shutil.rmtree(folder)
 
 
 def _sweep_once(folder: pathlib.Path) -> None:
@@ -220,9 +232,12 @@ def _sweep_once(folder: pathlib.Path) -> None:
     if str(folder.absolute()) in _swept:
         return
     _swept.add(str(folder.absolute()))
-    for name in os.listdir(folder):
-        if _RANDOM.fullmatch(name) and (folder / name / OWNER).is_file():
+    for name in filter(_HIDDEN.fullmatch, os.listdir(folder)):
+        if (folder / name / OWNER).is_file():
             _remove_remains(folder / name)
+        else:  # killed before it was locked, and empty; a process that is about to lock it makes another
+            with contextlib.suppress(OSError):
+                (folder / name).rmdir()
 
 
 def sweep(path) -> None:
@@ -253,7 +268,7 @@ def _remove_remains(folder: pathlib.Path) -> None:
                     os.replace(aside, target)
         finally:
             lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_folder(folder)
 
 
 def half_replaced(path) -> str:

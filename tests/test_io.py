@@ -119,6 +119,7 @@ def test_the_next_run_sweeps_what_the_dead_left_and_nothing_else(tmp_path):
     """Whatever its name: a part of features, for example, is written once and never again under the same name."""
     users = tmp_path / ".settings.mycamera"
     users.mkdir()
+    (tmp_path / ".born.abcd_123~").mkdir()  # killed before it was locked
     with child(WRITING, tmp_path / "living"):
         with child(WRITING, tmp_path / "dead"):
             pass
