@@ -12,6 +12,9 @@ every epoch, curves.png draws them. A run that was interrupted goes on from its 
 command again. A video that cannot be read stops the run; with --on_bad_video skip it goes on with a clip of another
 video, and lists the bad one in bad_videos.txt.
 
+With --strategy multi_worker several hosts train one net: give the same command on each, with TF_CONFIG or with
+--workers host:port,host:port and --worker_index, and an output folder that they share. See docs/hosts.md.
+
 With --multi_label a video may have several labels (run|jump in the list), or none. The net then gives each class a
 probability by itself, and best.keras has the best val_mAP, the mean average precision.
 """
@@ -24,7 +27,7 @@ from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, fresh_folder, import_keras_quietly, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
-from keras_res3d.commands.recipe_flags import define_recipe_flags, options_from_flags
+from keras_res3d.commands.recipe_flags import define_recipe_flags, join_hosts_from_flags, options_from_flags
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -61,7 +64,7 @@ def define_flags() -> None:
         "class_weight", None, ["balanced"], "balanced weighs the loss so that every class has the same weight, "
         "however few videos it has. By default every clip has the same weight.",
     )  # fmt: skip
-    define_recipe_flags()
+    define_recipe_flags(across_hosts=True)
     flags.DEFINE_bool(
         "overwrite", False, "Start from the first step even where the folder holds a run, which is then replaced."
     )
@@ -118,14 +121,12 @@ def run(args: list[str]) -> int:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
     from keras_res3d.data.types import is_multi_label
-    from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
     from keras_res3d.training.fit import prepare_net, train
-    from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
     output, unfinished = _output_folder()
-    options = options_from_flags()
+    options, chief = options_from_flags(), join_hosts_from_flags().is_chief
     if options.freeze and FLAGS.weights is None:
         raise ValueError(f"--freeze is {options.freeze} without --weights: these groups would keep random weights")
     data = data_from_flags("train")
@@ -134,7 +135,8 @@ def run(args: list[str]) -> int:
     net = _net(len(data.classes))
     before = card_of_weights(net, FLAGS.weights)
     sampling = sampling_from_flags(starting_sampling(net, options, before, FLAGS.preprocessing))
-    print(_plan(net, data, sampling, options))
+    if chief:
+        print(_plan(net, data, sampling, options))
     model = prepare_net(
         net, sampling, len(data.classes), options, len(data), FLAGS.weights, multi_label=is_multi_label(data)
     )
@@ -142,14 +144,22 @@ def run(args: list[str]) -> int:
     history = train(
         model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
     )  # fmt: skip
-    chance = None if is_multi_label(data) else 1 / len(data.classes)
-    plots.save_png(plots.learning_curves({net.name: history}, chance), output / "curves.png")
+    if chief:
+        _show(output, net.name, history, None if is_multi_label(data) else 1 / len(data.classes))
+    return 0
+
+
+def _show(output: pathlib.Path, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+    """Draws the curves, and says what came out."""
+    from keras_res3d.reports import plots
+    from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
+
+    plots.save_png(plots.learning_curves({name: history}, chance), output / "curves.png")
     bad = bad_videos_of(output)
     if bad:
         count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"
         print(f"{count} skipped; {printable(output)}/{BAD_VIDEOS} lists them")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
-    more = ", best.keras" if validation else ""
+    more = ", best.keras" if FLAGS.validation else ""
     more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""
     print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{more}")
-    return 0

@@ -183,6 +183,19 @@ class TrainingOptions:
         if self.cpu_replicas and self.strategy != "mirrored":
             raise ValueError(f"cpu_replicas is {self.cpu_replicas}; expected strategy 'mirrored' with it")
 
+    def on_one_host(self, who: str) -> TrainingOptions:
+        """These options, for what several hosts cannot do together.
+
+        Args:
+            who: does it, for the message.
+
+        Raises:
+            ValueError: they ask for several hosts.
+        """
+        if self.strategy == "multi_worker":
+            raise ValueError(f"strategy is 'multi_worker', which train alone takes; {who} runs on one host")
+        return self
+
     def total_steps(self, examples: int) -> int:
         """Steps of the whole run on so many training videos."""
         return self.iterations or self.epochs * self.steps_per_epoch(examples)

@@ -41,7 +41,7 @@ from keras_res3d.training.start import starting_card
 
 # Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
 _FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
-         "frames", "stride", "crop")  # fmt: skip
+         "worker_timeout", "frames", "stride", "crop")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def search_architectures(
     """
     if count not in COUNTED:
         raise ValueError(f"count is {count!r}; expected one of {', '.join(COUNTED)}")
-    study, options = read_study(study), options or TrainingOptions()
+    study, options = read_study(study), (options or TrainingOptions()).on_one_host("a search")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or clips < 1:
         raise ValueError(f"seeds is {seeds}, clips is {clips}; expected at least one of each")
