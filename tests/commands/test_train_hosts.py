@@ -1,4 +1,4 @@
-"""`keras-res3d train --strategy multi_worker`: one command on each of several hosts, and what is said where it fails."""
+"""`keras-res3d train --strategy multi_worker`: one command on several hosts, and what is said where it fails."""
 
 import json
 import signal
@@ -68,7 +68,7 @@ def test_a_worker_that_never_comes(tmp_path, capsys, monkeypatch):
 def processes(folders, own=((), ())):
     """The command on as many workers as folders, each started in its folder, with flags of its own."""
     workers = cluster(len(folders))
-    command = ["-m", "keras_res3d.commands.main", "train", *FLAGS, "--output", "run", "--worker_timeout", "120"]
+    command = ["-m", "keras_res3d.commands.main", "train", *FLAGS, "--output", "run", "--worker_timeout", "900"]
     return [
         start([*command, "--workers", ",".join(workers), "--worker_index", str(index), *each], cwd=folder)
         for index, (folder, each) in enumerate(zip(folders, own, strict=True))

@@ -42,7 +42,7 @@ def start(command, workers=(), index=0, **options):
     )  # fmt: skip
 
 
-def finish(processes, seconds=400):
+def finish(processes, seconds=1500):
     """(exit code, standard output, standard error, seconds until it ended) of each process; none is left behind."""
     begun = time.monotonic()
 
@@ -50,16 +50,16 @@ def finish(processes, seconds=400):
         out, err = process.communicate(timeout=seconds)
         return process.returncode, out, err, time.monotonic() - begun
 
-    try:
-        with ThreadPoolExecutor(len(processes)) as pool:
+    with ThreadPoolExecutor(len(processes)) as pool:
+        try:
             return list(pool.map(wait, processes))
-    finally:
-        for process in processes:
-            if process.poll() is None:
-                process.kill()
+        finally:
+            for process in processes:
+                if process.poll() is None:
+                    process.kill()
 
 
-def together(count, folder, cases, die_at=None, seconds=400):
+def together(count, folder, cases, die_at=None, seconds=1500):
     """Runs cases on so many workers; returns what `finish` does.
 
     Args:
