@@ -122,11 +122,12 @@ def run(args: list[str]) -> int:
     import_keras_quietly()
     from keras_res3d.data.types import is_multi_label
     from keras_res3d.training.checks import check_data
+    from keras_res3d.training.cluster import ending_soon
     from keras_res3d.training.fit import prepare_net, train
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
     output, unfinished = _output_folder()
-    options, chief = options_from_flags(), join_hosts_from_flags().is_chief
+    options, cluster = options_from_flags(), join_hosts_from_flags()
     if options.freeze and FLAGS.weights is None:
         raise ValueError(f"--freeze is {options.freeze} without --weights: these groups would keep random weights")
     data = data_from_flags("train")
@@ -135,16 +136,17 @@ def run(args: list[str]) -> int:
     net = _net(len(data.classes))
     before = card_of_weights(net, FLAGS.weights)
     sampling = sampling_from_flags(starting_sampling(net, options, before, FLAGS.preprocessing))
-    if chief:
+    if cluster.is_chief:
         print(_plan(net, data, sampling, options))
     model = prepare_net(
         net, sampling, len(data.classes), options, len(data), FLAGS.weights, multi_label=is_multi_label(data)
     )
     card = starting_card(net, FLAGS.weights, data, sampling)
-    history = train(
-        model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
-    )  # fmt: skip
-    if chief:
+    with ending_soon(cluster):
+        history = train(
+            model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
+        )  # fmt: skip
+    if cluster.is_chief:
         _show(output, net.name, history, None if is_multi_label(data) else 1 / len(data.classes))
     return 0
 

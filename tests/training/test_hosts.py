@@ -125,6 +125,14 @@ def test_four_hosts_equal_one_process(tmp_path, alone):
     assert all(distance(first, other) == 0 for other in others)
 
 
+@pytest.mark.slow
+def test_two_hosts_of_two_devices_each_equal_one_process(tmp_path, alone):
+    ended = together(2, tmp_path, {"plain": TWENTY, "mixed": CASES["mixed"]}, devices=2)
+    assert [code for code, *_ in ended] == [0, 0], ended
+    for name in ("plain", "mixed"):
+        check_case(tmp_path, name, 2, alone)
+
+
 # Dropout, checkpoints within an epoch; step 7 is in the second epoch of 5 steps.
 KILLED = {"dropout": 0.5, "validation": 3, "epochs": 2, "checkpoint_steps": 2}
 

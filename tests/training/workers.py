@@ -59,7 +59,7 @@ def finish(processes, seconds=1500):
                     process.kill()
 
 
-def together(count, folder, cases, die_at=None, seconds=1500):
+def together(count, folder, cases, die_at=None, seconds=1500, devices=1):
     """Runs cases on so many workers; returns what `finish` does.
 
     Args:
@@ -67,10 +67,11 @@ def together(count, folder, cases, die_at=None, seconds=1500):
         folder: that they share; see `main` for what lies there then.
         cases: name to the arguments of `tests.training.runs.run`.
         die_at: (worker, step): that worker kills itself before it takes the batch of that step.
+        devices: logical processors of each worker, in place of as many GPUs.
     """
     workers = cluster(count)
-    given = [{"folder": str(folder), "cases": cases, "die_at": die_at[1] if die_at and die_at[0] == index else None}
-             for index in range(count)]  # fmt: skip
+    given = [{"folder": str(folder), "cases": cases, "devices": devices,
+              "die_at": die_at[1] if die_at and die_at[0] == index else None} for index in range(count)]  # fmt: skip
     return finish([start(["-m", "tests.training.workers", json.dumps(each)], workers, index)
                    for index, each in enumerate(given)], seconds)  # fmt: skip
 
@@ -145,14 +146,32 @@ def plain_fit():
     return None
 
 
-def main(folder, cases, die_at):
+def with_devices(count):
+    """Lets the strategy take logical processors where it takes one processor, or all GPUs."""
+    from tensorflow.python.distribute.collective_all_reduce_strategy import CollectiveAllReduceExtended
+
+    from keras_res3d.training.distributed import make_logical_cpus
+
+    make_logical_cpus(count)
+    CollectiveAllReduceExtended._initialize_local_devices = lambda self, resolver, worker: (
+        tuple(f"{worker}/device:CPU:{number}" for number in range(count)), "CPU",
+    )  # fmt: skip
+
+
+def main(folder, cases, die_at, devices):
     """Runs the cases one after another; weights, history and what else came out lie in the folder, by worker."""
-    from keras_res3d.training.cluster import read_tf_config
+    from keras_res3d.training.cluster import ending_soon, read_tf_config
     from tests.training import runs
 
-    index, folder = read_tf_config().index, pathlib.Path(folder)
     if die_at is not None:
         runs.die_at(die_at)
+    if devices > 1:
+        with_devices(devices)
+    with ending_soon(read_tf_config()):
+        run_cases(read_tf_config().index, pathlib.Path(folder), cases)
+
+
+def run_cases(index, folder, cases):
     for name, arguments in cases.items():
         if name == "plain fit":
             found = plain_fit()
