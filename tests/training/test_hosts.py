@@ -2,6 +2,7 @@
 
 import csv
 import inspect
+import json
 import re
 import signal
 
@@ -108,6 +109,14 @@ def test_one_process_is_alone():
     assert hosts.hosts_of(strategy) == 1 and hosts.is_chief(strategy) and not hosts.spans_hosts(strategy)
     assert hosts.tell_all(strategy, {"a": 1}) == [{"a": 1}] and list(hosts.own_replicas(strategy)) == [0]
     hosts.agree(strategy, {"a": 1})
+
+
+def test_hosts_are_joined_before_tensorflow_runs_anything(monkeypatch):
+    tf.constant(0) + 1
+    config = {"cluster": {"worker": ["localhost:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(RuntimeError, match="call prepare_net, or strategy_for"):
+        hosts.make_strategy(1.0)
 
 
 @pytest.mark.slow
