@@ -138,7 +138,7 @@ def measure(options) -> None:
     """Prints the rates of this machine on a sample, and writes them."""
     paths = _sample(options.data, options.sample)
     found = capacity.packing(paths)
-    steps = capacity.train_steps(SMALL)
+    (steps,) = capacity.train_steps([SMALL])
     macs = training_rate(_macs(SMALL, CLASSES)[0], 1 / steps.processor)
     rates = rates_of(found, capacity.clip_seconds(paths, SMALL.frames), macs)
     print(f"{found.videos} videos, {found.frames} frames; {SMALL}, {usable_cores()} cores, load {_load()}")
@@ -175,13 +175,13 @@ def check(options) -> None:
     rates, rows = rates_of(base, 0, 1), []
     rows.append(("packing the other half, s", other.frames * rates.frame_seconds, other.processor))
     rows.append(("its packed frames, MB", other.frames * rates.frame_bytes / 1e6, other.packed_bytes / 1e6))
-    small = capacity.train_steps(SMALL)
+    small, *others = capacity.train_steps([SMALL, *OTHERS])
     rate = training_rate(_macs(SMALL, CLASSES)[0], 1 / small.processor)
-    for net in OTHERS:
+    for net, measured in zip(OTHERS, others, strict=True):
         planned = PASSES * _macs(net, CLASSES)[0] / rate
         name = f"{net.name}, width {net.width}, {net.crop} pixels, s a clip"
-        rows.append((name, planned, capacity.train_steps(net).processor))
-    two = capacity.train_steps(SMALL, hosts=2)
+        rows.append((name, planned, measured.processor))
+    (two,) = capacity.train_steps([SMALL], hosts=2)
     rows.append(("two hosts, s a clip", small.processor, two.processor))
     sent = 2 * traffic_of_step(_macs(SMALL, CLASSES)[1], 2)
     rows.append(("two hosts, MB a step sent by both", sent / 1e6, two.sent / 1e6))

@@ -45,7 +45,8 @@ class Decoding:
 
 
 def packing(paths: list[str]) -> Decoding:
-    """Decodes and encodes each video as `keras-res3d pack` does, in this process."""
+    """Decodes and encodes each video as `keras-res3d pack` does, in this process; the first one also beforehand."""
+    encode_video((paths[0], None, None, RESIZE, QUALITY))
     frames = seconds = processor = file_bytes = packed = 0
     for path in paths:
         begun = time.process_time()
@@ -108,8 +109,8 @@ class Steps:
     sent: float
 
 
-def train_steps(net: Net, hosts: int = 1, steps: int = 8) -> Steps:
-    """Trains the net for some steps on the embedded data set, by as many processes as hosts."""
+def train_steps(nets: list[Net], hosts: int = 1, steps: int = 8) -> list[Steps]:
+    """Trains the nets one after another for some steps on the embedded data set, by as many processes as hosts."""
     ports, held = [], [socket.socket() for _ in range(hosts)]
     for each in held:
         each.bind(("", 0))
@@ -117,15 +118,20 @@ def train_steps(net: Net, hosts: int = 1, steps: int = 8) -> Steps:
         each.close()
     workers = [f"localhost:{port}" for port in ports]
     with tempfile.TemporaryDirectory() as folder:
-        task = {**vars(net), "steps": steps, "folder": folder}
+        task = {"nets": [vars(net) for net in nets], "steps": steps, "folder": folder}
         children = [subprocess.Popen([sys.executable, __file__, json.dumps(task)], env=_environment(workers, index),
                                      stdout=subprocess.DEVNULL)
                     for index in range(hosts)]  # fmt: skip
         codes = [child.wait() for child in children]
         if any(codes):
-            raise RuntimeError(f"{net} on {hosts} host(s) ended with {codes}")
-        found = [json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")]
-    clips = steps * net.batch
+            raise RuntimeError(f"{nets} on {hosts} host(s) ended with {codes}")
+        by_host = [json.loads(path.read_text()) for path in pathlib.Path(folder).glob("*.json")]
+    return [_together(found, steps, net.batch) for net, found in zip(nets, zip(*by_host, strict=True), strict=True)]
+
+
+def _together(found: list[dict[str, float]], steps: int, batch: int) -> Steps:
+    """What all hosts together took."""
+    clips = steps * batch
     return Steps(sum(each["processor"] for each in found) / clips, clips / max(each["clock"] for each in found),
                  max(each["sent"] for each in found) / steps)  # fmt: skip
 
@@ -147,8 +153,14 @@ def _sent() -> int:
     return next((int(line.split(":")[1].split()[8]) for line in lines if line.strip().startswith("lo:")), 0)
 
 
-def _child(name: str, width: int | None, frames: int, crop: int, batch: int, steps: int, folder: str) -> None:
-    """Trains, and writes down what the steps after the first few cost."""
+def _child(nets: list[dict], steps: int, folder: str) -> None:
+    """Trains each net, and writes down what they cost."""
+    found = [_cost(Net(**net), steps, pathlib.Path(folder, f"run{number}")) for number, net in enumerate(nets)]
+    pathlib.Path(folder, f"{os.getpid()}.json").write_text(json.dumps(found))
+
+
+def _cost(net: Net, steps: int, folder: pathlib.Path) -> dict[str, float]:
+    """What the steps after the first few cost this process."""
     import dataclasses
 
     import keras
@@ -168,17 +180,16 @@ def _child(name: str, width: int | None, frames: int, crop: int, batch: int, ste
                 else:
                     self.cost = now - self.begun
 
-    architecture = get_architecture(name)
-    if width is not None:
-        architecture = dataclasses.replace(architecture, width=width)
+    architecture = get_architecture(net.name)
+    if net.width is not None:
+        architecture = dataclasses.replace(architecture, width=net.width)
     several = bool(os.environ.get("TF_CONFIG"))
-    options = TrainingOptions(iterations=WARM + steps, batch_size=batch,
+    options = TrainingOptions(iterations=WARM + steps, batch_size=net.batch,
                               strategy="multi_worker" if several else "none")  # fmt: skip
-    data, sampling, clock = read_data_set("motion"), for_crop(frames, 1, crop), Clock()
-    net = prepare_net(architecture, sampling, len(data.classes), options, len(data))
-    train(net, data, sampling, pathlib.Path(folder, "run"), options, callbacks=[clock])
-    found = dict(zip(("processor", "clock", "sent"), clock.cost.tolist(), strict=True))
-    pathlib.Path(folder, f"{os.getpid()}.json").write_text(json.dumps(found))
+    data, sampling, clock = read_data_set("motion"), for_crop(net.frames, 1, net.crop), Clock()
+    model = prepare_net(architecture, sampling, len(data.classes), options, len(data))
+    train(model, data, sampling, folder, options, callbacks=[clock])
+    return dict(zip(("processor", "clock", "sent"), clock.cost.tolist(), strict=True))
 
 
 if __name__ == "__main__":
