@@ -19,7 +19,8 @@ from keras_res3d.untrusted import Npz, parse_json
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
-_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes")
+_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes",
+         "worker_timeout")
 # Options that came later: said only where they are used, so that runs begun before can go on.
 _LATER = (*AUGMENTATIONS, "one_way", "largest_stride")
 # The sampling says these.
@@ -34,6 +35,7 @@ def identity(
     options: TrainingOptions,
     trained_on: str,
     weights: str | None = None,
+    replicas: int = 1,
 ) -> dict:
     """What must be the same for a run to be resumed, as plain JSON values.
 
@@ -41,6 +43,7 @@ def identity(
         net, data_set, validation, sampling, options: as of `train`.
         trained_on: of the card.
         weights: digest of the videos' factors of the loss, where they have some.
+        replicas: on how many devices the run trains.
     """
     fields = {
         each.name: getattr(options, each.name)
@@ -48,7 +51,10 @@ def identity(
         if each.name not in (*_FREE, *SAMPLED)
         and not (each.name in _LATER and getattr(options, each.name) == each.default)
     }
+    # Where each replica normalises by its own clips, their number says what is trained.
+    apart = {"replicas": replicas} if options.strategy == "multi_worker" and not options.synchronized else {}
     return {
+        **apart,
         "net": {
             "name": net.name,
             "parameters": int(net.count_params()),
@@ -85,15 +91,15 @@ def describe(data_set) -> dict:
     return {**found, "missing videos left out": missing} if missing else found
 
 
-def differences(before, now, where: str = "") -> list[str]:
+def differences(before, now, where: str = "", names: tuple[str, str] = ("before", "now")) -> list[str]:
     """Each value in which two identities differ: "options.seed: 0 before, 1 now"."""
     if isinstance(before, dict) and isinstance(now, dict):
         found = []
         for key in [*before, *(key for key in now if key not in before)]:
-            found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
+            found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key, names)
         return found
     what = f"{where}: other videos or labels, with the digest" if where.endswith(".digest") else f"{where}:"
-    return [] if before == now else [f"{what} {before} before, {now} now"]
+    return [] if before == now else [f"{what} {before} {names[0]}, {now} {names[1]}"]
 
 
 def save(folder, values: list[np.ndarray], state: dict) -> None:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.nets.bfloat16 import guard_bfloat16
+from keras_res3d.training.hosts import AcrossHosts, spans_hosts
 from keras_res3d.training.kinds import kind_for
 from keras_res3d.training.layers import every_layer, layers_set, synchronised
 from keras_res3d.training.objective import Objective
@@ -138,6 +139,10 @@ class Twin(keras.Model):
             net.export(filepath, *args, **kwargs)
 
 
+class TwinAcrossHosts(AcrossHosts, Twin):
+    """A twin that trains on several hosts."""
+
+
 def _guarded(net: keras.Model, options: TrainingOptions) -> keras.Model:
     """The net without the convolutions whose weights' gradients are wrong in bfloat16 on a processor."""
     return guard_bfloat16(net) if options.precision == "mixed_bfloat16" else net
@@ -164,6 +169,7 @@ def twin_of(net: keras.Model, options: TrainingOptions, sampling) -> Iterator[ke
                 inner = fuse_batch_norm(inner)
             pixels = keras.Input((sampling.frames, *sampling.crop, 3), dtype="float32" if options.mixup else "uint8")
             outputs = inner(Preprocess(sampling.preprocessing, name="preprocess")(pixels))
-            twin = Twin(pixels, outputs, name=net.name)
+            kind = TwinAcrossHosts if spans_hosts(strategy) else Twin
+            twin = kind(pixels, outputs, name=net.name)
         twin.net_in_training = lambda: net  # the net itself, as an attribute, would become a layer of its twin
         yield twin

@@ -15,10 +15,13 @@ import time
 import keras
 
 from keras_res3d.cards import ModelCard, read_card, save_model, write_card
+from keras_res3d.data.bad_videos import BadVideos
 from keras_res3d.io import only_one, write_atomically
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
+from keras_res3d.training.cluster import Cluster
 from keras_res3d.training.compile import Twin
+from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
@@ -86,11 +89,12 @@ class RunFolder(keras.callbacks.Callback):
         folder: of the run.
         card: of the models; each epoch's figures are added to its `training`.
         best: the figure in the logs by which the best model is kept, the highest; None: no best model.
+        bad: the bad videos of this host, where they are skipped; the first host lists those of all.
     """
 
-    def __init__(self, folder, card: ModelCard, best: str | None = None):
+    def __init__(self, folder, card: ModelCard, best: str | None = None, bad: BadVideos | None = None):
         super().__init__()
-        self.folder, self.card, self.best = pathlib.Path(folder), card, best
+        self.folder, self.card, self.best, self.bad = pathlib.Path(folder), card, best, bad
         self.rows, self.highest, self._training = [], -1.0, {}
 
     def get_state(self) -> dict:
@@ -100,8 +104,12 @@ class RunFolder(keras.callbacks.Callback):
         self.rows, self.highest = state["rows"], state["highest"]
         self._write_log()
 
+    @property
+    def _cluster(self) -> Cluster:
+        return cluster_of_strategy(self.model.distribute_strategy)
+
     def on_train_begin(self, logs=None):
-        if state_of(self.folder) != "unfinished":
+        if self._cluster.is_chief and state_of(self.folder) != "unfinished":
             self._begin_record()
 
     def _begin_record(self) -> None:
@@ -130,13 +138,24 @@ class RunFolder(keras.callbacks.Callback):
                 names.append("best")
             self._save(names, finished=False)
         self._write_log()
-        print(epoch_line(row, self.params["epochs"]), flush=True)
+        self._list_bad_videos()
+        line = epoch_line(row, self.params["epochs"])
+        # Of the others a line says that they live; the scores are those of the first.
+        print(line if self._cluster.is_chief else f"{self._cluster.name()}: {line.splitlines()[0]}", flush=True)
+
+    def _list_bad_videos(self) -> None:
+        if self.bad is not None and len(self._cluster.workers) > 1:
+            for faults in tell_all(self.model.distribute_strategy, self.bad.faults):
+                if self._cluster.is_chief:
+                    self.bad.add(faults)
 
     def on_train_end(self, logs=None):
         # Callbacks may have put other weights back, and now the record can say that the run is over.
         self._save(["model"], finished=True)
 
     def _save(self, names: list[str], finished: bool) -> None:
+        if not self._cluster.is_chief:
+            return
         stored = self.model.stored() if isinstance(self.model, Twin) else contextlib.nullcontext(self.model)
         with stored as net:
             for name in names:
@@ -147,7 +166,7 @@ class RunFolder(keras.callbacks.Callback):
 
     def _write_log(self) -> None:
         """log.csv as a whole, so that a resumed run neither repeats nor loses a line."""
-        if not self.rows:
+        if not self.rows or not self._cluster.is_chief:
             return
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -180,13 +199,14 @@ def epoch_line(row: dict[str, float], epochs: int) -> str:
 
 
 class Bar(keras.callbacks.Callback):
-    """The steps of an epoch in one line that fits the terminal; where there is no terminal it is silent."""
+    """The steps of an epoch in one line that fits the terminal; silent without a terminal, and on all hosts but one."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._done, self._start = 0, time.perf_counter()
+        self._shown = sys.stdout.isatty() and is_chief(self.model.distribute_strategy)
 
     def on_train_batch_end(self, batch, logs=None):
-        if not sys.stdout.isatty():
+        if not self._shown:
             return
         total = self.params["steps"]
         self._done = min(total, batch + 1)
@@ -195,7 +215,7 @@ class Bar(keras.callbacks.Callback):
         print("\r" + text[: _columns()].ljust(_columns()), end="", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        if sys.stdout.isatty() and self._done:
+        if self._shown and self._done:
             print("\r" + " " * _columns() + "\r", end="", flush=True)
 
 

@@ -74,7 +74,8 @@ def train_stage(
     row = STAGES[stage]
     if row.after is not None and start is None:
         raise ValueError(f"the {stage} network starts from the {row.after} network; give its folder or file")
-    options, overlap = options or recipe(row.recipe), row.overlap if overlap is None else overlap
+    options = (options or recipe(row.recipe)).on_one_host("the training of detectors")
+    overlap = row.overlap if overlap is None else overlap
     with strategy_for(options).scope():
         before = read_keras(model_file(start)) if row.after is not None else None
     if sampling is None:

@@ -29,7 +29,7 @@ from keras_res3d.untrusted import read_json
 
 # Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
 _FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
-         "frames", "stride", "crop")  # fmt: skip
+         "worker_timeout", "frames", "stride", "crop")  # fmt: skip
 HEADER, SEED = "study.json", "seed"
 # A folder gets a candidate's name.
 NAME = re.compile(r"[\w][\w.+-]*")

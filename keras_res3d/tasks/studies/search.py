@@ -103,7 +103,7 @@ def search_architectures(
     """
     if count not in COUNTED:
         raise ValueError(f"count is {count!r}; expected one of {', '.join(COUNTED)}")
-    study, options = read_study(study), options or TrainingOptions()
+    study, options = read_study(study), (options or TrainingOptions()).on_one_host("a search")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or clips < 1:
         raise ValueError(f"seeds is {seeds}, clips is {clips}; expected at least one of each")

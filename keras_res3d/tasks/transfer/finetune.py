@@ -62,7 +62,7 @@ def transfer_finetune(
         ValueError: a folder of a split holds another run; as of `train` and `evaluate`.
         DataError: lists have faults.
     """
-    options, net = options or recipe(RECIPE), _architecture(net, weights)
+    options, net = (options or recipe(RECIPE)).on_one_host("fine-tuning on splits"), _architecture(net, weights)
     scores = []
     for number, training_set, test_set in _pairs(data, layout, lists, splits, skip_missing):
         name = f"{layout} split {number}" if layout else f"split {number}"
