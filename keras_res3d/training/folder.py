@@ -203,7 +203,9 @@ class Bar(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._done, self._start = 0, time.perf_counter()
-        self._shown = sys.stdout.isatty() and is_chief(self.model.distribute_strategy)
+        # A model of no strategy, or none at all, is on one host.
+        strategy = getattr(self.model, "distribute_strategy", None)
+        self._shown = sys.stdout.isatty() and (strategy is None or is_chief(strategy))
 
     def on_train_batch_end(self, batch, logs=None):
         if not self._shown:
