@@ -21,6 +21,7 @@ import numpy as np
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_DEPTH = 100
+_PIECE = 2**20
 MAX_VALUES = 10_000_000
 # Wider integers are no number of anything here, and overflow in NumPy.
 _MAX_INTEGER = 2**63 - 1
@@ -46,9 +47,12 @@ def read_json(path, schema: object = None, nan: bool = False) -> object:
         OSError: the file cannot be read.
         ValueError: the reason why it is refused, without its name.
     """
+    data = bytearray()
     with open(path, "rb") as file:
-        data = file.read(MAX_JSON_BYTES + 1)
-    return parse_json(data, schema, nan)
+        # Piece by piece: one call for the limit and a byte would take memory for as many before it looks at the file.
+        while len(data) <= MAX_JSON_BYTES and (piece := file.read(_PIECE)):
+            data += piece
+    return parse_json(bytes(data), schema, nan)
 
 
 def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> object:

@@ -163,3 +163,13 @@ def test_any_json_is_a_value_error_or_the_value(value):
         assert json.dumps(parse_json(text)) == text
     except ValueError as error:
         assert any(word in str(error) for word in ("too large", "not finite", "no text"))
+
+
+def test_a_small_file_takes_little_memory(tmp_path):
+    (tmp_path / "small.json").write_text('{"a": 1}')
+    tracemalloc.start()
+    try:
+        assert read_json(tmp_path / "small.json") == {"a": 1}
+        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+    finally:
+        tracemalloc.stop()
