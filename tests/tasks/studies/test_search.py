@@ -124,6 +124,7 @@ def test_a_failure_is_recorded_and_the_rest_goes_on(tmp_path, data, monkeypatch)
     assert not again.failures and len(again.scored) == 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, done, data, monkeypatch):
     """Killed after its first step of two, and gone on with: the same scores and weights as a run in one go."""
     def interrupted(*args, **kwargs):
