@@ -154,6 +154,7 @@ def test_limits_leave_candidates_out(tmp_path, data, done):
     assert all(each.left_out and 1 not in each.runs for each in none.candidates)
 
 
+@pytest.mark.slow
 def test_a_net_that_cannot_be_built_stops_no_other(tmp_path, data, monkeypatch):
     whole = search.prepare_net
 
