@@ -5,6 +5,7 @@
     keras-res3d models mc3 sr18                     several nets, one table each
     keras-res3d models res3d18 --frames 16          a net at another clip length
     keras-res3d models sr18 --target_params 5e6     a net at the width nearest to a budget
+    keras-res3d models --cards models.md            a page with a card of every net and of all published weights
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from dataclasses import replace
 from absl import flags
 
 from keras_res3d import tables
+from keras_res3d.io import write_atomically
 from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import ALIASES
-from keras_res3d.reports import zoo
+from keras_res3d.reports import model_cards, zoo
 
 FLAGS = flags.FLAGS
 USAGE = "[NET...]"
@@ -29,6 +31,7 @@ def define_flags() -> None:
     flags.DEFINE_integer("width", None, "Channels of the first group (the net's own by default).", lower_bound=1)
     flags.DEFINE_float("target_params", None, "Number of parameters; the width that comes nearest to it is found.")
     flags.DEFINE_bool("markdown", False, "Print the tables as Markdown.")
+    flags.DEFINE_string("cards", None, "File for a page in Markdown: a card of every net and of all published weights.")
 
 
 def _net_text(name: str, show) -> str:
@@ -40,8 +43,18 @@ def _net_text(name: str, show) -> str:
     return f"{net.name}: input {zoo.size_text(net.input_shape)}, width {net.width}, {classes} classes\n\n{table}"
 
 
+def _write_cards(path: str, args: list[str]) -> int:
+    if args:
+        raise ValueError(f"--cards writes the cards of every net; leave {' '.join(args)} out")
+    write_atomically(path, model_cards.cards_page())
+    print(f"wrote {tables.printable(path)}")
+    return 0
+
+
 def run(args: list[str]) -> int:
     show = tables.as_markdown if FLAGS.markdown else tables.as_text
+    if FLAGS.cards is not None:
+        return _write_cards(FLAGS.cards, args)
     if args:
         # All of them are looked up before the first is shown, so that a mistyped name shows nothing else.
         print("\n\n".join([_net_text(name, show) for name in args]))

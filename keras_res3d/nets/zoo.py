@@ -151,3 +151,37 @@ PUBLISHED: dict[str, Published] = {
     "mc3_18": Published(11.69544, 43.343, 400, "torchvision"),
     "r2plus1d_18": Published(31.505325, 40.519, 400, "torchvision"),
 }
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a net was published."""
+
+    title: str
+    authors: str
+    year: int
+    address: str
+
+
+_SEARCH = Paper(
+    "ConvNet Architecture Search for Spatiotemporal Feature Learning",
+    "Tran, Ray, Shou, Chang, Paluri", 2017, "https://arxiv.org/abs/1708.05038",
+)  # fmt: skip
+_C3D = Paper(
+    "Learning Spatiotemporal Features with 3D Convolutional Networks",
+    "Tran, Bourdev, Fergus, Torresani, Paluri", 2014, "https://arxiv.org/abs/1412.0767",
+)  # fmt: skip
+_CLOSER_LOOK = Paper(
+    "A Closer Look at Spatiotemporal Convolutions for Action Recognition",
+    "Tran, Wang, Torresani, Ray, LeCun, Paluri", 2017, "https://arxiv.org/abs/1711.11248",
+)  # fmt: skip
+_OF_THE_SEARCH = (
+    "res3d18", "res3d34", "res2d18", "res2d34", "sr18", "sr18_56", "sr18_224", "mc1", "mc2", "mc3", "mc4", "mc5",
+    "2.5d", "d10", "d16", "d26", "d34",
+)  # fmt: skip
+# By row: where the net was published.
+PAPERS: dict[str, Paper] = {
+    **dict.fromkeys(_OF_THE_SEARCH, _SEARCH),
+    "c3d": _C3D,
+    **dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18"), _CLOSER_LOOK),
+}

@@ -12,7 +12,7 @@ def size_text(shape: tuple) -> str:
     return "x".join(str(n) for n in shape)
 
 
-def _printed(ours: float, published: float) -> str:
+def printed(ours: float, published: float) -> str:
     """The published figure, with a star where ours differs from it at the precision that it is printed with."""
     digits = len(str(published).partition(".")[2])
     return str(published) + ("" if round(ours, digits) == published else "*")
@@ -44,8 +44,8 @@ def zoo_table() -> tuple[list[str], list[list[str]]]:
             f"{live_params:.2f}",
             f"{macs:.2f}",
             f"{live_macs:.2f}",
-            f"{_printed(params, published.params)} ({published.source})" if published else "-",
-            _printed(macs, published.gmacs) if published else "-",
+            f"{printed(params, published.params)} ({published.source})" if published else "-",
+            printed(macs, published.gmacs) if published else "-",
         ])  # fmt: skip
     return header, rows
 
