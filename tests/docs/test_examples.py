@@ -61,6 +61,8 @@ def here(world, tmp_path, monkeypatch):
     narrow(monkeypatch)
     # The embedded data set is drawn small.
     monkeypatch.setattr(motion, "SPLIT_SIZES", {"train": 96, "test": 48})
+    draw = motion.motion_videos
+    monkeypatch.setattr(motion, "motion_videos", lambda split, count, *a, **how: draw(split, min(count, 96), *a, **how))
     motion._drawn.cache_clear()
     # Rows that a page adds go with it.
     known = [(registry, set(registry)) for registry in (ZOO, RECIPES)]
@@ -122,8 +124,15 @@ def evaluation_names():
     return {}
 
 
+def tutorial_names():
+    """The tutorial begins without videos."""
+    shutil.rmtree("videos")
+    return {}
+
+
 GIVEN = {"docs/evaluation.md": evaluation_names, "docs/export.md": export_names, "docs/transfer.md": transfer_names,
-         "docs/trimmed.md": trimmed_names, "docs/weights.md": weights_names}  # fmt: skip
+         "docs/trimmed.md": trimmed_names, "docs/tutorial.md": tutorial_names,
+         "docs/weights.md": weights_names}  # fmt: skip
 
 
 def run_command(line):
