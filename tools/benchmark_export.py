@@ -14,11 +14,16 @@ import contextlib
 import os
 import pathlib
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from benchmarks.results import Missing, Table, show
 
 BASELINES = ("tensorflow", "keras litert")
 # (export, baseline, times as fast, times as small): what the exports are meant to reach on two threads.
@@ -98,8 +103,8 @@ def keras_litert(path: pathlib.Path, shape: tuple[int, ...], threads: int) -> Ca
     return run
 
 
-def _exports(model, folder: pathlib.Path, threads: int, wanted):
-    """As `_baselines`; exports without preprocessing, so that all take the same clip. Missing runtimes are skipped."""
+def _exports(model, folder: pathlib.Path, threads: int, wanted, missing: list[Missing]):
+    """As `_baselines`; exports without preprocessing, so that all take the same clip. Missing runtimes are noted."""
     from keras_res3d.cards import ModelCard
     from keras_res3d.data.clips import for_crop
     from keras_res3d.export.formats import FORMATS, load_runner
@@ -125,7 +130,7 @@ def _exports(model, folder: pathlib.Path, threads: int, wanted):
             if name == "openvino":  # the same file, computed in another precision
                 yield "openvino bf16", _size(path), 0.0, load_runner(path, threads, precision="bf16")
         except ImportError as error:
-            print(f"{name}: {error}")
+            missing.append(Missing(name, str(error)))
 
 
 def measure(contenders, clip, rounds: int) -> dict[str, list[float]]:
@@ -146,52 +151,61 @@ def ratio(seconds: dict, slow: str, fast: str) -> float:
     return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
 
 
-def table(contenders, seconds) -> str:
-    """One Markdown row a contender."""
-    lines = ["| | MB | ms a clip | x TensorFlow | x Keras' LiteRT | conversion s |", "|---|---:|---:|---:|---:|---:|"]
+def table(contenders, seconds, title: str) -> Table:
+    """One row a contender."""
+    rows = []
     for name, size, conversion, _ in contenders:
         speeds = [f"{ratio(seconds, baseline, name):.2f}" for baseline in BASELINES]
         median = f"{statistics.median(seconds[name]) * 1e3:.0f}"
-        cells = [name, f"{size / 1e6:.1f}", median, *speeds, f"{conversion:.0f}" if conversion else ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        rows.append([name, f"{size / 1e6:.1f}", median, *speeds, f"{conversion:.0f}" if conversion else ""])
+    return Table(title, ["export", "MB", "ms a clip", "x TensorFlow", "x Keras' LiteRT", "s to convert"], rows)
 
 
-def targets(contenders, seconds) -> str:
+def targets(contenders, seconds) -> Table:
     """What was aimed at beside what was measured."""
-    sizes, lines = {name: size for name, size, *_ in contenders}, []
+    sizes, rows = {name: size for name, size, *_ in contenders}, []
     for name, baseline, faster, smaller in TARGETS:
-        if name not in sizes:
-            continue
-        line = f"{name} against {baseline}: {ratio(seconds, baseline, name):.2f} times as fast (target {faster})"
-        if smaller:
-            line += f", {sizes[baseline] / sizes[name]:.2f} times as small (target {smaller})"
-        lines.append(line)
-    return "\n".join(lines)
+        if name in sizes:
+            size = [f"{sizes[baseline] / sizes[name]:.2f}", f"{smaller}"] if smaller else ["", ""]
+            rows.append([name, baseline, f"{ratio(seconds, baseline, name):.2f}", f"{faster}", *size])
+    header = ["export", "against", "times as fast", "aim", "times as small", "aim"]
+    return Table("What was aimed at", header, rows)
 
 
-def main(arguments=None) -> None:
-    """Parses flags, converts, measures, prints."""
+def parse(arguments=None) -> argparse.Namespace:
+    """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--net", default="res3d18", help="a name of the zoo (%(default)s)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", nargs="*", help=f"some of: {', '.join(row[0] for row in EXPORTS)}")
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return parser.parse_args(arguments)
+
+
+def run(options) -> Iterator[Table | Missing]:
+    """Converts, measures, and yields the tables."""
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):  # TensorFlow runs already, with the threads it has
         tf.config.threading.set_intra_op_parallelism_threads(options.threads)
     model = random_model(options.net)
     clip = np.random.default_rng(0).uniform(-128, 127, (1, *model.input_shape[1:])).astype(np.float32)
-    print(f"{options.net}, clips of {model.input_shape[1:]}, {options.threads} threads, {options.rounds} rounds")
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        contenders = list(_baselines(model, folder, options.threads))
-        contenders += _exports(model, folder, options.threads, options.only)
+        contenders, missing = list(_baselines(model, folder, options.threads)), []
+        contenders += _exports(model, folder, options.threads, options.only, missing)
+        yield from missing
         seconds = measure(contenders, clip, options.rounds)
-    print(f"\n{table(contenders, seconds)}\n\n{targets(contenders, seconds)}")
+    size = " x ".join(map(str, model.input_shape[1:]))
+    yield table(contenders, seconds, f"{options.net}, one clip of {size}, {options.threads} threads")
+    yield targets(contenders, seconds)
+
+
+def main(arguments=None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    show(run(options))
 
 
 if __name__ == "__main__":

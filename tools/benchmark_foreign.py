@@ -12,14 +12,17 @@ row: "Flex" is said of a file that LiteRT's own operations cannot run.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import pathlib
 import statistics
 import tempfile
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from benchmark_export import keras_litert, measure, with_random_statistics
+from benchmarks.results import Missing, Table, show
 
 NETS = ["resnet18", "resnet50", "seresnet18", "resnext50", "densenet121", "inceptionv3", "vgg16", "mobilenet",
         "mobilenetv2", "efficientnetb0", "convnext_tiny"]  # fmt: skip
@@ -85,27 +88,39 @@ def row_of(name: str, shape, folder: pathlib.Path, rounds: int, threads: int) ->
     return [name, f"{model.count_params() / 1e6:.1f}", *differences, *megabytes, *times]
 
 
-def main(arguments=None) -> None:
-    """Parses flags, measures, prints one Markdown row a net."""
+def parse(arguments=None) -> argparse.Namespace:
+    """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="*", default=NETS, help="names of classification_models_3D")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    return parser.parse_args(arguments)
+
+
+def run(options) -> Iterator[Table | Missing]:
+    """Yields a table of one row for each net."""
     warnings.simplefilter("ignore")
+    if not importlib.util.find_spec("classification_models_3D"):
+        yield Missing("nets of another package", "pip install classification-models-3D")
+        return
     shape = (options.frames, options.size, options.size, 3)
-    print(f"clips of {shape}, {options.threads} threads, {options.rounds} rounds\n")
-    print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}")
     for name in options.nets:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 cells = row_of(name, shape, pathlib.Path(folder), options.rounds, options.threads)
             except Exception as error:  # a net that does not build under this Keras
-                cells = [name, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"]
-        print(f"| {' | '.join(cells)} |", flush=True)
+                yield Missing(name, f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}")
+                continue
+        yield Table(f"clips of {' x '.join(map(str, shape))}, {options.threads} threads", COLUMNS, [cells])
+
+
+def main(arguments=None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    show(run(options))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ measured with several threads and processes (--threads, --processes), which need
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import pathlib
-import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,41 +24,48 @@ from collections.abc import Callable, Iterator
 import av
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from benchmarks.results import Result, Table, show
+
 from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.images import resize
 from keras_res3d.data.open import read_data_set
+from keras_res3d.data.pack import pack
 from keras_res3d.data.transform import random_crop_and_mirror
 from keras_res3d.data.types import DataSet
+from keras_res3d.io import write_atomically
 
-# What shards must gain over files, and files over whole videos.
-TARGETS = {"shards / files": 2.5, "files / whole videos": 1.5}
+WHOLE = "whole videos, torchvision's way"
 
 
 def parse(arguments=None) -> argparse.Namespace:
     """The flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, help="folder of class folders or CSV file (generated videos)")
-    parser.add_argument("--videos", type=int, default=24, help="videos, evenly spread over the data (%(default)s)")
+    parser.add_argument("--videos", dest="count", type=int, default=24,
+                        help="videos, evenly spread over the data (%(default)s)")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count (%(default)s)")
     parser.add_argument("--frames", type=int, default=8, help="frames of a clip (%(default)s)")
     parser.add_argument("--stride", type=int, default=2, help="distance of a clip's frames in the video (%(default)s)")
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2, 4], help="of the pipeline (1 2 4)")
+    parser.add_argument("--threads", dest="pipeline_threads", type=int, nargs="*", default=[1, 2, 4],
+                        help="of the pipeline (1 2 4)")  # fmt: skip
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="of the pipeline (1 2)")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of these (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, help="write every round there")
     options = parser.parse_args(arguments)
-    if min(options.videos, options.rounds) < 1:
-        parser.error(f"--videos {options.videos} --rounds {options.rounds}; expected at least 1 each")
+    if min(options.count, options.rounds) < 1:
+        parser.error(f"--videos {options.count} --rounds {options.rounds}; expected at least 1 each")
     return options
 
 
 def generate(folder: pathlib.Path, count: int, frames: int = 60) -> pathlib.Path:
     """Fills a folder with `count` H.264 videos of 320 x 240 at 25 frames a second: a moving texture with noise."""
     rng = np.random.default_rng(0)
-    (folder / "texture").mkdir(parents=True)
     for number in range(count):
+        (folder / f"texture{number % 2}").mkdir(parents=True, exist_ok=True)
         texture = np.kron(rng.integers(0, 255, (60, 80, 3)), np.ones((4, 4, 1), int))
-        with av.open(str(folder / "texture" / f"{number:03d}.mp4"), "w") as container:
+        with av.open(str(folder / f"texture{number % 2}" / f"{number:03d}.mp4"), "w") as container:
             stream = container.add_stream("h264", rate=25)
             stream.height, stream.width, stream.pix_fmt = 240, 320, "yuv420p"
             for shift in range(frames):
@@ -68,13 +76,19 @@ def generate(folder: pathlib.Path, count: int, frames: int = 60) -> pathlib.Path
     return folder
 
 
-def _subset(data_set: DataSet, count: int, folder) -> DataSet:
-    """A data set of `count` of the videos, as a list in `folder`."""
-    places = np.unique(np.linspace(0, len(data_set) - 1, count).astype(int))
-    lines = ["path,label"]
-    for place in places:
-        example = data_set.examples[place]
-        lines.append(f'"{pathlib.Path(example.path).resolve()}","{data_set.classes[example.label]}"')
+def _subset(source, count: int, folder) -> DataSet:
+    """A data set of `count` of the videos, as a list in `folder`.
+
+    Args:
+        source: a data set's path, or a list of files.
+        count: videos, evenly spread.
+        folder: where the list is written.
+    """
+    paths = source if isinstance(source, list) else [each.path for each in read_data_set(source).examples]
+    places = np.unique(np.linspace(0, len(paths) - 1, count).astype(int))
+    # Two classes, since one class alone would be warned of.
+    lines = [f'"{pathlib.Path(paths[place]).resolve()}",{place % 2}' for place in places]
+    lines.insert(0, "path,label")
     path = pathlib.Path(folder) / "videos.csv"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return read_data_set(path)
@@ -114,53 +128,48 @@ def measure(contestants: dict[str, Callable], rounds: int) -> dict[str, list[flo
     return seconds
 
 
-def report(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Prints a line for each contestant and for each ratio; returns the ratios."""
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name:<22} {1 / median:8.1f} clips/s and core   {1e3 * median:7.2f} ms a clip "
-              f"({1e3 * min(values):.2f} .. {1e3 * max(values):.2f})")  # fmt: skip
-    ratios = {}
-    for name, target in TARGETS.items():
-        fast, slow = name.split(" / ")
-        by_round = [theirs / ours for ours, theirs in zip(seconds[fast], seconds[slow], strict=True)]
-        ratios[name] = statistics.median(by_round)
-        print(f"{name:<22} {ratios[name]:8.2f} ({min(by_round):.2f} .. {max(by_round):.2f}); to reach: {target}")
-    return ratios
+def against(seconds: dict[str, list[float]]) -> Iterator[Result]:
+    """Yields each contestant beside the next slower one."""
+    for fast, slow in itertools.pairwise(seconds):
+        values = {name: [1e3 * value for value in seconds[name]] for name in (fast, slow)}
+        yield Result(f"a clip from {fast} against {slow}, one thread's own time", values, slow, unit="ms")
 
 
-def main(arguments=None) -> None:
-    """Packs the videos into a temporary folder, measures and prints."""
-    options = parse(arguments)
+def run(options) -> Iterator[Result | Table]:
+    """Packs the videos into a temporary folder, measures, and yields the results."""
     from benchmarks import scaling
-
-    from keras_res3d.data.pack import pack
 
     sampling = Sampling(frames=options.frames, stride=options.stride)
     with tempfile.TemporaryDirectory() as folder:
-        source = options.data or generate(pathlib.Path(folder) / "generated", options.videos)
-        files = _subset(read_data_set(source), options.videos, folder)
+        given = getattr(options, "videos", None)  # of benchmark.py
+        source = given or options.data or generate(pathlib.Path(folder) / "generated", options.count)
+        files = _subset(source, options.count, folder)
         start = time.perf_counter()
         manifest = pack(files, pathlib.Path(folder) / "shards", sampling.resize)
         print(f"{len(files)} videos, {manifest['frames']} frames, {manifest['bytes'] / 2**20:.1f} MB packed in "
               f"{time.perf_counter() - start:.1f} s; clips of {sampling.frames} frames, "
               f"{sampling.stride} apart in the video")
         shards = read_data_set(pathlib.Path(folder) / "shards")
-        seconds = measure(
+        yield from against(measure(
             {
                 "shards": lambda seed: read_clips(shards, sampling, seed),
                 "files": lambda seed: read_clips(files, sampling, seed),
-                "whole videos": lambda seed: read_whole_videos(files, sampling, seed),
+                WHOLE: lambda seed: read_whole_videos(files, sampling, seed),
             },
             options.rounds,
+        ))  # fmt: skip
+        counts = options.pipeline_threads, options.processes
+        yield from scaling.tables(
+            scaling.measure({"shards": shards, "files": files}, sampling, *counts, options.rounds, options.seconds)
         )
-        ratios = report(seconds)
-        counts = options.threads, options.processes
-        scaled = scaling.measure({"shards": shards, "files": files}, sampling, *counts, options.rounds, options.seconds)
-        scaling.report(scaled)
+
+
+def main(arguments=None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    found = show(run(options))
     if options.json:
-        found = {"seconds_a_clip": seconds, "ratios": ratios, "scaling": scaled}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        write_atomically(options.json, json.dumps(found, indent=1) + "\n")
         print(f"wrote {options.json}")
 
 

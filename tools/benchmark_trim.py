@@ -14,12 +14,14 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from benchmarks.timing import Result, alternate, machine, usable_cores
+from benchmarks.results import Result, show
+from benchmarks.timing import alternate, machine, usable_cores
 
 WHOLE, TRIMMED = "whole", "trimmed"
 
@@ -70,32 +72,36 @@ def peak_mb(options, name: str) -> float:
     return float(run.stdout.split()[-1])
 
 
-def main(arguments=None) -> None:
-    """Measures and prints."""
-    options = parse(arguments)
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def run(options) -> Iterator[Result]:
+    """Yields the counts, the peaks of memory and the times of a step."""
     import tensorflow as tf
 
     from keras_res3d import count_params, get_architecture
 
     tf.config.threading.set_intra_op_parallelism_threads(options.threads)
-    if options.peak_of:
-        print_peak(options)
-        return
-    facts = {**machine(), "threads": options.threads}
-    print(", ".join(f"{name} {value}" for name, value in facts.items()), flush=True)
     # The fresh processes first, so that this one's memory does not crowd theirs.
     peaks = {name: [peak_mb(options, name)] for name in (TRIMMED, WHOLE)}
     steps = {name: training_step(options, name == TRIMMED) for name in (TRIMMED, WHOLE)}
     counts = {name: [count_params(options.net, live=name == TRIMMED) / 1e6] for name in steps}
     title = f"{options.net}, {options.batch} clips of {'x'.join(map(str, get_architecture(options.net).input_shape))}"
-    for result in (
-        Result(f"{title}: parameters", counts, WHOLE, unit="M"),
-        Result(f"{title}: peak memory of two training steps", peaks, WHOLE, unit="MB"),
-        Result(f"{title}: training step", alternate(steps, options.rounds, warmup=2), WHOLE),
-    ):
-        print(*result.lines(), sep="\n", flush=True)
+    yield Result(f"{title}: parameters", counts, WHOLE, unit="M")
+    yield Result(f"{title}: peak memory of two training steps", peaks, WHOLE, unit="MB")
+    yield Result(f"{title}: training step", alternate(steps, options.rounds, warmup=2), WHOLE)
+
+
+def main(arguments=None) -> None:
+    """Measures and prints."""
+    options = parse(arguments)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if options.peak_of:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        print_peak(options)
+        return
+    print(", ".join(f"{name} {value}" for name, value in {**machine(), "threads": options.threads}.items()), flush=True)
+    show(run(options))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import pathlib
 import tempfile
@@ -10,12 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from benchmarks.timing import Result, alternate
+from benchmarks.results import Missing, Result
+from benchmarks.timing import alternate
 
 SIZE = (128, 171)  # height, width
 GENERATED_FRAMES, HEIGHT, WIDTH, FPS, BITS_PER_SECOND = 300, 240, 320, 25, 600_000
 CODECS = {"MPEG-4": "mpeg4", "H.264": "libx264"}  # encoders
 OURS, OPENCV, TORCHCODEC = "keras_res3d", "OpenCV", "torchcodec"
+HOW_TO_GET = {
+    OPENCV: "cv2 is not installed: pip install opencv-python-headless",
+    TORCHCODEC: "not installed, or without the FFmpeg libraries that it needs: pip install torchcodec, as fits torch",
+}
 FRAMES, STRIDE = 8, 2  # of a random clip
 
 
@@ -103,13 +109,16 @@ def clip_torchcodec(path, uniform: float) -> None:
     decoder.get_frames_at(indices.tolist())
 
 
+@functools.cache
 def _torchcodec_works() -> bool:
-    """Whether it is installed together with the FFmpeg libraries that it needs."""
-    try:
-        importlib.import_module("torchcodec.decoders")
-    except (ImportError, RuntimeError, OSError):
-        return False
-    return True
+    """Whether it is installed together with the FFmpeg libraries that it needs, which it loads at the first video."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "one.mp4"
+        write_video(path, "mpeg4", 2)
+        try:
+            return next(iter(_torchcodec(path))) is not None
+        except (ImportError, RuntimeError, OSError):
+            return False
 
 
 def _readers() -> dict[str, Callable]:
@@ -160,10 +169,11 @@ def _compare_clips(title: str, paths, options) -> Iterator[Result]:
     yield from _against(f"{title}, {clip}", times, items=len(paths), item="clips")
 
 
-def run(options) -> Iterator[Result]:
+def run(options) -> Iterator[Result | Missing]:
     """Yields the results on the files given or on generated ones."""
-    if OPENCV not in _readers():
-        print("skipped: comparison with OpenCV (cv2 is not installed: pip install opencv-python-headless)")
+    for name, how in HOW_TO_GET.items():
+        if name not in _readers():
+            yield Missing(f"comparison with {name}", how)
     if options.videos:
         yield from _compare(f"decode {len(options.videos)} files to 171x128", options.videos, options)
         return
@@ -172,7 +182,7 @@ def run(options) -> Iterator[Result]:
     with tempfile.TemporaryDirectory() as folder:
         for name, codec in CODECS.items():
             if codec not in av.codecs_available:
-                print(f"skipped: decoding {name} (this PyAV has no encoder {codec})")
+                yield Missing(f"decoding {name}", f"this PyAV has no encoder {codec}")
                 continue
             path = pathlib.Path(folder) / f"{codec}.mp4"
             write_video(path, codec)

@@ -15,7 +15,8 @@ import numpy as np
 
 from benchmarks.decode import write_video
 from benchmarks.nets import set_threads
-from benchmarks.timing import Result, alternate
+from benchmarks.results import NO_TORCH, Missing, Result
+from benchmarks.timing import alternate
 
 NET, LAYER, CLASSES, BATCH = "r3d_18", "pool5", 400, 16
 VIDEOS, FRAMES = 4, 160  # generated ones
@@ -119,6 +120,10 @@ def _model(weights: pathlib.Path | None):
     return keras.Model(net.input, net.get_layer(LAYER).output, name=NET)
 
 
+def _has_openvino() -> bool:
+    return all(map(importlib.util.find_spec, ("openvino", "nncf")))
+
+
 def _exports(folder: pathlib.Path, model, paths, sampling) -> Iterator[tuple[str, Pipeline]]:
     """Yields the int8 exports that can be made here, calibrated on clips of the files, four of each."""
     import keras_res3d
@@ -131,8 +136,7 @@ def _exports(folder: pathlib.Path, model, paths, sampling) -> Iterator[tuple[str
             clips += list(evaluation_clips(video, sampling, 4))
     card = card_of(model, sampling=sampling)
     for name, (file, format) in INT8.items():
-        if format == "openvino" and not (importlib.util.find_spec("openvino") and importlib.util.find_spec("nncf")):
-            print(f"skipped: {name} (pip install 'keras-res3d[openvino]')")
+        if format == "openvino" and not _has_openvino():
             continue
         options = {"quantize": "int8", "card": card, "calibration": np.stack(clips), "check_clips": np.stack(clips)}
         keras_res3d.export_model(model, folder / file, format, **options)
@@ -160,8 +164,12 @@ def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
-def run(options) -> Iterator[Result]:
+def run(options) -> Iterator[Result | Missing]:
     """Yields the results on the files given or on generated ones."""
+    if not options.torch:
+        yield NO_TORCH
+    if not _has_openvino():
+        yield Missing("OpenVINO int8", "pip install 'keras-res3d[openvino]'")
     set_threads(options.threads, options.torch)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)

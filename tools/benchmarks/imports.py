@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from benchmarks.timing import Result
+from benchmarks.results import NO_TORCH, Result
 
 KERAS, OURS, TORCH = "keras", "keras, then keras_res3d.Res3D18", "torchvision.models.video"
 _SECONDS = "import time; start = time.perf_counter(); {}; print(time.perf_counter() - start); "
@@ -22,6 +22,8 @@ def import_seconds(code: str) -> list[float]:
 
 def run(options):
     """Yield the results: whole imports, and this package's share."""
+    if not options.torch:
+        yield NO_TORCH
     whole = {KERAS: [], OURS: [], **({TORCH: []} if options.torch else {})}
     added = {"import keras_res3d": [], "keras_res3d.Res3D18": []}
     for number in range(-1, options.rounds):  # the round before the first fills the disk cache

@@ -10,7 +10,8 @@ import sys
 
 import numpy as np
 
-from benchmarks.timing import Result, alternate
+from benchmarks.results import NO_TORCH, Result
+from benchmarks.timing import alternate
 
 NET, BATCH, CLIP, CLASSES = "r3d_18", 2, (16, 112, 112, 3), 400
 STOCK, FUSED, TORCH = "keras_res3d", "keras_res3d, fused batch norm", "torchvision"
@@ -134,6 +135,8 @@ def _peak_of_training(name, dtype, threads):
 def run(options):
     """Yield the results: forward, training step and its peak memory, float32 and bfloat16."""
     with_torch = options.torch
+    if not with_torch:
+        yield NO_TORCH
     set_threads(options.threads, with_torch)
     precision = {"float32": "float32", "bfloat16": "bfloat16 (Keras mixed_bfloat16, torch.autocast)"}
     size = "x".join(map(str, (BATCH, *CLIP)))

@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
+from benchmarks.results import Table
 from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.training_clips import TrainingClips
@@ -89,18 +90,22 @@ def measure(data_sets: dict[str, DataSet], sampling: Sampling, workers: list[int
     return found
 
 
-def report(found: dict) -> None:
-    """Prints the medians, and what they mean for hosts of many cores."""
+def tables(found: dict) -> Iterator[Table]:
+    """Yields the medians, and what they mean for hosts of many cores."""
+    rates, locks = [], []
     for name, values in found.items():
-        rates = {how: rounds for how, rounds in values.items() if not how.endswith("_s")}
-        for how, rounds in rates.items():
-            print(f"{name:<8} {how.replace('workers', 'threads'):<12} {statistics.median(rounds):8.1f} clips/s "
-                  f"({min(rounds):.1f} .. {max(rounds):.1f})")  # fmt: skip
+        for how, rounds in values.items():
+            if not how.endswith("_s"):
+                spread = f"{min(rounds):,.0f} to {max(rounds):,.0f}"
+                rates.append([name, how.replace("workers", "threads"), f"{statistics.median(rounds):,.0f}", spread])
         processor, lock = (statistics.median(values[key]) for key in ("cpu_s", "lock_s"))
-        print(f"{name:<8} {1e3 * processor:.2f} ms of a core a clip; {1e3 * lock:.2f} ms of them hold Python's lock "
-              f"({1e3 * min(values['lock_s']):.2f} .. {1e3 * max(values['lock_s']):.2f})")  # fmt: skip
+        by_lock = 1 / lock if lock else float("inf")
+        row = [name, f"{1e3 * processor:.2f}", f"{1e3 * lock:.2f}", f"{by_lock:,.0f}"]
         for cores in HOST_CORES:
-            by_cores, by_lock = cores / processor, 1 / lock if lock else float("inf")
-            verdict = "enough" if min(by_cores, by_lock) >= H100_CLIPS else "not enough"
-            print(f"{name:<8} {cores} cores: at most {by_cores:.0f} clips/s by the cores, {by_lock:.0f} from threads "
-                  f"by the lock; threads are {verdict} for {H100_CLIPS} clips/s")  # fmt: skip
+            enough = "enough" if min(cores / processor, by_lock) >= H100_CLIPS else "not enough"
+            row.append(f"{cores / processor:,.0f}; threads: {enough}")
+        locks.append(row)
+    yield Table("The pipeline", ["from", "threads or processes", "clips/s", "lowest to highest"], rates)
+    header = ["from", "ms of a core a clip", "ms with Python's lock", "clips/s from threads at most"]
+    header += [f"clips/s of {cores} cores at most" for cores in HOST_CORES]
+    yield Table(f"What that means for hosts of many cores; one H100 takes {H100_CLIPS} clips/s", header, locks)
