@@ -96,8 +96,8 @@ def run_apart(suite: str, options: argparse.Namespace) -> list[dict]:
         if done.returncode == 0:
             return json.loads(found.read_text())["results"]
         print(done.stderr, file=sys.stderr)
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return show([Missing("the whole suite", last)])
+        said = done.stderr.strip().splitlines() if done.returncode > 0 else []
+        return show([Missing("the whole suite", said[-1] if said else f"it ended with code {done.returncode}")])
 
 
 def flags_of(options: argparse.Namespace, path_text=str) -> list[str]:

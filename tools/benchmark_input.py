@@ -51,7 +51,7 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--threads", dest="pipeline_threads", type=int, nargs="*", default=[1, 2, 4],
                         help="of the pipeline (1 2 4)")  # fmt: skip
     parser.add_argument("--processes", type=int, nargs="*", default=[1, 2], help="of the pipeline (1 2)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement of these (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement of these (%(default)s)")
     parser.add_argument("--json", type=pathlib.Path, help="write every round there")
     options = parser.parse_args(arguments)
     if min(options.count, options.rounds) < 1:

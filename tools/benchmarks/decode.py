@@ -25,9 +25,9 @@ HOW_TO_GET = {
 FRAMES, STRIDE = 8, 2  # of a random clip
 
 
-def moving_texture(frames: int, height: int, width: int) -> Iterator[np.ndarray]:
+def moving_texture(frames: int, height: int, width: int, seed: int = 0) -> Iterator[np.ndarray]:
     """Yields uint8 RGB `(height, width, 3)`: a smooth texture that drifts under a little noise, as cameras see."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3)).astype("float32")
     texture = np.kron(coarse, np.ones((16, 16, 1), "float32"))
     for axis in (0, 1):
@@ -38,14 +38,14 @@ def moving_texture(frames: int, height: int, width: int) -> Iterator[np.ndarray]
         yield np.clip(noisy, 0, 255).astype("uint8")
 
 
-def write_video(path, codec: str, frames=GENERATED_FRAMES, height=HEIGHT, width=WIDTH) -> None:
-    """Encodes a moving texture with PyAV."""
+def write_video(path, codec: str, frames=GENERATED_FRAMES, height=HEIGHT, width=WIDTH, seed=0) -> None:
+    """Encodes a moving texture with PyAV, another for another seed."""
     import av
 
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FPS)
         stream.height, stream.width, stream.pix_fmt, stream.bit_rate = height, width, "yuv420p", BITS_PER_SECOND
-        for pixels in moving_texture(frames, height, width):
+        for pixels in moving_texture(frames, height, width, seed):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
 

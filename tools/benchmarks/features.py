@@ -176,7 +176,7 @@ def run(options) -> Iterator[Result | Missing]:
         paths = list(options.videos or [])
         for number in range(0 if paths else VIDEOS):
             paths.append(folder / f"{number}.mp4")
-            write_video(paths[-1], "mpeg4", FRAMES)
+            write_video(paths[-1], "mpeg4", FRAMES, seed=number)
         yield from _compare(folder, paths, options)
 
 

@@ -39,8 +39,8 @@ def page(facts: dict, suites: Iterable[dict], command: str, date: str) -> str:
     if (facts["load"] or 0) > 0.3 * facts["cores"]:
         parts.append(BUSY.format(load=facts["load"]) + "\n")
     for suite in suites:
-        parts.append(f"## {suite['suite']}\n\n{suite['about']}\n")
-        parts += _tables(result for result in suite["results"] if "rows" in result)
+        if shown := list(_tables(result for result in suite["results"] if "rows" in result)):
+            parts += [f"## {suite['suite']}\n\n{suite['about']}\n", *shown]
     missing = [
         f"- **{suite['suite']}**, {tables.printable(result['missing'])}: {tables.printable(result['why'])}"
         for suite in suites
