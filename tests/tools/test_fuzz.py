@@ -1,11 +1,13 @@
 """The tool that feeds parsers damaged inputs: what it counts and keeps, and a short run over all parsers."""
 
+import io
 import json
 import os
 import pathlib
 import random
 import signal
 import sys
+import zipfile
 
 import pytest
 
@@ -22,13 +24,25 @@ GOOD = b'{"a": [1, 2, 3], "b": "text", "c": {"d": null}}'
 
 @pytest.mark.parametrize("kind", MUTATIONS)
 def test_mutations_depend_on_the_seed_alone(kind, tmp_path):
-    import zipfile
-
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("a.json", GOOD)
     data = (tmp_path / "a.zip").read_bytes() if kind == "zip" else GOOD
     first, second = ([MUTATIONS[kind](data, random.Random(seed)) for seed in range(300)] for _ in range(2))
     assert first == second and len(set(first)) > 150
+
+
+@pytest.mark.parametrize("kind", [None, zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
+def test_archives_that_are_empty_or_damaged_are_changed_too(kind):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        if kind is not None:
+            archive.writestr("a.json", GOOD, kind)
+    whole = bytearray(buffer.getvalue())
+    for place in range(len(whole) if kind == zipfile.ZIP_LZMA else 1):
+        data = whole.copy()
+        data[place] ^= 1
+        for each in (whole, data):
+            assert isinstance(MUTATIONS["zip"](bytes(each), random.Random(place)), bytes)
 
 
 def test_json_stays_json_often_and_gets_every_odd_value():
