@@ -104,6 +104,15 @@ def test_sizes_rates_and_bad_indices(packed):
             video.clips([[0, 4]])
 
 
+def test_times_that_a_user_changes_are_the_users_own(packed):
+    data, found = read_data_set(packed), []
+    for _ in range(2):
+        with data.open(1) as video:
+            found.append(video.seconds.copy())
+            video.seconds += 100
+    assert np.array_equal(*found)
+
+
 def test_tensorflow_reads_the_records(packed, files):
     import tensorflow as tf
 

@@ -44,7 +44,7 @@ class Source:
             fps: ticks a second; None numbers the frames as stored.
             rate: frames a second where the times do not tell.
         """
-        times = np.asarray(seconds, np.float64)
+        times = np.array(seconds, np.float64)  # a copy, which a user may change: tables of known files are kept
         try:
             self._ticks = None if fps is None else at_frame_rate(times, fps)
         except ValueError as error:
