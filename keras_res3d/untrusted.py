@@ -7,6 +7,7 @@ knows what the file was to be and what to do; only a file that cannot be opened 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -227,11 +228,14 @@ class Npz:
     """
 
     def __init__(self, path):
-        with _reasons():
+        with reasons():
             self._archive = zipfile.ZipFile(path)
             try:
                 members = self._archive.infolist()
-                check_stored(members, os.path.getsize(path))
+                packed = next((each.filename for each in members if each.compress_type != zipfile.ZIP_STORED), None)
+                if packed is not None:
+                    raise ValueError(f"its entry {packed} is compressed")
+                check_claims(members, os.path.getsize(path))
                 self.names = [member.filename.removesuffix(".npy") for member in members]
                 if len(set(self.names)) < len(members):
                     raise ValueError("it has an array twice")
@@ -260,7 +264,7 @@ class Npz:
         Raises:
             ValueError: it is missing, damaged, holds objects, or is of another type or shape.
         """
-        with _reasons():
+        with reasons():
             if name not in self.names:
                 raise ValueError(f"it has no array {name}")
             raw = io.BytesIO(self._archive.read(f"{name}.npy"))
@@ -278,29 +282,35 @@ class Npz:
             return np.frombuffer(data, kind).reshape(found, order="F" if fortran else "C")
 
 
-def check_stored(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Checks that entries of a zip archive are stored as they are, so that none unpacks to more than the file has.
+def check_claims(members: list[zipfile.ZipInfo], size: int, ratio: float = 1) -> None:
+    """Checks that the entries of a zip archive do not unpack to more than so many times the file.
 
     Args:
         members: of the archive.
         size: of its file, in bytes.
+        ratio: how many times the file's bytes they may claim.
 
     Raises:
-        ValueError: an entry is compressed, or they claim more bytes.
+        ValueError: they claim more.
     """
-    packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
-    if packed is not None:
-        raise ValueError(f"its entry {packed} is compressed")
-    if (claimed := sum(member.file_size for member in members)) > size:
+    if (claimed := sum(member.file_size for member in members)) > ratio * size:
         raise ValueError(f"its entries claim {claimed:,} bytes in a file of {size:,}")
 
 
 @contextlib.contextmanager
-def _reasons() -> Iterator[None]:
-    """What zipfile, zlib and NumPy raise at damaged files, which is nearly anything, as a ValueError."""
+def reasons() -> Iterator[None]:
+    """What zipfile, its decompressors and NumPy raise at damaged files, which is nearly anything, as a ValueError."""
     try:
         yield
-    except (ValueError, OSError):
+    except ValueError:
         raise
     except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        if isinstance(error, OSError) and not _by_damage(error):
+            raise
+        raise ValueError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def _by_damage(error: OSError) -> bool:
+    """Whether a file's content raised the error: bz2 gives it no number, and a place before the file's start is EINVAL.
+    """
+    return error.filename is None and error.errno in (None, errno.EINVAL)
