@@ -41,6 +41,10 @@ class Range(NamedTuple):
     whole: bool = True
 
 
+# How many bytes, rows or videos a file may say that there are: no real one has more.
+COUNT = Range(0, 2**50)
+
+
 def read_json(path, schema: object = None, nan: bool = False) -> object:
     """The value that a JSON file holds; arguments and errors as of `parse_json`.
 
