@@ -38,6 +38,21 @@ def test_no_two_inputs_have_one_output(tmp_path):
     assert output_paths([], "out", ".png") == []
 
 
+def test_a_child_imports_what_its_parent_does_wherever_it_runs(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "only_here.py").write_text("NAME = 'found'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", "here", *sys.path])
+    code = "import os, only_here; print(only_here.NAME, os.environ['MORE'], os.environ['KEPT'])"
+    monkeypatch.setenv("MORE", "other")
+    monkeypatch.setenv("KEPT", "kept")
+    environment = io.child_environment(MORE="more")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout.split() == ["found", "more", "kept"]
+    assert all(map(os.path.isabs, environment["PYTHONPATH"].split(os.pathsep)))
+
+
 @contextlib.contextmanager
 def child(code, *arguments):
     """A process that runs `code` and has printed a line; it is killed when the block ends."""

@@ -105,8 +105,9 @@ class _Child:
     def _running(self) -> subprocess.Popen | None:
         """The process, or None where none can be started here, so that files are read untried."""
         if self._usable and (self._process is None or self._process.poll() is not None):
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
-                           "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+            from keras_res3d.io import child_environment  # here alone, since the child does without
+
+            environment = child_environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
             command, pipe = [sys.executable, "-c", f"from {__name__} import serve; serve()"], subprocess.PIPE
             try:
                 # In a session of its own: Ctrl-C is for the process that works.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import os
 import pathlib
+import subprocess
+import sys
 import threading
 import zipfile
 import zlib
@@ -13,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 
+from keras_res3d.io import child_environment
 from keras_res3d.weights.formats import hdf5
 from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
@@ -134,6 +137,16 @@ def test_one_child_serves_many_threads_and_comes_back_after_it_has_ended(tmp_pat
     hdf5._known.clear()
     hdf5.try_in_child(paths[0])
     assert hdf5._CHILD._process.pid != child.pid
+
+
+def test_the_child_imports_nothing_else_of_the_package():
+    code = f"import sys, {hdf5.__name__}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    room = hdf5.__name__.split(".")
+    assert {name for name in done.stdout.split() if name.startswith(room[0])} <= {
+        ".".join(room[:depth]) for depth in range(1, 5)
+    }
 
 
 @pytest.mark.parametrize("executable", ["nowhere", "/bin/true", None])
