@@ -53,12 +53,8 @@ def vouch_for(path) -> None:
     _known[_key(path)] = True
 
 
-def try_in_child(path, limits: Limits | None = None) -> None:
+def try_in_child(path) -> None:
     """Reads an HDF5 file, or that of a `.keras` archive, in a child process.
-
-    Args:
-        path: of the file.
-        limits: None means the defaults.
 
     Raises:
         HarmfulFileError: the child crashed, or did not end within its limits.
@@ -66,7 +62,7 @@ def try_in_child(path, limits: Limits | None = None) -> None:
     key = _key(path)
     if key in _known:
         return
-    reason = _CHILD.answer(os.path.abspath(os.fsdecode(path)), limits or Limits())
+    reason = _CHILD.answer(os.path.abspath(os.fsdecode(path)), Limits())
     if reason:
         raise HarmfulFileError(reason)
     _known[key] = True
