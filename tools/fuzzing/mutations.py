@@ -173,6 +173,8 @@ def of_zip(data: bytes, rng: random.Random) -> bytes:
             members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     except (zipfile.BadZipFile, OSError, ValueError, KeyError, NotImplementedError, RuntimeError, EOFError, zlib.error):
         return of_bytes(data, rng)
+    if not members:
+        return of_bytes(data, rng)
     at = rng.randrange(len(members))
     name, content = members[at]
     change = rng.randrange(8)
@@ -207,7 +209,7 @@ def _of_npy(content: bytes, rng: random.Random) -> bytes:
         (b"'descr'", b"'desc'"), (b"'<f8", b"'<M8[ns]"), (b",)", b")"),
     ))  # fmt: skip
     header = header.replace(old, new, 1)
-    return content[:8] + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + rest
+    return content[:8] + min(len(header) + 1, 65535).to_bytes(2, "little") + header + b"\n" + rest
 
 
 MUTATIONS = {"bytes": of_bytes, "lines": of_lines, "json": of_json, "zip": of_zip}
