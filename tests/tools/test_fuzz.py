@@ -82,6 +82,21 @@ def test_errors_are_told_apart_and_kept(tmp_path):
         assert "Traceback" in path.read_text()
 
 
+def test_beside_an_input_lie_the_good_ones(tmp_path):
+    """From the first parse to the last one that makes a finding smaller."""
+    goods = {f"{name}.txt": b"e, ee and " + name.encode() for name in "abc"}
+
+    def parse(path):
+        if any((path.parent / name).read_bytes() != goods[name] for name in {*goods} - {path.name}):
+            raise AssertionError("another input is not the good one")
+        if path.read_bytes().count(b"e") > 3:
+            raise {"a": KeyError, "b": IndexError, "c": TypeError}[path.stem]
+
+    result = fuzzed("made", Target(lambda folder: goods, parse), 1, 0, tmp_path / "work", tmp_path / "findings")
+    assert set(result.signatures) == {f"untyped {error} in ?" for error in ("KeyError", "IndexError", "TypeError")}
+    assert [path.read_bytes() for path in (tmp_path / "findings").glob("*-[abc].txt")] == [b"eeee"] * 3
+
+
 @pytest.mark.parametrize(("fatal", "outcome", "what"), [
     (lambda path: path.read_bytes() == SEED or signal.pause(), "hangs", "hang"),
     (lambda path: path.read_bytes() == SEED or os.kill(os.getpid(), signal.SIGUSR1), "crashes", "crash by SIGUSR1"),

@@ -33,7 +33,8 @@ class Target(NamedTuple):
 
     Args:
         seeds: `seeds(folder)` makes good inputs, by the names of their files.
-        parse: `parse(path)` reads the file; plain values, by which a changed result is told.
+        parse: `parse(path)` reads the file, beside which the other inputs lie as good ones; plain values, by which a
+            changed result is told.
         kind: of its mutations, a name in `MUTATIONS`.
         names_file: whether its errors name the file.
         typed: classes of errors that it may raise.
@@ -49,11 +50,12 @@ class Target(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one input came to: an outcome of `COUNTS`, and where an error came from."""
+    """What one input came to: an outcome of `COUNTS`, where an error came from, and the digest of a value."""
 
     outcome: str
     signature: str = ""
     text: str = ""
+    value: str = ""
 
 
 def value_of(result) -> str:
@@ -79,7 +81,7 @@ def tried(target: Target, path: pathlib.Path, data: bytes, before: str | None) -
         how = "" if isinstance(error, target.typed) else "untyped "
         kind = how or "without its file's name "
         return Found("untyped", f"{kind}{type(error).__name__} in {where}", "".join(traceback.format_exception(error)))
-    return Found("same" if now == before else "changed")
+    return Found("same" if now == before else "changed", value=now)
 
 
 def smaller(target: Target, path: pathlib.Path, data: bytes, found: Found, alive: Callable[[], None]) -> bytes:
@@ -133,21 +135,25 @@ class Worker:
                 found = self._measured(path, data, before[name])
             self.counts.update(("inputs", found.outcome))
             self.slowest = max(self.slowest, time.monotonic() - start)
+            path.write_bytes(seeds[name])
             if found.outcome == "untyped":
                 self._keep(path, data, found)
             self._alive()
         for path, data, found in self.kept:
             self._write(path, smaller(self.target, path, data, found, self._alive), found)
+            path.write_bytes(seeds[path.name])
         self._save()
 
     def _seeds(self) -> tuple[dict[str, bytes], dict[str, str]]:
         seeds = dict(self.target.seeds(self.folder))
+        for name, data in seeds.items():
+            (self.folder / name).write_bytes(data)
         before = {}
         for name, data in seeds.items():
             found = tried(self.target, self.folder / name, data, None)
             if found.outcome != "changed":
                 raise SystemExit(f"{self.name}: the good input {name} is refused: {found.text}")
-            before[name] = value_of(self.target.parse(self.folder / name))
+            before[name] = found.value
         # Beyond what is there already; what asks for more gets a MemoryError.
         used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
