@@ -11,7 +11,6 @@ import pathlib
 import random
 import resource
 import signal
-import sys
 import time
 import traceback
 import tracemalloc
@@ -19,6 +18,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from tools.forks import FAILED, forked
 from tools.fuzzing.mutations import MUTATIONS
 
 COUNTS = ("inputs", "same", "changed", "typed", "untyped", "hangs", "crashes")
@@ -234,7 +234,7 @@ def fuzzed(
             left, seed + number), place, left)  # fmt: skip
         state = place / "state.json"
         found = json.loads(state.read_text()) if state.exists() else None
-        if (code == 0 and found is None) or code == 1:
+        if (code == 0 and found is None) or code == FAILED:
             raise RuntimeError((place / "log.txt").read_text(errors="replace")[-3000:])
         if found is not None:
             counts.update(found["counts"])
@@ -254,9 +254,7 @@ def fuzzed(
 
 def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) -> tuple[int, bool]:
     """Runs a function in a process; its exit code, and whether it was killed because nothing changed any more."""
-    pid = os.fork()
-    if not pid:
-        _child(function, place / "log.txt")
+    pid = forked(function, place / "log.txt")
     # While it works it writes its state twice a second.
     changed, before, start = time.monotonic(), None, time.monotonic()
     while True:
@@ -273,20 +271,3 @@ def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) 
             os.waitpid(pid, 0)
             return -signal.SIGKILL, True
         time.sleep(0.02)
-
-
-def _child(function: Callable[[], None], log: pathlib.Path) -> None:
-    code = 1
-    try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(log, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the process
-        function()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
