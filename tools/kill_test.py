@@ -200,7 +200,7 @@ def _convert_left(place: pathlib.Path, inputs: pathlib.Path) -> str:
 def _converted(place: pathlib.Path) -> dict:
     from keras_res3d.weights.about import read_sidecar
 
-    (file,) = (place / "keras_res3d").glob("*.h5") if list((place / "keras_res3d").glob("*.h5")) else (place / "none",)
+    (file,) = [*(place / "keras_res3d").glob("*.h5")] or [place / "none"]
     fields = read_sidecar(file) or {}
     if not file.exists() or fields.get("sha256") != digest(file):
         raise ValueError("not converted")
@@ -358,7 +358,7 @@ def chain(target: Target, inputs, place, alone: Undisturbed, rng: random.Random,
     log = place.with_suffix(".last.log")
     code, _ = ended(forked(lambda: target.run(inputs, place), log), LONGEST, place)
     said = log.read_text(errors="replace")
-    refused = code == 1 and "holds a finished run" in said.splitlines()[-1]
+    refused = code == 1 and "holds a finished run" in "".join(said.splitlines()[-1:])
     if code != 0 and not refused:
         return left, f"exit code {code}: {said[-2000:]}"
     if "Traceback" in said:
@@ -381,7 +381,7 @@ def kill_test(name: str, kills: int, seed: int, folder: pathlib.Path) -> tuple[c
     target, rng = TARGETS[name], random.Random(seed)
     inputs, counts, wrong = folder / "inputs", collections.Counter(), []
     inputs.mkdir()
-    code, _ = ended(forked(lambda: target.prepare(inputs) or 0, folder / "prepare.log"), LONGEST)
+    code, _ = ended(forked(lambda: target.prepare(inputs), folder / "prepare.log"), LONGEST)
     if code != 0:
         raise RuntimeError((folder / "prepare.log").read_text(errors="replace")[-2000:])
     alone = undisturbed(target, inputs, folder / "alone")
