@@ -22,7 +22,7 @@ from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.steps import StepWatch
-from tests.training.runs import SAMPLING, Few, run, tiny_net
+from tests.training.runs import SAMPLING, Damaged, Few, run, tiny_net
 
 STATE = {"identity": None, "step": 3, "metrics": 0, "callbacks": [], "history": {"epoch": [0], "history": {}}}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -130,20 +130,6 @@ def test_the_command_goes_on_by_itself(tmp_path, monkeypatch, capsys):
     assert main(flags) == 0
     assert "going on at step 2 of 3" in capsys.readouterr().out
     assert len(log_of(tmp_path / "run", scored=False)) == 1
-
-
-class Damaged(Few):
-    """Videos of the embedded data set, some of which cannot be read."""
-
-    def __init__(self, split, count, bad):
-        super().__init__(split, count)
-        self.bad, self._open = bad, self.open
-        self.open = self._or_fail
-
-    def _or_fail(self, i, *args, **options):
-        if i in self.bad:
-            raise VideoError(f"{self.examples[i].path}: is damaged")
-        return self._open(i, *args, **options)
 
 
 def test_bad_videos_stop_a_run_which_goes_on_without_them_exactly(tmp_path):
