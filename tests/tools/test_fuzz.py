@@ -3,15 +3,11 @@
 import io
 import json
 import os
-import pathlib
 import random
 import signal
-import sys
 import zipfile
 
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 from tools import fuzz
 from tools.fuzzing import loop
@@ -31,18 +27,27 @@ def test_mutations_depend_on_the_seed_alone(kind, tmp_path):
     assert first == second and len(set(first)) > 150
 
 
-@pytest.mark.parametrize("kind", [None, zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
-def test_archives_that_are_empty_or_damaged_are_changed_too(kind):
+def test_an_archive_that_lzma_cannot_read_is_damaged_all_the_same():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.json", GOOD)
+    whole = buffer.getvalue()
+    for place in range(len(whole)):
+        data = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        assert isinstance(MUTATIONS["zip"](data, random.Random(place)), bytes)
+
+
+def _zip(*members):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        if kind is not None:
-            archive.writestr("a.json", GOOD, kind)
-    whole = bytearray(buffer.getvalue())
-    for place in range(len(whole) if kind == zipfile.ZIP_LZMA else 1):
-        data = whole.copy()
-        data[place] ^= 1
-        for each in (whole, data):
-            assert isinstance(MUTATIONS["zip"](bytes(each), random.Random(place)), bytes)
+        for number, content in enumerate(members):
+            archive.writestr(f"{number}.npy", content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("data", [_zip(), _zip(b"\x93NUMPY\1\0\0\0" + b"(" * 70_000)], ids=["empty", "long"])
+def test_archives_without_members_and_with_long_headers_are_damaged_all_the_same(data):
+    assert len({MUTATIONS["zip"](data, random.Random(seed)) for seed in range(300)}) > 100
 
 
 def test_json_stays_json_often_and_gets_every_odd_value():
@@ -85,6 +90,21 @@ def test_errors_are_told_apart_and_kept(tmp_path):
         path = kept[what]
         assert path.with_name(f"{path.stem}-a.txt").read_bytes() == damaged  # as short as can be
         assert "Traceback" in path.read_text()
+
+
+def test_beside_an_input_lie_the_good_ones(tmp_path):
+    """From the first parse to the last one that makes a finding smaller."""
+    goods = {f"{name}.txt": b"e, ee and " + name.encode() for name in "abc"}
+
+    def parse(path):
+        if any((path.parent / name).read_bytes() != goods[name] for name in {*goods} - {path.name}):
+            raise AssertionError("another input is not the good one")
+        if path.read_bytes().count(b"e") > 3:
+            raise {"a": KeyError, "b": IndexError, "c": TypeError}[path.stem]
+
+    result = fuzzed("made", Target(lambda folder: goods, parse), 1, 0, tmp_path / "work", tmp_path / "findings")
+    assert set(result.signatures) == {f"untyped {error} in ?" for error in ("KeyError", "IndexError", "TypeError")}
+    assert [path.read_bytes() for path in (tmp_path / "findings").glob("*-[abc].txt")] == [b"eeee"] * 3
 
 
 @pytest.mark.parametrize(("fatal", "outcome", "what"), [

@@ -11,7 +11,6 @@ import pathlib
 import random
 import resource
 import signal
-import sys
 import time
 import traceback
 import tracemalloc
@@ -19,6 +18,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from tools.forks import FAILED, forked
 from tools.fuzzing.mutations import MUTATIONS
 
 COUNTS = ("inputs", "same", "changed", "typed", "untyped", "hangs", "crashes")
@@ -33,7 +33,8 @@ class Target(NamedTuple):
 
     Args:
         seeds: `seeds(folder)` makes good inputs, by the names of their files.
-        parse: `parse(path)` reads the file; plain values, by which a changed result is told.
+        parse: `parse(path)` reads the file, beside which the other inputs lie as good ones; plain values, by which a
+            changed result is told.
         kind: of its mutations, a name in `MUTATIONS`.
         names_file: whether its errors name the file.
         typed: classes of errors that it may raise.
@@ -49,11 +50,12 @@ class Target(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one input came to: an outcome of `COUNTS`, and where an error came from."""
+    """What one input came to: an outcome of `COUNTS`, where an error came from, and the digest of a value."""
 
     outcome: str
     signature: str = ""
     text: str = ""
+    value: str = ""
 
 
 def value_of(result) -> str:
@@ -79,7 +81,7 @@ def tried(target: Target, path: pathlib.Path, data: bytes, before: str | None) -
         how = "" if isinstance(error, target.typed) else "untyped "
         kind = how or "without its file's name "
         return Found("untyped", f"{kind}{type(error).__name__} in {where}", "".join(traceback.format_exception(error)))
-    return Found("same" if now == before else "changed")
+    return Found("same" if now == before else "changed", value=now)
 
 
 def smaller(target: Target, path: pathlib.Path, data: bytes, found: Found, alive: Callable[[], None]) -> bytes:
@@ -133,21 +135,25 @@ class Worker:
                 found = self._measured(path, data, before[name])
             self.counts.update(("inputs", found.outcome))
             self.slowest = max(self.slowest, time.monotonic() - start)
+            path.write_bytes(seeds[name])
             if found.outcome == "untyped":
                 self._keep(path, data, found)
             self._alive()
         for path, data, found in self.kept:
             self._write(path, smaller(self.target, path, data, found, self._alive), found)
+            path.write_bytes(seeds[path.name])
         self._save()
 
     def _seeds(self) -> tuple[dict[str, bytes], dict[str, str]]:
         seeds = dict(self.target.seeds(self.folder))
+        for name, data in seeds.items():
+            (self.folder / name).write_bytes(data)
         before = {}
         for name, data in seeds.items():
             found = tried(self.target, self.folder / name, data, None)
             if found.outcome != "changed":
                 raise SystemExit(f"{self.name}: the good input {name} is refused: {found.text}")
-            before[name] = value_of(self.target.parse(self.folder / name))
+            before[name] = found.value
         # Beyond what is there already; what asks for more gets a MemoryError.
         used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -228,7 +234,7 @@ def fuzzed(
             left, seed + number), place, left)  # fmt: skip
         state = place / "state.json"
         found = json.loads(state.read_text()) if state.exists() else None
-        if (code == 0 and found is None) or code == 1:
+        if (code == 0 and found is None) or code == FAILED:
             raise RuntimeError((place / "log.txt").read_text(errors="replace")[-3000:])
         if found is not None:
             counts.update(found["counts"])
@@ -248,9 +254,7 @@ def fuzzed(
 
 def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) -> tuple[int, bool]:
     """Runs a function in a process; its exit code, and whether it was killed because nothing changed any more."""
-    pid = os.fork()
-    if not pid:
-        _child(function, place / "log.txt")
+    pid = forked(function, place / "log.txt")
     # While it works it writes its state twice a second.
     changed, before, start = time.monotonic(), None, time.monotonic()
     while True:
@@ -267,20 +271,3 @@ def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) 
             os.waitpid(pid, 0)
             return -signal.SIGKILL, True
         time.sleep(0.02)
-
-
-def _child(function: Callable[[], None], log: pathlib.Path) -> None:
-    code = 1
-    try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(log, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the process
-        function()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)

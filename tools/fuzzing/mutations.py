@@ -208,7 +208,7 @@ def _of_npy(content: bytes, rng: random.Random) -> bytes:
         (b"'descr'", b"'desc'"), (b"'<f8", b"'<M8[ns]"), (b",)", b")"),
     ))  # fmt: skip
     header = header.replace(old, new, 1)
-    return content[:8] + (len(header) + 1).to_bytes(2, "little") + header + b"\n" + rest
+    return content[:8] + min(len(header) + 1, 65535).to_bytes(2, "little") + header + b"\n" + rest
 
 
 MUTATIONS = {"bytes": of_bytes, "lines": of_lines, "json": of_json, "zip": of_zip}

@@ -132,9 +132,6 @@ def _layout(name: str) -> Callable:
     def read(path: pathlib.Path):
         from keras_res3d.data.open import list_layout
 
-        for other, text in LAYOUTS[name].items():  # each list is tried alone, the others are good ones
-            if other != path.name:
-                (path.parent / other).write_text(text)
         listing = list_layout(name, path.parent, path.parent, check_files=False)
         if listing.faults:
             raise DataError(str(path), listing.faults)
@@ -242,7 +239,6 @@ def _packing(folder: pathlib.Path) -> dict[str, bytes]:
     _shard_folder(folder)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").unlink()
-    (folder / ".shard-00000.tfrecord.json").write_text(json.dumps(manifest["shards"][0]))
     settings = {
         name: manifest[name] for name in manifest if name not in ("shards", "records", "frames", "bytes", "left_out")
     }
@@ -255,10 +251,7 @@ def _going_on(path: pathlib.Path):
     """What `pack` makes of a folder that it left unfinished."""
     from keras_res3d.data import pack
 
-    settings = json.loads((path.parent / "settings").read_text())
-    if path.name != "packing.json":
-        (path.parent / "packing.json").write_text(json.dumps(settings))
-    return pack._finished(path.parent, settings)
+    return pack._finished(path.parent, json.loads((path.parent / "settings").read_text()))
 
 
 def _checkpoints(folder: pathlib.Path) -> dict[str, bytes]:
@@ -369,9 +362,6 @@ def _thumos(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def _read_thumos(path: pathlib.Path):
-    for name, data in _thumos(path.parent).items():
-        if name != path.name:
-            (path.parent / name).write_bytes(data)
     return _read_annotations(path.parent)
 
 

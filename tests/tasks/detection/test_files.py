@@ -145,6 +145,18 @@ def test_files_that_are_no_detections(tmp_path):
             read_detections(tmp_path / name, ANNOTATIONS)
 
 
+@pytest.mark.parametrize("kind", [9 + 16, 9 + 128, 9 + 256 * 4, 9 + 256 * 64])
+def test_a_matrix_that_crashes_its_reader_is_an_error(tmp_path, kind):
+    """SciPy 1.17 takes the kind of the numbers for a place in a table, and reads what lies beyond it."""
+    savemat(tmp_path / "d.mat", _matrix((7, 16, 0.2, 0.8, 0.5, 2)))
+    data = bytearray((tmp_path / "d.mat").read_bytes())
+    assert data[176:186] == b"seg_swin\x09\0"  # the numbers are of kind 9: doubles
+    data[184:186] = kind.to_bytes(2, "little")
+    (tmp_path / "d.mat").write_bytes(data)
+    with pytest.raises(DataError, match=r"d\.mat: 1 fault\n  SciPy, .* crashes on the file; it is damaged"):
+        read_detections(tmp_path / "d.mat", ANNOTATIONS)
+
+
 @pytest.mark.parametrize("windows", [None, [16, 512, 64]])
 @pytest.mark.parametrize("extension", [".csv", ".json"])
 def test_what_is_written_is_read_again(tmp_path, extension, windows):

@@ -11,13 +11,14 @@ import sys
 import numpy as np
 import pytest
 
-from keras_res3d import Architecture, TrainingOptions, load_model, read_data_set
+from keras_res3d import Architecture, TrainingOptions, load_model
 from keras_res3d.nets.counts import count_params
 from keras_res3d.tasks.studies import search
 from keras_res3d.tasks.studies.folder import StudyFolder
 from keras_res3d.tasks.studies.results import read_results
 from keras_res3d.tasks.studies.search import search_architectures
 from keras_res3d.training.stream import recipe_stream
+from tests.training.runs import Few
 
 STUDY = {
     "name": "tiny",
@@ -28,21 +29,9 @@ STUDY = {
 OPTIONS = TrainingOptions(iterations=2, batch_size=4)
 
 
-class First:
-    """The first videos of the embedded data."""
-
-    def __init__(self, split, count):
-        whole = read_data_set(f"motion/{split}")
-        self.open, self.classes, self.name = whole.open, whole.classes, whole.name
-        self.mirror_safe, self.reverse_safe, self.examples = False, False, whole.examples[:count]
-
-    def __len__(self):
-        return len(self.examples)
-
-
 @pytest.fixture(scope="module")
 def data():
-    return First("train", 16), First("test", 8)
+    return Few("train", 16), Few("test", 8)
 
 
 def call(output, data, study=STUDY, **changes):
@@ -101,7 +90,7 @@ def test_another_study_in_the_folder_is_refused(done, data):
     with pytest.raises(ValueError, match="holds another study"):
         call(output, data, target_params=2e4)
     with pytest.raises(ValueError, match="digest"):
-        call(output, (First("train", 8), data[1]))
+        call(output, (Few("train", 8), data[1]))
 
 
 def test_a_failure_is_recorded_and_the_rest_goes_on(tmp_path, data, monkeypatch):
