@@ -6,6 +6,7 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import random
@@ -115,15 +116,15 @@ class Worker:
         self.names: list[str] = []
         self.kept: list[tuple[pathlib.Path, bytes, Found]] = []
 
-    def run(self, seconds: float, seed: int) -> None:
-        """Feeds inputs for so long, and writes what came of them again and again."""
+    def run(self, seconds: float, seed: int, inputs: float = math.inf) -> None:
+        """Feeds so many inputs, for so long at most, and writes what came of them again and again."""
         rng = random.Random(seed)
         seeds, before = self._seeds()
         end = time.monotonic() + seconds  # imports are over
         self.names = list(seeds)
         self._save()
         mutate = MUTATIONS[self.target.kind]
-        while time.monotonic() < end:
+        while time.monotonic() < end and self.counts["inputs"] < inputs:
             name = rng.choice(list(seeds))
             data = seeds[name]
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -217,21 +218,31 @@ class Result(NamedTuple):
 
 
 def fuzzed(
-    name: str, target: Target, seconds: float, seed: int, folder: pathlib.Path, findings: pathlib.Path
-) -> Result:
-    """Feeds a target for so long; where its process hangs or dies, another one goes on.
+    name: str, target: Target, seconds: float, seed: int, folder: pathlib.Path, findings: pathlib.Path,
+    inputs: float = math.inf,
+) -> Result:  # fmt: skip
+    """Feeds a target; where its process hangs or dies, another one goes on.
+
+    Args:
+        name, target: a row of the targets.
+        seconds: after which no input is fed.
+        seed: the same inputs for the same seed.
+        folder: to work in.
+        findings: folder for the faults.
+        inputs: after so many it ends, too.
 
     Raises:
         RuntimeError: a good input is refused, so that nothing can be learnt.
     """
     counts, signatures, ratio, slowest = collections.Counter(), collections.Counter(), 0.0, 0.0
     end, number = time.monotonic() + seconds, 0
-    while number == 0 or time.monotonic() < end:
+    while number == 0 or (time.monotonic() < end and counts["inputs"] < inputs):
         place = folder / f"{name}{number}"
         place.mkdir(parents=True)
         left = max(0.1, end - time.monotonic())
-        code, hung = _watched(lambda place=place, left=left, number=number: Worker(name, target, place, findings).run(
-            left, seed + number), place, left)  # fmt: skip
+        work = (left, seed + number, inputs - counts["inputs"])
+        code, hung = _watched(lambda place=place, work=work: Worker(name, target, place, findings).run(*work), place,
+                              left)  # fmt: skip
         state = place / "state.json"
         found = json.loads(state.read_text()) if state.exists() else None
         if (code == 0 and found is None) or code == FAILED:
