@@ -20,6 +20,7 @@ from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.pack import encode_video, pack
 from keras_res3d.data.transform import random_crop_and_mirror
+from keras_res3d.io import child_environment
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
 
@@ -156,10 +157,8 @@ def _together(found: list[dict[str, float]], steps: int, batch: int) -> Steps:
 
 
 def _environment(workers: list[str], index: int) -> dict[str, str]:
-    root = pathlib.Path(__file__).resolve().parents[2]
     config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-    return {**os.environ, "PYTHONPATH": str(root), "TF_CONFIG": json.dumps(config) if workers[1:] else "",
-            "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip
+    return child_environment(TF_CONFIG=json.dumps(config) if workers[1:] else "", TF_CPP_MIN_LOG_LEVEL="3")
 
 
 def _sent() -> int:
