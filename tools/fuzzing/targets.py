@@ -297,7 +297,8 @@ STUDY = {"name": "own", "question": "which?", "base": "sr18", "fields": {"blocks
 
 
 def _studies(folder: pathlib.Path) -> dict[str, bytes]:
-    found = {"a.json": json.dumps(STUDY).encode()}
+    papers = {"study": "depth", "fields": {"crop": 32, "classes": 5}, "sampling": {"resize": [36, 40]}}
+    found = {"a.json": json.dumps(STUDY).encode(), "c.json": json.dumps(papers).encode()}
     if importlib.util.find_spec("yaml"):
         found["b.yaml"] = json.dumps(STUDY, indent=1).encode()  # JSON is YAML, too
     return found

@@ -77,7 +77,7 @@ class Study:
             what = f"two candidates called {', '.join(twice)}" if twice else "no candidate"
             raise ValueError(f"study {self.name!r} has {what}; expected at least one, each with a name of its own")
         for where, fields in [("it", self.sampling), *((each.name, each.sampling) for each in self.candidates)]:
-            unknown = sorted(set(fields) - set(SAMPLING_FIELDS))
+            unknown = sorted(str(name) for name in set(fields) - set(SAMPLING_FIELDS))
             if unknown:
                 raise ValueError(f"study {self.name!r}: sampling of {where} has {', '.join(unknown)}; expected some of "
                                  f"{', '.join(SAMPLING_FIELDS)}")  # fmt: skip
