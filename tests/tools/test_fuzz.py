@@ -141,16 +141,8 @@ def test_the_table_and_the_exit_code(tmp_path, monkeypatch, capsys):
         fuzz.main(["nothing"])
 
 
-# Parsers with faults that are known, and open.
-OPEN = ("keras", "card", "record", "manifest", "index", "checkpoint", "study", "detections", "window_weights",
-        "feature_part")  # fmt: skip
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.xfail(reason="a known fault", strict=False)) if name in OPEN else name
-    for name in TARGETS
-])  # fmt: skip
+@pytest.mark.parametrize("name", TARGETS)
 def test_no_parser_has_a_fault_within_a_second(name, tmp_path):
     """The long run is in docs/reliability.md."""
     result = fuzzed(name, TARGETS[name], 1, random.randrange(10**6), tmp_path / "work", tmp_path / "findings")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -14,13 +16,15 @@ from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tasks.studies.folder import NAME
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
 from keras_res3d.tasks.studies.study import SAMPLING_FIELDS, Candidate, Study
-from keras_res3d.untrusted import Range, check, check_plain, parse_json
+from keras_res3d.untrusted import MAX_DEPTH, Range, check, check_plain, parse_json
 
 _SAMPLING = {"stride?": int, "fps?": (float, None), "resize?": ([Range(1, LARGEST["crop"])], None),
              "preprocessing?": str}  # fmt: skip
 _SCHEMA = {"name?": str, "question?": str, "study?": (str, None), "base?": (str, None), "fields?": (dict, None),
-           "sampling?": (_SAMPLING, None), "candidates?": ({str: ({"net?": str, **_SAMPLING}, None)}, None)}  # fmt: skip
+           "sampling?": (_SAMPLING, None),
+           "candidates?": ({str: ({"net?": str, **_SAMPLING}, None)}, None)}  # fmt: skip
 KEYS = ("name", "question", "study", "base", "fields", "sampling", "candidates")
+MAX_YAML_CHARACTERS = 1_000_000
 _FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
 
 
@@ -80,6 +84,11 @@ def _parsed(path: pathlib.Path):
     except ImportError:
         raise ImportError(f'{path} needs PyYAML: pip install "keras-res3d[search]", or write the study as JSON'
                           ) from None  # fmt: skip
+    # PyYAML takes seconds for some thousands of brackets inside one another.
+    opened = itertools.accumulate(1 if each in "[{" else -1 for each in re.findall(r"[\[\]{}]", text))
+    if len(text) > MAX_YAML_CHARACTERS or max(opened, default=0) > MAX_DEPTH:
+        raise ValueError(f"{path} is too large, or nested too deeply; expected up to {MAX_YAML_CHARACTERS:,} "
+                         f"characters and {MAX_DEPTH} levels")  # fmt: skip
     try:
         return yaml.safe_load(text)
     except Exception as error:  # PyYAML raises what it stumbles over, such as IndexError of `!!int ""`

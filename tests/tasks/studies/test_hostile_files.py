@@ -63,12 +63,20 @@ def test_a_study_of_any_content_is_refused_by_name(tmp_path, name, text):
 
 
 @pytest.mark.parametrize("text", [
-    '!!int ""', "!!bool x", "!!timestamp x", "!!float ''", "[" * 10**4, "!!python/name:os.system x",
+    '!!int ""', "!!bool x", "!!timestamp x", "!!float ''", "- " * 10**4, "!!python/name:os.system x",
 ], ids=range(6))  # fmt: skip
 def test_yaml_that_pyyaml_stumbles_over_is_told(tmp_path, text):
     pytest.importorskip("yaml")
     (tmp_path / "own.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"own\.yaml is no YAML: "):
+        read_study(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("text", ["{}" + " " * 10**6, "[" * 101 + "]" * 101])
+def test_yaml_that_keeps_pyyaml_busy_is_not_read(tmp_path, text):
+    pytest.importorskip("yaml")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"own\.yaml is too large, or nested too deeply; expected up to 1,000,000"):
         read_study(tmp_path / "own.yaml")
 
 
