@@ -22,7 +22,7 @@ import numpy as np
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_DEPTH = 100
-_PIECE = 2**20
+_PIECE = 2**16
 MAX_VALUES = 10_000_000
 # Wider integers are no number of anything here, and overflow in NumPy.
 _MAX_INTEGER = 2**63 - 1

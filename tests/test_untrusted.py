@@ -170,6 +170,6 @@ def test_a_small_file_takes_little_memory(tmp_path):
     tracemalloc.start()
     try:
         assert read_json(tmp_path / "small.json") == {"a": 1}
-        assert tracemalloc.get_traced_memory()[1] < 4 * 2**20
+        assert tracemalloc.get_traced_memory()[1] < 2**18
     finally:
         tracemalloc.stop()
