@@ -10,7 +10,7 @@ that know JSON, lists and zip archives. Columns of the table:
     same, changed   parsed without an error, to the value of the good input or to another one
     typed           an error of the kind that the parser promises, whose text names the file
     untyped         any other error: a fault
-    hangs, crashes  the process stood still for 20 seconds, or died: a fault
+    hangs, crashes  the process stood still for 90 seconds, or died: a fault
     memory          the most memory that an input took, as a multiple of its size (of 4 KiB where it is smaller)
     slowest         seconds that the slowest input took, the start of measuring memory included
 
