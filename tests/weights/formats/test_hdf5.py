@@ -60,6 +60,9 @@ def quick(monkeypatch):
     monkeypatch.setattr(hdf5, "_known", {})
 
 
+OLD = 10**9  # a time of change, in seconds since 1970
+
+
 def whole(path, values=None):
     with h5py.File(path, "w") as file:
         variables = file.create_group("layers/dense/vars")
@@ -113,7 +116,7 @@ def test_a_file_is_tried_once_until_it_changes(tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(hdf5._CHILD, "answer", lambda path, limits: tried.append(path) or "")
     path = whole(tmp_path / "a.weights.h5")
-    os.utime(path, (10**9, 10**9))
+    os.utime(path, (OLD, OLD))
     for _ in range(2):
         hdf5.try_in_child(path)
     assert len(tried) == 1
@@ -138,6 +141,8 @@ def test_a_file_that_changes_twice_within_a_step_of_the_clock_is_tried_twice(tmp
 
 def test_one_child_serves_many_threads_and_comes_back_after_it_has_ended(tmp_path):
     paths = [whole(tmp_path / f"{number}.weights.h5") for number in range(8)]
+    for path in paths:
+        os.utime(path, (OLD, OLD))
     threads = [threading.Thread(target=hdf5.try_in_child, args=[path]) for path in paths]
     for each in threads:
         each.start()
