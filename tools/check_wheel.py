@@ -49,6 +49,11 @@ pairs = [(a, b) for a in names for b in names if a < b][:20]
 pathlib.Path("pairs.txt").write_text("".join(f"{a} {b} {int(a[0] == b[0])}\\n" for a, b in pairs))
 """
 
+VERSIONS = """
+import platform, keras, tensorflow
+print(f"Python {platform.python_version()}, TensorFlow {tensorflow.__version__}, Keras {keras.__version__}")
+"""
+
 SMALL = "--width 4 --frames 4 --crop 32 --iterations 4 --batch_size 4"
 # What each verb does, in an order in which each finds what it needs.
 COMMANDS = (
@@ -67,7 +72,7 @@ COMMANDS = (
     "export run --format saved_model --output run/serving --min_agreement 0",
     "export run --format litert --quantize int8 --calibration train.csv --output run/int8.tflite --min_agreement 0",
     "predict run/int8.tflite videos/dark/0.mp4 --json",
-    "search --study dimension --data motion --target_params 1e4 --seeds 1 --iterations 2 --frames 4 --crop 32 "
+    "search --study dimension --data motion --target_params 1e4 --seeds 1 --iterations 2 --crop 32 --stride 1 "
     "--batch_size 4 --output study",
     "transfer svm features --train_list train.csv --test_list test.csv --C 1",
     "similarity features --pairs pairs.txt --folds 2 --C 1",
@@ -146,9 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
         _must(binaries / "python", "-m", "pip", "install", "--quiet", f"{wheel}{extras}", folder=folder)
         work = folder / "work"
         work.mkdir()
-        say = "import platform, tensorflow, keras; print(platform.python_version(), tensorflow.__version__, keras.__version__)"
-        python, tensorflow, keras = _must(binaries / "python", "-c", say, folder=work).split()
-        print(f"Python {python}, TensorFlow {tensorflow}, Keras {keras}", flush=True)
+        print(_must(binaries / "python", "-c", VERSIONS, folder=work).strip(), flush=True)
         failed = run_commands(binaries, work)
     print(f"{len(COMMANDS)} commands, {failed} failed")
     return int(failed > 0)
