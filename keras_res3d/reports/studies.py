@@ -69,7 +69,7 @@ def _budget_text(header) -> str:
     budget = header["budget"]
     if budget is None:
         return "Candidates have the widths of the study's rows."
-    off = max(abs(each["off"]) for each in header["candidates"])
+    off = max(abs(each["off"] or 0) for each in header["candidates"])
     return (f"The width of each candidate is solved for {budget['target']:,.0f} {COUNTED[budget['count']]}; whole "
             f"widths come within {100 * off:.1f} % of it.")  # fmt: skip
 

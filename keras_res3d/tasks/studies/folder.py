@@ -34,7 +34,8 @@ HEADER, SEED = "study.json", "seed"
 NAME = re.compile(r"[\w][\w.+-]*")
 _DATA = {"name": str, "videos": int, "classes": [str]}
 _CANDIDATE = {
-    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int, "off": float,
+    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int,
+    "off": (float, None),
     "printed": {str: (float, None)},
     "sampling": {"frames": int, "stride": int, "crop": [int]},
     "architecture": {"temporal_kernels": [int], "blocks": [int], "factorized": (str, None)},
