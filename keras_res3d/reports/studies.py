@@ -151,7 +151,7 @@ def _curves(results: StudyResults) -> Section:
     for each in results.scored:
         logs = [read_log(results.folder / each.name / f"{SEED}{seed}" / "log.csv") for seed in each.runs]
         names = [name for name in logs[0] if all(name in log for log in logs)]
-        shortest = min(len(log[name]) for log in logs for name in names)
+        shortest = min((len(log[name]) for log in logs for name in names), default=0)
         histories[each.name] = {name: np.mean([log[name][:shortest] for log in logs], axis=0).tolist()
                                 for name in names}  # fmt: skip
     return curves(histories, 1 / len(results.header["data"]["classes"]))
