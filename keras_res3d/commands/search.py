@@ -163,7 +163,8 @@ def _run_in_parallel() -> int:
         for child in children:
             if child.poll() is None:
                 child.terminate()
-    return max(codes, key=abs) if 2 in codes else _show(read_results(FLAGS.output))
+    worst = max(1 if code < 0 else code for code in codes)  # a code below 0 is the signal that ended the process
+    return worst if 2 in codes else _show(read_results(FLAGS.output)) or worst
 
 
 def _show(results) -> int:

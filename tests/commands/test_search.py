@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import types
 
 import pytest
 
+from keras_res3d.commands import search
 from keras_res3d.commands.main import main
 from keras_res3d.reports.studies import write_study_report
 from keras_res3d.tasks.studies.results import read_results
@@ -69,3 +71,26 @@ def test_processes_share_the_runs(called, capsys):
     assert main(words) == 0
     assert [len(each.runs) for each in read_results(folder / "shared").candidates] == [2, 2]
     assert read_results(folder / "shared").figures() == read_results(folder / "out").figures()
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """Starts no process: notes what each would see, and lets them end with the codes in `codes`."""
+    noted = types.SimpleNamespace(codes=[0, 0], devices=[])
+
+    def started(command, env):
+        code = noted.codes[len(noted.devices)]
+        noted.devices.append(env["CUDA_VISIBLE_DEVICES"])
+        return types.SimpleNamespace(wait=lambda: code, poll=lambda: code)
+
+    monkeypatch.setattr(search, "subprocess", types.SimpleNamespace(Popen=started))
+    return noted
+
+
+@pytest.mark.parametrize(("codes", "code"), [
+    ([0, 0], 0), ([0, 1], 1), ([1, 0], 1), ([0, -9], 1), ([-9, -11], 1), ([0, 2], 2), ([2, 1], 2), ([130, 0], 130),
+])  # fmt: skip
+def test_a_process_that_fails_fails_the_search(called, children, codes, code):
+    """The whole study is in the folder, and what the processes ended with counts nevertheless."""
+    children.codes = codes
+    assert main([*called[1], "--parallel", "2"]) == code
