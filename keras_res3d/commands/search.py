@@ -98,8 +98,8 @@ def _children(count: int) -> list[subprocess.Popen]:
     """Processes that make the same call, each on a GPU of its own where there are some."""
     given = [word for name in FLAGS if FLAGS[name].present and name != "parallel"
              for word in FLAGS[name].serialize().splitlines() if word]  # fmt: skip
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(number) for number in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # all where it is not set, none where it is empty
+    devices = [str(number) for number in range(count)] if visible is None else visible.split(",")
     return [
         subprocess.Popen(
             [sys.executable, "-m", "keras_res3d.commands.main", "search", *given, "--parallel=1"],

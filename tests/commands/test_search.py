@@ -94,3 +94,15 @@ def test_a_process_that_fails_fails_the_search(called, children, codes, code):
     """The whole study is in the folder, and what the processes ended with counts nevertheless."""
     children.codes = codes
     assert main([*called[1], "--parallel", "2"]) == code
+
+
+@pytest.mark.parametrize(("visible", "devices"), [
+    (None, ["0", "1"]), ("", ["", ""]), ("3", ["3", "3"]), ("2,0", ["2", "0"]), ("GPU-5a,GPU-7,4", ["GPU-5a", "GPU-7"]),
+])  # fmt: skip
+def test_processes_see_no_gpu_that_this_one_does_not(called, children, monkeypatch, visible, devices):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert main([*called[1], "--parallel", "2"]) == 0
+    assert children.devices == devices
