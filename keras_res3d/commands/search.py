@@ -146,10 +146,11 @@ def _check_comparisons(names: set[str]) -> None:
 
 def _test_split():
     """The test split of the embedded data that --data names; otherwise --validation is asked for."""
-    from keras_res3d.data.open import is_motion, read_data_set
+    from keras_res3d.data.open import embedded_test_split, read_data_set
 
-    if FLAGS.layout is None and is_motion(FLAGS.data):
-        return read_data_set(f"{FLAGS.data.partition('/')[0]}/test")
+    path = embedded_test_split(FLAGS.data) if FLAGS.layout is None else None
+    if path is not None:
+        return read_data_set(path)
     raise ValueError("--validation is required: held-out videos, which the nets are scored on")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import keras
 import numpy as np
 
-from keras_res3d.data.open import is_motion, read_data_set
+from keras_res3d.data.open import embedded_test_split, read_data_set
 from keras_res3d.export.measure import median_seconds
 from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import locked
@@ -127,9 +127,9 @@ def search_architectures(
 
 def _data(data, validation) -> tuple:
     if validation is None:
-        if not (isinstance(data, (str, os.PathLike)) and is_motion(data)):
-            raise ValueError("validation is missing; expected held-out videos, which the nets are scored on")
-        validation = f"{str(data).partition('/')[0]}/test"
+        validation = embedded_test_split(data) if isinstance(data, (str, os.PathLike)) else None
+    if validation is None:
+        raise ValueError("validation is missing; expected held-out videos, which the nets are scored on")
     if isinstance(data, (str, os.PathLike)):
         data = read_data_set(data)
     if isinstance(validation, (str, os.PathLike)):
