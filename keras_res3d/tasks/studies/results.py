@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_small, seeds_in
+from keras_res3d.tasks.studies.folder import (
+    FAILURE,
+    LATENCY,
+    LEFT_OUT,
+    SCORES,
+    read_header,
+    read_small,
+    run_folder,
+    seeds_in,
+)
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences
 
 MEASURES = ("video@1", "clip@1", "video@5")
@@ -174,7 +183,7 @@ def read_results(folder) -> StudyResults:
 def _result(folder: pathlib.Path, entry: Mapping) -> CandidateResult:
     place, runs, failures = folder / entry["name"], {}, {}
     for seed in seeds_in(folder, entry["name"]):
-        run = place / f"{SEED}{seed}"
+        run = run_folder(folder, entry["name"], seed)
         if (scores := read_small(run / SCORES, _SCORES)) is not None:
             runs[seed] = scores
         elif (failure := read_small(run / FAILURE, {"error": str})) is not None:
