@@ -7,7 +7,7 @@ import io
 import math
 import pathlib
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
@@ -102,20 +102,11 @@ class StudyResults:
         Raises:
             ValueError: fewer than two candidates are common.
         """
-        sides = [{name: list(runs.values()) for name, runs in study.figures(measure).items()}
-                 for study in (self, other)]  # fmt: skip
-        return agreement(*sides)
+        return agreement(*(by_candidate(study.figures(measure)) for study in (self, other)))
 
     def agreement_with_paper(self, measure: str = MEASURES[0]) -> dict[str, Agreement]:
-        """Agreement with the paper's ranking on UCF101 and HMDB51, where it prints two candidates or more."""
-        ours = {name: list(runs.values()) for name, runs in self.figures(measure).items()}
-        found = {}
-        for data in ("ucf101", "hmdb51"):
-            printed = {each.name: each.facts["printed"].get(data) for each in self.scored}
-            theirs = {name: [value] for name, value in printed.items() if value is not None}
-            if len(theirs) > 1:
-                found[data] = agreement(ours, theirs)
-        return found
+        """Agreement with the paper's ranking; see the function of this name."""
+        return agreement_with_paper(self.figures(measure), self.candidates)
 
     def table(self, paper: bool = True) -> tuple[list[str], list[list[str]]]:
         """A row for each candidate: counts, latency, mean and standard deviation over the seeds, the paper's figures.
@@ -167,6 +158,29 @@ class StudyResults:
         write_atomically(self.folder / CSV, text.getvalue())
         write_atomically(self.folder / JSON, as_json(self.summary()))
         return [CSV, JSON]
+
+
+def by_candidate(figures: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
+    """Figures by candidate and seed as `statistics.agreement` takes them: a list for each candidate."""
+    return {name: list(runs.values()) for name, runs in figures.items()}
+
+
+def agreement_with_paper(
+    figures: Mapping[str, Mapping[int, float]], candidates: Iterable[CandidateResult]
+) -> dict[str, Agreement]:
+    """Agreement with the paper's rankings on UCF101 and HMDB51, where it prints two of the candidates or more.
+
+    Args:
+        figures: by candidate and seed.
+        candidates: whose facts have the paper's figures; those without a figure of ours are left out.
+    """
+    found = {}
+    for data in ("ucf101", "hmdb51"):
+        printed = {each.name: each.facts["printed"].get(data) for each in candidates if each.name in figures}
+        theirs = {name: [value] for name, value in printed.items() if value is not None}
+        if len(theirs) > 1:
+            found[data] = agreement(by_candidate(figures), theirs)
+    return found
 
 
 def read_results(folder) -> StudyResults:
