@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from keras_res3d.data.crashes import reading
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import Example, VideoSource
 from keras_res3d.export.formats import FORMATS
-from keras_res3d.inference.classifier import Classifier, check_takes_videos, load_model
+from keras_res3d.export.formats.base import fixed_batches
+from keras_res3d.inference.classifier import Classifier, batched, check_takes_videos, load_model
 from keras_res3d.tasks.detection.moments import Detections
 from keras_res3d.tasks.detection.segment_data import Cutting, name_of
 from keras_res3d.tasks.detection.suppression import check_threshold, suppress_groups
@@ -155,30 +156,21 @@ def _localized(
     detector: Detector, video: VideoSource, windows: np.ndarray, proposal_score: float, batch_size: int
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """(rows of windows, scores of all classes) of the windows that the proposal network lets through, in batches."""
-    waiting: list[tuple[int, np.ndarray]] = []
-    for batch in _batches(window_clips(video, windows, detector.proposal.card.sampling), batch_size):
-        action = _scores(detector.proposal, batch, batch_size)[:, 1]
-        waiting += [pair for pair, score in zip(batch, action.tolist(), strict=True) if score >= proposal_score]
-        if len(waiting) >= batch_size:
-            yield [row for row, _ in waiting[:batch_size]], _scores(detector.localization, waiting, batch_size)
-            waiting = waiting[batch_size:]
-    if waiting:
-        yield [row for row, _ in waiting], _scores(detector.localization, waiting, batch_size)
+    clips = window_clips(video, windows, detector.proposal.card.sampling)
+    for pairs in batched(_let_through(detector.proposal, clips, proposal_score, batch_size), batch_size):
+        yield [row for row, _ in pairs], _scores(detector.localization, pairs, batch_size)
+
+
+def _let_through(
+    network: Classifier, clips: Iterable[tuple[int, np.ndarray]], least: float, batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The (row, clip) of windows whose proposal score is at least so high."""
+    for pairs in batched(clips, batch_size):
+        action = _scores(network, pairs, batch_size)[:, 1]
+        yield from (pair for pair, score in zip(pairs, action.tolist(), strict=True) if score >= least)
 
 
 def _scores(network: Classifier, pairs: list[tuple[int, np.ndarray]], size: int) -> np.ndarray:
-    """Scores of the first `size` clips. Fewer are filled up, since Keras compiles anew for every size of a batch."""
-    clips = np.stack([clip for _, clip in pairs[:size]])
-    filled = clips if len(clips) == size else np.concatenate([clips, np.repeat(clips[-1:], size - len(clips), axis=0)])
-    return np.asarray(network.predict(filled), np.float64)[: len(clips)]
-
-
-def _batches(pairs: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
-    batch = []
-    for pair in pairs:
-        batch.append(pair)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    """Scores of up to `size` clips. Fewer are filled up, since Keras compiles anew for every size of a batch."""
+    (clips,) = fixed_batches(np.stack([clip for _, clip in pairs]), size, rank4=False)
+    return np.asarray(network.predict(clips), np.float64)[: len(pairs)]
