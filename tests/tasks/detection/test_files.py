@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from keras_res3d import untrusted
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections, write_detections
@@ -84,11 +85,26 @@ def test_faults_of_json(tmp_path, video):
         read_annotations(_activitynet(tmp_path / "a.json", c=video))
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"database": 3}', b"\xff\xfe", b"[" * 100_000])
+GOOD_JSON = '{"database": {"a": {"annotations": [{"segment": [1, 2], "label": "Run"}]}}}'
+
+
+@pytest.mark.parametrize("content", [
+    b"{", b"[]", b'{"database": 3}', b"\xff\xfe", b"[" * 100_000, GOOD_JSON.encode("utf-16"),
+])  # fmt: skip
 def test_a_file_that_is_no_json(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(DataError):
         read_annotations(tmp_path / "a.json")
+
+
+def test_no_json_is_read_beyond_the_limit_of_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text(GOOD_JSON, "utf-8-sig")
+    assert read_annotations(path).videos == ("a",)
+    monkeypatch.setattr(untrusted, "MAX_JSON_BYTES", 60)
+    for read in (read_annotations, read_window_weights, lambda path: read_detections(path, ANNOTATIONS)):
+        with pytest.raises(DataError, match=r"no JSON \(it has more than"):
+            read(path)
 
 
 ANNOTATIONS = Annotations("made", ("Run", "Dive"), ("clip_07",), [0], [[1, 2]], {"clip_07": 20.0})
