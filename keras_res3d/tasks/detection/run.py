@@ -137,7 +137,7 @@ def detect_actions(
         fitting = np.maximum(lengths, detector.cutting.lengths[0])
         scores = scores * window_weights.of(fitting, labels, detector.classes)
     name = name or "video"
-    spans = seconds_of(chosen, video.seconds)
+    spans = seconds_of(chosen, video.seconds, 1 / video.frame_rate)
     kept = np.arange(len(rows)) if nms is None else suppress_groups(spans, scores, labels[:, None], nms)
     detections = Detections(name, detector.classes, (name,) * len(rows), labels, spans, scores, lengths)
     return detections.rows(kept[np.argsort(-scores[kept], kind="stable")])

@@ -7,6 +7,8 @@ from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.inference.classifier import Classifier
+from keras_res3d.tasks.detection.detections import read_detections, write_detections
+from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.detection.run import Detector, detect_actions, load_detector
 from keras_res3d.tasks.detection.segment_data import Cutting
 from keras_res3d.tasks.detection.window_clips import window_clips
@@ -115,6 +117,14 @@ def test_thresholds_and_weights():
         with pytest.raises(ValueError, match=message):
             detect_actions(detector, unread, **settings)
     assert not hasattr(unread, "read")
+
+
+def test_what_is_found_in_a_video_of_one_frame_is_written_and_read(tmp_path):
+    found = detect_actions(_detector(Cutting((16, 32))), _video([100]))
+    assert found.spans.tolist() == [[0, 1 / 25]] and found.labels.tolist() == [0]
+    truth = Annotations("made", found.classes, ("video",), [0], [[0, 1 / 25]])
+    read = read_detections(write_detections(found, tmp_path / "found.json"), truth)
+    assert read.spans.tolist() == found.spans.tolist() and read.scores.tolist() == found.scores.tolist()
 
 
 def test_a_folder_without_networks(tmp_path):
