@@ -358,10 +358,11 @@ def _shown(path: str, detections, truth):
     with open_video(path) as video:
         first, last = float(video.seconds[0]), float(video.seconds[-1])
     name, rows = name_of(Example(path, 0)), []
+    annotated = {} if truth is None else truth.spans_of(name)
     for label, of_class in enumerate(detections.classes):
         mine = [(*detections.spans[row].tolist(), float(detections.scores[row]))
                 for row in range(len(detections)) if detections.labels[row] == label]  # fmt: skip
-        true = [] if truth is None else truth.spans_of(name, of_class)
+        true = annotated.get(of_class, [])
         if mine or true:
             rows.append((of_class, mine, [(begin, end, 1.0) for begin, end in true]))
     played = []

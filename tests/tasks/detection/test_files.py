@@ -30,6 +30,7 @@ def test_a_folder_of_thumos(folder):
     rows = set(zip(found.videos, found.labels.tolist(), map(tuple, found.spans.tolist()), strict=True))
     four, twelve = "video_test_0000004", "video_test_0000012"
     assert rows == {(four, 0, (1, 2.5)), (twelve, 0, (0, 3)), (four, 1, (2, 4)), (four, -1, (5, 6))}
+    assert found.spans_of(four) == {"Run": [(1, 2.5)], "Dive": [(2, 4)]} and found.spans_of("x") == {}
     (folder / "detclasslist.txt").unlink()
     assert read_annotations(folder).classes == ("Dive", "Run")
     (folder / "Run_val.txt").write_text("a 1 2\n")
