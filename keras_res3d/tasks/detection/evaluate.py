@@ -11,7 +11,13 @@ import numpy as np
 from keras_res3d.tasks.detection.intervals import shared, temporal_iou
 from keras_res3d.tasks.detection.matching import precision_and_recall
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, Annotations, Detections
-from keras_res3d.tasks.detection.protocols import PROTOCOLS, RELEASED_MARGIN, RELEASED_NMS, Protocol
+from keras_res3d.tasks.detection.protocols import (
+    PROTOCOLS,
+    RELEASED_MARGIN,
+    RELEASED_NMS,
+    Protocol,
+    check_thresholds,
+)
 from keras_res3d.tasks.detection.suppression import by_score, grouped, suppress
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 
@@ -92,7 +98,8 @@ def evaluate_detections(
         raise ValueError(f"the protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     rules = PROTOCOLS[protocol]
     thresholds = tuple(map(float, rules.thresholds if thresholds is None else thresholds))
-    nms = _checked(thresholds, (RELEASED_NMS if detections.raw else None) if nms == "auto" else nms)
+    check_thresholds(thresholds)
+    nms = _checked((RELEASED_NMS if detections.raw else None) if nms == "auto" else nms)
     if detections.classes != annotations.classes:
         raise ValueError(f"{detections.name} has other classes than {annotations.name}, or another order of them")
     blocked = tuple(blocked)
@@ -109,10 +116,8 @@ def evaluate_detections(
                            np.array(found, np.float64).T)  # fmt: skip
 
 
-def _checked(thresholds: tuple[float, ...], nms: float | str | None) -> float | str | None:
-    """The suppression to use. Raises ValueError for thresholds out of range."""
-    if not thresholds or not all(0 < threshold <= 1 for threshold in thresholds):
-        raise ValueError(f"the thresholds of IoU are {list(thresholds)}; expected one or more, above 0 and up to 1")
+def _checked(nms: float | str | None) -> float | str | None:
+    """The suppression to use. Raises ValueError for a threshold out of range."""
     if nms is None or nms == RELEASED_NMS:
         return nms
     if isinstance(nms, str) or not 0 <= nms <= 1:
