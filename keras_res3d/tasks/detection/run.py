@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_res3d.cards import ModelCard
 from keras_res3d.data.crashes import reading
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import Example, VideoSource
@@ -21,6 +22,7 @@ from keras_res3d.tasks.detection.suppression import check_threshold, suppress_gr
 from keras_res3d.tasks.detection.window_clips import window_clips
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 from keras_res3d.tasks.detection.windows import LENGTHS, OVERLAP, seconds_of
+from keras_res3d.untrusted import check
 
 PathLike = str | os.PathLike
 
@@ -57,7 +59,8 @@ def load_detector(models: PathLike) -> Detector:
 
     Raises:
         FileNotFoundError: a network is not there.
-        ValueError: the networks take different clips, or are not of these two kinds; as of `load_model`.
+        ValueError: the networks take different clips, or are not of these two kinds, or the card says wrongly how
+            windows are cut; as of `load_model`.
     """
     folder = pathlib.Path(models)
     proposal, localization = (load_model(_file(folder, stage)) for stage in ("proposal", "localization"))
@@ -69,10 +72,19 @@ def load_detector(models: PathLike) -> Detector:
     if len(proposal.card.labels) != 2 or len(localization.card.labels) < 2:
         raise ValueError(f"the networks in {folder} have {len(proposal.card.labels)} and "
                          f"{len(localization.card.labels)} classes; expected 2, and background with the actions")
-    windows = localization.card.training.get("windows", {})
-    cutting = Cutting(tuple(windows.get("lengths", LENGTHS)), windows.get("overlap", OVERLAP),
-                      localization.card.sampling.frames)  # fmt: skip
-    return Detector(proposal, localization, cutting)
+    try:
+        return Detector(proposal, localization, _cutting(localization.card))
+    except ValueError as error:
+        raise ValueError(f"the card of the network localization in {folder} is damaged: {error}") from None
+
+
+def _cutting(card: ModelCard) -> Cutting:
+    """How windows were cut for the training; ValueError where the card does not say it rightly."""
+    windows = card.training.get("windows", {})
+    check(windows, {"lengths?": [int], "overlap?": float}, "windows")
+    cutting = Cutting(tuple(windows.get("lengths", LENGTHS)), windows.get("overlap", OVERLAP), card.sampling.frames)
+    cutting.windows(1)  # numbers out of range are told here, and not for every video
+    return cutting
 
 
 def _file(folder: pathlib.Path, stage: str) -> pathlib.Path:

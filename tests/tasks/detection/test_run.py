@@ -1,5 +1,7 @@
 """Finding actions: frames shared by overlapping windows, and the chain against single windows scored by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.inference.classifier import Classifier
+from keras_res3d.tasks.detection import run
 from keras_res3d.tasks.detection.detections import read_detections, write_detections
 from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.detection.run import Detector, detect_actions, load_detector
@@ -130,3 +133,26 @@ def test_what_is_found_in_a_video_of_one_frame_is_written_and_read(tmp_path):
 def test_a_folder_without_networks(tmp_path):
     with pytest.raises(FileNotFoundError, match="no network proposal"):
         load_detector(tmp_path)
+
+
+@pytest.mark.parametrize(("windows", "told"), [
+    (3, "windows is 3; expected an object"), (None, "windows is None"), ({"lengths": 16}, "windows.lengths is 16"),
+    ({"lengths": [16.5]}, r"lengths\[0\] is 16.5; expected a whole number"), ({"lengths": []}, "one or more"),
+    ({"lengths": [32, 16]}, "ascending"), ({"lengths": [-1]}, "-1 frames"), ({"overlap": "much"}, "overlap is 'much'"),
+    ({"overlap": 1}, "the overlap is 1"), ({"overlap": float("nan")}, "the overlap is nan"),
+])  # fmt: skip
+def test_windows_of_a_damaged_card_are_told(tmp_path, monkeypatch, windows, told):
+    made = _detector(Cutting())
+
+    def load(path):
+        network = getattr(made, path.name)
+        return dataclasses.replace(network, card=dataclasses.replace(network.card, training={"windows": windows}))
+
+    monkeypatch.setattr(run, "load_model", load)
+    for stage in ("proposal", "localization"):
+        (tmp_path / stage).mkdir()
+    with pytest.raises(ValueError, match=f"the card of the network localization in .* is damaged: .*{told}") as caught:
+        load_detector(tmp_path)
+    assert "\n" not in str(caught.value)
+    windows = {"lengths": [16, 48], "labels": {}}
+    assert load_detector(tmp_path).cutting == Cutting((16, 48), frames=SAMPLING.frames)
