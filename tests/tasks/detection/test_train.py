@@ -41,7 +41,7 @@ def test_c3d_keeps_its_own_classifier():
     c3d = Architecture("c3d", width=2, blocks=(1, 1, 2, 2, 2), multipliers=(1, 2, 4, 8, 8), strides=((1, 1, 1),) * 5,
                        conv1=3, shortcut=None, dense=(8, 8), frames=16, batch_norm_momentum=None, crop=32,
                        pools=((1, 2, 2), *((2, 2, 2),) * 4))  # fmt: skip
-    net = segment_net(c3d, 3, (16, 32, 32, 3), batch_norm_momentum=0.9)
+    net = segment_net(c3d, 3, (16, 32, 32, 3))
     assert net.output_shape == (None, 3) and not [layer for layer in net.layers if layer.name == "prob2"]
     assert sum(isinstance(layer, keras.layers.Dense) for layer in net.layers) == 3
 
