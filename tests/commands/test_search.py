@@ -19,7 +19,7 @@ def called(tmp_path_factory, two_classes):
     """A folder with a study of two candidates and two seeds on four bright and four dark videos."""
     folder = tmp_path_factory.mktemp("search")
     candidates = {"flat": {"temporal_kernels": [1] * 5}, "deep": {}}
-    study = {"fields": {"blocks": [1, 1, 1, 1], "conv1": 3}, "candidates": candidates}
+    study = {"fields": {"blocks": [1, 1, 1, 1, 1], "shortcut": None, "conv1": 3}, "candidates": candidates}
     (folder / "mine.json").write_text(json.dumps(study))
     words = ["search", "--study", str(folder / "mine.json"), "--data", str(two_classes), "--validation",
              str(two_classes), "--target_params", "1e4", "--seeds", "2", "--clips", "1", "--crop", "16",

@@ -22,7 +22,7 @@ from keras_res3d.training.stream import recipe_stream
 
 STUDY = {
     "name": "tiny",
-    "fields": {"blocks": [1, 1, 1, 1], "conv1": 3, "crop": 16, "frames": 4},
+    "fields": {"blocks": [1, 1, 1, 1, 1], "shortcut": None, "conv1": 3, "crop": 16, "frames": 4},
     "sampling": {"stride": 1, "resize": [16, 16]},
     "candidates": {"flat": {"temporal_kernels": [1, 1, 1, 1, 1]}, "deep": {}},
 }
