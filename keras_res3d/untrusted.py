@@ -64,7 +64,7 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
     """The value of a JSON text.
 
     Args:
-        text: of UTF-8 where it is bytes.
+        text: of UTF-8 where it is bytes, with or without a byte order mark.
         schema: what it must be, as of `check`; None takes any value.
         nan: whether NaN and infinite numbers, which are no JSON, are taken.
 
@@ -74,6 +74,8 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
     """
     if len(text) > MAX_JSON_BYTES:
         raise ValueError(f"it has more than {MAX_JSON_BYTES // 2**20} MB")
+    if isinstance(text, bytes):  # json would guess at UTF-16 and UTF-32, and take encoded surrogates
+        text = text.decode("utf-8-sig")
     refuse = None if nan else _not_finite
     try:
         value = json.loads(text, parse_int=_integer, parse_constant=refuse, parse_float=None if nan else _float)

@@ -207,7 +207,8 @@ def main(arguments=None) -> None:
         verb.add_argument(f"--{name}", type=kind, required=True, help="see `Work`")
     for name, value in {"frames": 8, "crop": 112, "batch": 40, "classes": 487, "hosts": 1, "devices": 1}.items():
         verb.add_argument(f"--{name}", type=int, default=value, help="%(default)s")
-    verb.add_argument("--clips_per_second", type=float, help="that one device trains of this net (from `measure`)")
+    verb.add_argument("--clips_per_second", type=float,
+                      help="that one device trains of this net (from log.csv of a run)")  # fmt: skip
     options = parser.parse_args(arguments)
     options.run(options)
 

@@ -43,6 +43,12 @@ def median_seconds(run, repeats: int = TIMED_RUNS) -> float:
     return statistics.median(times)
 
 
+def clip_seconds(model, shape: tuple[int, ...]) -> float:
+    """Median wall-clock time of a Keras model on one clip of a shape, without the batch."""
+    clip = np.zeros((1, *shape), np.float32)
+    return median_seconds(lambda: model.predict_on_batch(clip))
+
+
 def in_batches(run, clips: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """`run` over all clips, a few at a time."""
     return np.concatenate([np.asarray(run(clips[i : i + batch])) for i in range(0, len(clips), batch)])

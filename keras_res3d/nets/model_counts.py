@@ -103,7 +103,7 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
     Raises:
         ValueError: the model is neither functional nor sequential, or a size of its input is not known.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     if graph is None:
         raise ValueError(f"{model.name} is neither functional nor sequential, so that its layers cannot be followed")
     shapes = [tuple(x.shape[1:]) for x in graph.inputs]
@@ -121,10 +121,12 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
     return ModelCounts(tuple(counter.found))
 
 
-def _graph(model):
-    """The functional graph of a model; None where it has none."""
-    graph = model if hasattr(model, "_run_through_graph") else getattr(model, "_functional", None)
-    return graph if getattr(graph, "inputs", None) else None
+def graph_of(model) -> object | None:
+    """The functional graph that a Keras model is or holds; None where it has none, as that of a subclassed model."""
+    import keras  # the model has it loaded
+
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    return graph if hasattr(graph, "_run_through_graph") and graph.inputs else None
 
 
 class _Counter:
@@ -142,7 +144,7 @@ class _Counter:
 
     def _called(self, operation) -> Callable:
         def call(*args, **kwargs):
-            inner = _graph(operation) if hasattr(operation, "layers") else None
+            inner = graph_of(operation) if hasattr(operation, "layers") else None
             if inner is not None:
                 return self.run(inner, args[0])
             output = operation.compute_output_spec(*args, **kwargs)

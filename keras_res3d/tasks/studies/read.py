@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import pathlib
@@ -15,7 +14,7 @@ from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tasks.studies.folder import NAME
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
-from keras_res3d.tasks.studies.study import SAMPLING_FIELDS, Candidate, Study
+from keras_res3d.tasks.studies.study import NET_FIELDS, SAMPLING_FIELDS, Candidate, Study
 from keras_res3d.untrusted import MAX_DEPTH, Range, check, check_plain, parse_json
 
 _SAMPLING = {"stride?": int, "fps?": (float, None), "resize?": ([Range(1, LARGEST["crop"])], None),
@@ -23,9 +22,8 @@ _SAMPLING = {"stride?": int, "fps?": (float, None), "resize?": ([Range(1, LARGES
 _SCHEMA = {"name?": str, "question?": str, "study?": (str, None), "base?": (str, None), "fields?": (dict, None),
            "sampling?": (_SAMPLING, None),
            "candidates?": ({str: ({"net?": str, **_SAMPLING}, None)}, None)}  # fmt: skip
-KEYS = ("name", "question", "study", "base", "fields", "sampling", "candidates")
+KEYS = tuple(name.removesuffix("?") for name in _SCHEMA)
 MAX_YAML_CHARACTERS = 1_000_000
-_FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
 
 
 def read_study(study) -> Study:
@@ -101,7 +99,7 @@ def _from_mapping(given: Mapping, name: str) -> Study:
     if start is None and not given.get("candidates"):
         raise ValueError(f"study {name!r} has no candidates; expected them, or the name of a study of the paper")
     fields, sampling = dict(given.get("fields") or {}), dict(given.get("sampling") or {})
-    _check_keys(fields, _FIELDS, f"{name}: fields")
+    _check_keys(fields, NET_FIELDS, f"{name}: fields")
     if start is not None and not given.get("candidates"):
         if given.get("base") is not None:
             raise ValueError(f"study {name!r} has a base and the candidates of {start.name}, which bring their own; "
@@ -125,8 +123,8 @@ def _candidate(name: str, row: Mapping, base: Architecture, fields: Mapping, stu
         raise ValueError(f"study {study!r}: a candidate is called {name!r}; expected letters, digits, ., _, + and -, "
                          "since a folder gets its name")  # fmt: skip
     where = f"{study}: {name}"
-    _check_keys(row, ("net", *_FIELDS, *SAMPLING_FIELDS), where)
-    changes = {key: value for key, value in row.items() if key in _FIELDS}
+    _check_keys(row, ("net", *NET_FIELDS, *SAMPLING_FIELDS), where)
+    changes = {key: value for key, value in row.items() if key in NET_FIELDS}
     net = _replaced(_net(row["net"], where), {**fields, **changes}, where) if "net" in row else None
     net = net or _replaced(base, changes, where)
     return Candidate(name, net, {key: value for key, value in row.items() if key in SAMPLING_FIELDS})

@@ -5,12 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from keras_res3d.tasks.detection import evaluate
 from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections
 from keras_res3d.tasks.detection.evaluate import evaluate_detections
 from keras_res3d.tasks.detection.moments import Annotations, Detections
 from keras_res3d.tasks.detection.protocols import PROTOCOLS
 from keras_res3d.tasks.detection.recall import average_recall
+from keras_res3d.tasks.detection.suppression import suppress
 from keras_res3d.tasks.detection.weights_file import read_window_weights
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 
@@ -203,6 +205,22 @@ def test_window_weights_change_the_scores():
                           evaluate_detections(by_hand, truth).average_precision)  # fmt: skip
     with pytest.raises(ValueError, match="from which windows"):
         evaluate_detections(by_hand, truth, window_weights=weights)
+
+
+@pytest.mark.parametrize(("nms", "times"), [(0.4, 1), ("released", 5), (None, 0)])
+def test_suppression_is_done_once_unless_it_follows_the_thresholds(nms, times, monkeypatch):
+    truth, found = _made(1)
+    expected = evaluate_detections(found, truth, nms=nms)
+    calls = []
+
+    def counted(spans, scores, threshold):
+        calls.append(threshold)
+        return suppress(spans, scores, threshold)
+
+    monkeypatch.setattr(evaluate, "suppress", counted)
+    scores = evaluate_detections(found, truth, nms=nms)
+    assert len(calls) == times * len({*zip(found.labels.tolist(), found.videos, strict=True)})
+    assert len(set(calls)) == times and np.array_equal(scores.average_precision, expected.average_precision)
 
 
 def test_wrong_arguments():

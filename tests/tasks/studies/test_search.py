@@ -13,6 +13,7 @@ import pytest
 
 from keras_res3d import Architecture, TrainingOptions, load_model
 from keras_res3d.nets.counts import count_params
+from keras_res3d.reports.studies import write_study_report
 from keras_res3d.tasks.studies import search
 from keras_res3d.tasks.studies.folder import StudyFolder
 from keras_res3d.tasks.studies.results import read_results
@@ -22,7 +23,7 @@ from tests.training.runs import Few
 
 STUDY = {
     "name": "tiny",
-    "fields": {"blocks": [1, 1, 1, 1], "conv1": 3, "crop": 16, "frames": 4},
+    "fields": {"blocks": [1, 1, 1, 1, 1], "shortcut": None, "conv1": 3, "crop": 16, "frames": 4},
     "sampling": {"stride": 1, "resize": [16, 16]},
     "candidates": {"flat": {"temporal_kernels": [1, 1, 1, 1, 1]}, "deep": {}},
 }
@@ -160,6 +161,17 @@ def test_a_net_that_cannot_be_built_stops_no_other(tmp_path, data, monkeypatch):
     assert results.table()[1][0][6] == "-"
     limited = call(tmp_path, data, seeds=1, max_latency=1e3)
     assert "cannot be measured" in limited.candidates[0].left_out
+
+
+def test_without_a_budget_the_widths_are_the_studys_own(tmp_path, data):
+    study = {**STUDY, "candidates": {"flat": {"temporal_kernels": [1] * 5, "width": 2}, "deep": {"width": 3}}}
+    results = call(tmp_path, data, study, target_params=None, seeds=1)
+    assert [each.facts["width"] for each in results.scored] == [2, 3]
+    assert [each.facts["off"] for each in results.scored] == [None, None]
+    again = call(tmp_path, data, study, target_params=None, seeds=1)
+    assert again.figures() == results.figures() == read_results(tmp_path).figures()
+    assert [row["off"] for row in csv.DictReader((tmp_path / "results.csv").open())] == ["", ""]
+    assert "Candidates have the widths of the study" in write_study_report(tmp_path).read_text()
 
 
 def test_a_run_that_another_process_holds_is_passed_over(tmp_path, done):
