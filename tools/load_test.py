@@ -271,7 +271,8 @@ def long_videos(minutes: list[float]) -> None:
         for length in minutes:
             long_video(folder / f"{length:g}", round(60 * length))
             seen = watch(folder, "predict", "net.keras", f"{length:g}/0.mp4", "--timeline", f"timeline{length:g}")
-            rows.append([f"{length:g} min", f"{max(seen.memory):,.0f}", max(seen.descriptors), f"{seen.seconds[-1]:.0f} s"])
+            rows.append([f"{length:g} min", f"{max(seen.memory):,.0f}", max(seen.descriptors),
+                         f"{seen.seconds[-1]:.0f} s"])  # fmt: skip
     print(as_markdown(["length", "highest MB", "descriptors", "time"], rows))
 
 

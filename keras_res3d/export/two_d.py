@@ -62,14 +62,14 @@ def to_2d(
         The model, called `NAME_2d`. Convolutions keep their names.
 
     Raises:
-        NoTwoDFormError: the model is neither functional nor sequential, or has layers with 3-D operations that this
-            module does not know; all of them are named.
+        NoTwoDFormError: the model is neither functional nor sequential, or has a `call` of its own, or layers with 3-D
+            operations that this module does not know; all of them are named.
         ValueError: the size of a clip is unknown or not the model's, or a stand-in computes something else.
     """
     graph = graph_of(model)
     if graph is None:
-        raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, so its layers and how "
-                              "they hang together are not known")  # fmt: skip
+        raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, or has a call of its own, "
+                              "so its layers and how they hang together are not known")  # fmt: skip
     inputs = _inputs(model, graph, input_shape)
     writer = Writer(stand_ins)
     values = [as_maps(x) if len(x.shape) == 5 else x for x in inputs]

@@ -101,11 +101,13 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
         The counts by layer; `skipped` names what multiplies in a way that is not counted.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, or a size of its input is not known.
+        ValueError: the model is neither functional nor sequential, or has a `call` of its own, or a size of its input
+            is not known.
     """
     graph = graph_of(model)
     if graph is None:
-        raise ValueError(f"{model.name} is neither functional nor sequential, so that its layers cannot be followed")
+        raise ValueError(f"{model.name} is neither functional nor sequential, or has a call of its own, so that its "
+                         "layers cannot be followed")  # fmt: skip
     shapes = [tuple(x.shape[1:]) for x in graph.inputs]
     if input_shape is not None:
         if len(shapes) != 1:
@@ -122,11 +124,12 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
 
 
 def graph_of(model) -> object | None:
-    """The functional graph that a Keras model is or holds; None where it has none, as that of a subclassed model."""
+    """The functional graph that a Keras model is or holds; None where it has none, or has a `call` of its own."""
     import keras  # the model has it loaded
 
     graph = model._functional if isinstance(model, keras.Sequential) else model
-    return graph if hasattr(graph, "_run_through_graph") and graph.inputs else None
+    keras_own = type(model).call.__module__.partition(".")[0] == "keras"
+    return graph if keras_own and hasattr(graph, "_run_through_graph") and graph.inputs else None
 
 
 class _Counter:
