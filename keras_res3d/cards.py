@@ -13,6 +13,7 @@ from keras_res3d.io import atomic_path, write_atomically
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
+from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tables import as_json
 
 
@@ -82,9 +83,9 @@ class ModelCard:
             raise ValueError(f"not a model card ({type(error).__name__}: {error})") from error
 
 
-def card_path(model_path) -> pathlib.Path:
+def card_path(model_path) -> pathlib.Path | StorePath:
     """Where the card of a model file lies: the same name with .json."""
-    path = pathlib.Path(model_path)
+    path = as_path(model_path)
     return path / "model.json" if path.is_dir() else path.with_suffix(".json")
 
 
@@ -231,7 +232,7 @@ def save_model(
 
     Args:
         model: a Keras model, of this package's builders or not.
-        path: a file that ends in .keras.
+        path: a file that ends in .keras; it may be an address in a store.
         card: its card; None makes one from the model. The arguments below replace its fields where they are given.
         labels: class names in the order of the outputs, such as `classes` of the data set it was trained on.
         sampling: how clips are taken from a video and preprocessed, as in training.
@@ -246,7 +247,7 @@ def save_model(
         ValueError: another suffix than .keras, or as of `card_of`.
         OSError: a file cannot be written; what was there is left.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path is {path}; expected a file name that ends in .keras")
     given = {"labels": labels, "sampling": sampling, "licence": licence, "trained_on": trained_on,

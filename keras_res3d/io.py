@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 
 import filelock
 
+from keras_res3d.remote import StorePath, as_path, refuse
+
 
 @contextlib.contextmanager
 def silenced(*descriptors: int) -> Iterator[None]:
@@ -99,7 +101,8 @@ def reader_threads(workers: int | None) -> int:
 
 def digest(path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    path = as_path(path)
+    with path.open() if isinstance(path, StorePath) else open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -120,12 +123,19 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
     """Yields where to write a file so that `path` is the old file or the whole new one, whatever happens.
 
     The file is written under its own name in a hidden folder beside `path`, synced, and moved when the block ends; an
-    error in the block leaves `path` as it was. The folder of `path` is made if missing.
+    error in the block leaves `path` as it was. The folder of `path` is made if missing. A file for a store is written
+    into a temporary folder, and put into the store when the block ends.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
+        StoreError: it cannot be put into the store.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        with path.written() as aside:
+            yield aside
+        return
+    refuse("what is written here", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -149,7 +159,12 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
     folder is moved beside `path`, and `path` itself last: it never lies there without what it needs. An error in the
     block leaves all as it was.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        with path.written() as aside:
+            yield aside
+        return
+    refuse("what is written here", path)
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -193,7 +208,9 @@ def write_atomically(path, data: str | bytes) -> None:
 
 def sweep(path) -> None:
     """Removes what killed writes of `path` through `atomic_path` left beside it, while no other process writes it."""
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):  # which keeps nothing of a write that was cut short
+        return
     for remains in path.parent.glob(f".{path.name}.*"):
         if remains.is_dir() and not remains.is_symlink():
             shutil.rmtree(remains, ignore_errors=True)
@@ -209,12 +226,16 @@ def locked(path, waiting: str = "", timeout: float = -1) -> Iterator[bool]:
         timeout: seconds to wait; 0 does not wait, and a number below 0 waits for ever.
 
     Yields:
-        Whether the lock is held: some file systems have none, and a folder that cannot be written needs none.
+        Whether the lock is held: stores and some file systems have none, and a folder that cannot be written needs
+        none.
 
     Raises:
         TimeoutError: another process still holds it.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        yield False
+        return
     lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
     try:
         held = _acquire(lock, waiting, timeout)

@@ -18,7 +18,7 @@ probability by itself, and best.keras has the best val_mAP, the mean average pre
 
 from __future__ import annotations
 
-import pathlib
+import os
 
 from absl import flags
 
@@ -67,7 +67,7 @@ def define_flags() -> None:
     )
 
 
-def _output_folder() -> tuple[pathlib.Path, bool]:
+def _output_folder() -> tuple[os.PathLike, bool]:
     """The folder, and whether it holds an unfinished run to go on with."""
     from keras_res3d.training.folder import state_of
 

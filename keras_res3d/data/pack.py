@@ -27,6 +27,7 @@ from keras_res3d.data.sources.shards import (
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d.remote import StorePath, as_path, is_remote, size_of
 from keras_res3d.tables import as_json
 
 SETTINGS = "packing.json"
@@ -180,7 +181,7 @@ def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, 
     """What decides the shards' bytes, for the record and to see whether a folder belongs to this data set."""
     listed = hashlib.sha256()
     for name, example in zip(names, data_set.examples, strict=True):
-        size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
+        size = size_of(example.path)
         label, part = label_of(data_set, example), (example.group, example.first_frame, example.frames)
         listed.update(json.dumps([name, label, *part, size]).encode() + b"\n")
     # Said only where it is so, since shards that were packed before have no word of it.
@@ -232,10 +233,16 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
 
 
 def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
-    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up."""
+    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up.
+
+    Of a shard in a store its size is looked at alone.
+    """
     counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
     alone = {"shards": [entry], "records": entry["records"]}
-    return counts and not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
+    if not counts or quick_faults(folder, alone):
+        return False
+    # A store takes objects whole or not at all, and keeps checksums of its own.
+    return isinstance(folder, StorePath) or digest(folder / entry["file"]) == entry["sha256"]
 
 
 def pack(
@@ -254,7 +261,7 @@ def pack(
 
     Args:
         data_set: of video files or folders of frames.
-        folder: that the shards are written into; made if missing.
+        folder: that the shards are written into; made if missing. It may be an address in a store.
         resize: (height, width) of the frames in pixels, from 8.
         quality: of the JPEGs, 1 to 95.
         shard_bytes: a shard ends with the video that reaches this size.
@@ -269,11 +276,11 @@ def pack(
         DataError: files are gone, or no video can be decoded.
         OSError: the folder cannot be written, for example because the disk is full.
     """
-    folder = pathlib.Path(folder)
+    folder = as_path(folder)
     if not 1 <= quality <= 95 or shard_bytes < 1 or min(resize) < 8 or len(resize) != 2:
         raise ValueError(f"quality, shard_bytes, resize are {quality}, {shard_bytes}, {resize}; expected 1 to 95, at "
                          "least 1, (height, width) of at least 8")  # fmt: skip
-    if not all(os.path.exists(example.path) for example in data_set.examples):
+    if not all(is_remote(example.path) or os.path.exists(example.path) for example in data_set.examples):
         raise DataError(data_set.name, ["files are gone, or it is not a data set of video files: nothing to pack"])
     names = _names(data_set)
     settings = _settings(data_set, names, resize, quality, shard_bytes)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.io import write_atomically
+from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.feature_parts import npz, parquet
 from keras_res3d.tasks.feature_parts.base import UNREADABLE, Part, VideoRow, reason, settings_digest
@@ -65,7 +66,7 @@ def read_header(folder) -> dict:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or of another format; names the file.
     """
-    path = pathlib.Path(folder) / HEADER
+    path = as_path(folder) / HEADER
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no features ({HEADER} is missing); keras-res3d extract writes them")
     try:
@@ -87,12 +88,12 @@ def read_header(folder) -> dict:
 
 def write_header(folder, header: Mapping) -> None:
     """Writes the header, in one step."""
-    write_atomically(pathlib.Path(folder) / HEADER, as_json(dict(header)))
+    write_atomically(as_path(folder) / HEADER, as_json(dict(header)))
 
 
-def parts(folder) -> list[pathlib.Path]:
+def parts(folder) -> list[pathlib.Path | StorePath]:
     """The parts of a folder, in the order of their names."""
-    found = (path for row in PART_FORMATS.values() for path in pathlib.Path(folder).glob(f"*{row.suffix}"))
+    found = (path for row in PART_FORMATS.values() for path in as_path(folder).glob(f"*{row.suffix}"))
     return sorted(path for path in found if path.name[0] != ".")
 
 

@@ -15,6 +15,7 @@ from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.types import is_multi_label, labels_of
 from keras_res3d.io import atomic_path, sweep
+from keras_res3d.remote import as_path, readable
 from keras_res3d.training.recipes import TrainingOptions
 
 FILE = "checkpoint.npz"
@@ -106,7 +107,7 @@ def save(folder, values: list[np.ndarray], state: dict) -> None:
     Raises:
         OSError: it cannot be written, for example because the disk is full; names the path.
     """
-    with atomic_path(pathlib.Path(folder) / FILE) as aside:
+    with atomic_path(as_path(folder) / FILE) as aside:
         arrays = {f"v{number:05d}": value for number, value in enumerate(values)}
         np.savez(aside, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
@@ -117,12 +118,12 @@ def load(folder) -> tuple[list[np.ndarray], dict] | None:
     Raises:
         ValueError: the file is damaged.
     """
-    path = pathlib.Path(folder) / FILE
+    path = as_path(folder) / FILE
     sweep(path)
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(readable(path), allow_pickle=False) as file:
             state = json.loads(file["state"].tobytes())
             return [file[name] for name in sorted(file.files) if name != "state"], state
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
@@ -133,7 +134,7 @@ def load(folder) -> tuple[list[np.ndarray], dict] | None:
 
 def remove(folder) -> None:
     """The run in this folder has ended, or starts again: its checkpoint goes."""
-    path = pathlib.Path(folder) / FILE
+    path = as_path(folder) / FILE
     path.unlink(missing_ok=True)
     sweep(path)
 

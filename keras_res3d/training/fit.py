@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import pathlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.seen import sketch_of
 from keras_res3d.data.types import VideoError, is_multi_label
 from keras_res3d.nets.architecture import Architecture
+from keras_res3d.remote import as_path, refuse
 from keras_res3d.training import checkpoint
 from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
@@ -111,11 +111,12 @@ def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sam
     )
 
 
-def _tensorboard(folder: pathlib.Path) -> keras.callbacks.TensorBoard:
+def _tensorboard(folder) -> keras.callbacks.TensorBoard:
     if sys.modules.get("tensorboard", "") is None or importlib.util.find_spec("tensorboard") is None:
         raise ImportError(
             'tensorboard is not installed; it comes with the extra: pip install "keras-res3d[tensorboard]"'
         )
+    refuse("the log of TensorBoard", folder)
     return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
@@ -175,7 +176,7 @@ def train(
         data_set: training videos (`read_data_set`). With several labels a video (`multi_label`) the net ends in a
             sigmoid and learns by binary cross-entropy, and `best.keras` is the net with the highest val_mAP.
         sampling: how clips are taken.
-        output: folder, made if missing.
+        output: folder, made if missing. It may be an address in a store, such as s3://bucket/run.
         options: see `TrainingOptions`.
         validation: a data set with the same classes, scored after every epoch; the best net is kept as `best.keras`.
         card: what to write beside the model; None: made from the arguments.
@@ -205,7 +206,7 @@ def train(
     sample_weight = video_weights(data_set, class_weight, sample_weight)
     if options.freeze:
         freeze(net, options.freeze)
-    folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
+    folder, card = as_path(output), _full_card(card, net, data_set, sampling, options)
     if not resume:
         checkpoint.remove(folder)
         (folder / BAD_VIDEOS).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest
 from keras_res3d.data.types import DataError, PathLike, one_line
+from keras_res3d.remote import BLOCK_BYTES, StorePath
 
 
 class PackedVideo(Source):
@@ -34,7 +35,9 @@ class PackedVideo(Source):
         part = slice(index.first[number], index.first[number + 1])
         self._offsets, self._sizes, self._stored = index.offsets[part], index.sizes[part], tuple(stored)
         self._number_frames(index.seconds[part], fps)
-        self._file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._shard = shard.path
+        if not isinstance(shard.path, StorePath):
+            self._file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def __del__(self):
         self.close()
@@ -47,8 +50,7 @@ class PackedVideo(Source):
 
     def _read(self, numbers: list[int]) -> Iterator[np.ndarray]:
         height, width = self._stored
-        for number in numbers:
-            data = os.pread(self._file, int(self._sizes[number]), int(self._offsets[number]))
+        for number, data in self._jpegs(numbers):
             try:
                 pixels = decode_jpeg(data, height * width)
                 if pixels.shape[:2] != self._stored:
@@ -57,6 +59,24 @@ class PackedVideo(Source):
                 raise PackedVideoError(f"{self.path}: frame {number} cannot be decoded ({error}); pack the videos "
                                        "again") from error  # fmt: skip
             yield pixels
+
+
+    def _jpegs(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Each number with the JPEG of its frame. Of a store, frames that lie near each other are fetched together."""
+        if self._file is not None:
+            for number in numbers:
+                yield number, os.pread(self._file, int(self._sizes[number]), int(self._offsets[number]))
+            return
+        begins, ends = self._offsets.tolist(), (self._offsets + self._sizes).tolist()
+        start = 0
+        while start < len(numbers):
+            first, stop = numbers[start], start + 1
+            while stop < len(numbers) and ends[numbers[stop]] - begins[first] <= BLOCK_BYTES:
+                stop += 1
+            data = self._shard.read_range(begins[first], ends[numbers[stop - 1]])
+            for number in numbers[start:stop]:
+                yield number, data[begins[number] - begins[first] : ends[number] - begins[first]]
+            start = stop
 
 
 def _row(video: dict) -> Row:

@@ -13,12 +13,14 @@ import pathlib
 import threading
 import zipfile
 import zlib
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
+from keras_res3d.remote import StoreError, StorePath, as_path
 
 # Such a file in a folder says that the folder holds packed shards.
 MANIFEST = "manifest.json"
@@ -62,7 +64,7 @@ def read_manifest(folder: PathLike) -> dict:
     Raises:
         DataError: there is none, or it is damaged.
     """
-    path = pathlib.Path(folder) / MANIFEST
+    path = as_path(folder) / MANIFEST
     try:
         manifest = read_json(path)
         found = manifest["format"]
@@ -113,11 +115,10 @@ def check_entry(shard: dict) -> None:
 
 def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
     """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree."""
-    faults = []
+    faults, sizes = [], _sizes(as_path(folder))
     for shard in manifest["shards"]:
         for entry in (shard, shard["index"]):
-            path = os.path.join(folder, entry["file"])
-            found = os.path.getsize(path) if os.path.isfile(path) else None
+            found = sizes(entry["file"])
             if found != entry["bytes"]:
                 what = "is missing" if found is None else f"has {found} bytes"
                 faults.append(f"shard {entry['file']} {what}; the manifest says {entry['bytes']} bytes: pack again")
@@ -127,6 +128,21 @@ def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
     if total != manifest["records"]:
         faults.append(f"the manifest says {manifest['records']} records, its shards {total}")
     return faults
+
+
+def _sizes(folder: pathlib.Path | StorePath) -> Callable[[str], int | None]:
+    """A function that gives the size of a folder's file in bytes, None where it is not there."""
+    if isinstance(folder, StorePath):
+        return folder.sizes().get
+    return lambda name: os.path.getsize(folder / name) if os.path.isfile(folder / name) else None
+
+
+def _state(path: pathlib.Path | StorePath) -> tuple[int, int]:
+    """A file's bytes, and when it changed last in nanoseconds, which a store is not asked for."""
+    if isinstance(path, StorePath):
+        return path.size(), 0
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 class Shard:
@@ -141,11 +157,14 @@ class Shard:
     _guard = threading.Lock()
 
     def __init__(self, folder: PathLike, entry: dict):
-        self.path, self.entry = pathlib.Path(folder) / entry["file"], entry
+        self.path, self.entry = as_path(folder) / entry["file"], entry
         self._index, self._lock = None, threading.Lock()
 
     def verify(self) -> None:
         """Compares shard and index with the manifest by size and digest, once per process.
+
+        Of a shard in a store the size alone is compared, as `quick_faults` does: its digest would take the whole file
+        through the network. The index, which is small, is compared as everywhere.
 
         Raises:
             PackedVideoError: they differ, or cannot be read.
@@ -153,11 +172,12 @@ class Shard:
         index = self.entry["index"]
         for path, entry in ((self.path, self.entry), (self.path.parent / index["file"], index)):
             try:
-                state = path.stat()
-                key = (str(path), state.st_size, state.st_mtime_ns, entry["sha256"])
+                size, changed = _state(path)
+                key = (str(path), size, changed, entry["sha256"])
                 if key in Shard._verified:
                     continue
-                good = state.st_size == entry["bytes"] and digest(path) == entry["sha256"]
+                trusted = isinstance(path, StorePath) and path == self.path
+                good = size == entry["bytes"] and (trusted or digest(path) == entry["sha256"])
             except OSError as error:
                 raise PackedVideoError(f"shard {path} cannot be read ({error.strerror}); pack again") from error
             if not good:
@@ -181,8 +201,10 @@ class Shard:
     def _read_index(self) -> ShardIndex:
         path = self.path.parent / self.entry["index"]["file"]
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
                 index = ShardIndex(*(arrays[name] for name in ShardIndex._fields))
+        except StoreError:
+            raise
         except _UNREADABLE as error:
             raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
         if not self._fits(index):

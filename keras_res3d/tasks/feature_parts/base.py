@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pathlib
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -12,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from keras_res3d.remote import StoreError, StorePath, as_path
 
 # What of a folder's header says how features were computed; features that differ in it are never mixed.
 SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip", "normalized")
@@ -76,10 +77,11 @@ class Part(ABC):
 
     Raises:
         ValueError: the file is damaged, cut short or no part, or its settings are not the header's; names the file.
+        StoreError: the store that it lies in does not answer.
     """
 
     def __init__(self, path, header: Mapping):
-        self.path, self.header = pathlib.Path(path), header
+        self.path, self.header = as_path(path), header
         try:
             self._open()
         except UNREADABLE as error:
@@ -110,6 +112,10 @@ class Part(ABC):
         """A layer's features, float32 `(rows, width)`. Raises ValueError where the file is damaged."""
         return self._checked(layer)
 
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.size() if isinstance(self.path, StorePath) else self.path.stat().st_size
+
     def _checked(self, layer: str | None) -> np.ndarray:
         try:
             return self._array(layer)
@@ -132,7 +138,9 @@ class Part(ABC):
     def _array(self, layer: str | None) -> np.ndarray:
         """A layer's features, or the times of the rows for None, of the type and shape that are promised."""
 
-    def _damaged(self, error: BaseException) -> ValueError:
+    def _damaged(self, error: BaseException) -> Exception:
+        if isinstance(error, StoreError):  # which says nothing about the file
+            return error
         return ValueError(f"{self.path} is no part of these features, or is damaged or cut short: {reason(error)}; "
                           "delete it and extract again, which makes only what is missing")  # fmt: skip
 

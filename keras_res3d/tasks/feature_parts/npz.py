@@ -7,13 +7,13 @@ as many rows as those videos have together.
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from keras_res3d.io import atomic_path
+from keras_res3d.remote import readable
 from keras_res3d.tasks.feature_parts.base import Part, VideoRow, about_text
 
 SUFFIX = ".npz"
@@ -38,7 +38,7 @@ class NpzPart(Part):
     """A part that is an .npz file."""
 
     def _open(self) -> None:
-        self._archive = zipfile.ZipFile(self.path)
+        self._archive = zipfile.ZipFile(readable(self.path))
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -48,7 +48,7 @@ class NpzPart(Part):
         # Parts are stored as they are, so that none unpacks to more than its file has.
         members = self._archive.infolist()
         stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-        if not stored or sum(member.file_size for member in members) > os.path.getsize(self.path):
+        if not stored or sum(member.file_size for member in members) > self.size():
             raise ValueError("it is compressed")
         return self._read("about", np.uint8, None).tobytes()
 
