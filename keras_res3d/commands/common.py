@@ -68,6 +68,14 @@ def define_sampling_flags(what: str) -> None:
     )
 
 
+def define_ray_flags() -> None:
+    """Defines --ray_address."""
+    flags.DEFINE_string(
+        "ray_address", None, "With --engine ray, the cluster: host:6379, or auto for the one that this host belongs "
+        "to (by default what RAY_ADDRESS says, else auto, else a new one of this host alone).",
+    )  # fmt: skip
+
+
 def sampling_from_flags(base: Sampling) -> Sampling:
     """`base`, changed where a flag is given; another crop brings its own resize, in the paper's proportion."""
     sampling = replace(

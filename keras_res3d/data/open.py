@@ -207,6 +207,10 @@ class VideoFiles:
         example = self.examples[i]
         return open_video(example.path, example.first_frame, example.frames, fps, strict)
 
+    def alone(self, i: int) -> VideoFiles:
+        """The data set of one video, without the names of classes: to be sent to another process."""
+        return VideoFiles(self.examples[i : i + 1], (), self.name, self.mirror_safe)
+
 
 def data_set_of(listing: Listing, given: bool = False) -> VideoFiles:
     """The data set of a list of video files. Notes of the list, and of its classes, become warnings.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.children import Outcome, map_in_children
+from keras_res3d.data.cluster import map_on_cluster
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
 from keras_res3d.data.sources.shards import (
@@ -31,6 +33,8 @@ from keras_res3d.remote import StorePath, as_path, is_remote, size_of
 from keras_res3d.tables import as_json
 
 SETTINGS = "packing.json"
+# Where videos are decoded: in child processes of this host, or on a Ray cluster.
+ENGINES = ("local", "ray")
 # How frames are resized. Earlier shards, whose frames FFmpeg's scaler made, can be read but not added to.
 RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
@@ -253,6 +257,9 @@ def pack(
     shard_bytes: int = 128 * 2**20,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    engine: str = "local",
+    ray_address: str | None = None,
 ) -> dict:
     """Writes a data set's videos into a folder of shards, as JPEG frames.
 
@@ -265,8 +272,11 @@ def pack(
         resize: (height, width) of the frames in pixels, from 8.
         quality: of the JPEGs, 1 to 95.
         shard_bytes: a shard ends with the video that reaches this size.
-        workers: processes that decode; None is one for each core.
+        workers: processes that decode; None is one for each core, with the engine ray one for each of the cluster.
         progress: called with (videos done, videos in all) as they are done, those of an earlier run first.
+        engine: "local" decodes on this host, "ray" on a Ray cluster, whose hosts see the same files. Both write the
+            same bytes, and each goes on with what the other has begun.
+        ray_address: of the cluster; None is what RAY_ADDRESS says, the cluster of this host, or a new one.
 
     Returns:
         The manifest.
@@ -275,8 +285,9 @@ def pack(
         ValueError: the folder holds other shards, another run packs into it, or an argument is out of range.
         DataError: files are gone, or no video can be decoded.
         OSError: the folder cannot be written, for example because the disk is full.
+        ImportError: the engine is "ray", and Ray is not installed.
     """
-    folder = as_path(folder)
+    folder, decode = as_path(folder), _decoder(engine, workers, ray_address)
     if not 1 <= quality <= 95 or shard_bytes < 1 or min(resize) < 8 or len(resize) != 2:
         raise ValueError(f"quality, shard_bytes, resize are {quality}, {shard_bytes}, {resize}; expected 1 to 95, at "
                          "least 1, (height, width) of at least 8")  # fmt: skip
@@ -294,11 +305,21 @@ def pack(
         if not (folder / MANIFEST).exists():
             sweep(folder / SETTINGS)
             write_atomically(folder / SETTINGS, _json(settings))
-        late = _write(data_set, names, folder, entries, settings, workers, progress or (lambda done, total: None))
+        late = _write(data_set, names, folder, entries, settings, decode, progress or (lambda done, total: None))
         return _conclude(folder, settings, entries, late)
 
 
-def _write(data_set, names, folder, entries, settings, workers, progress) -> list[dict]:
+def _decoder(engine: str, workers: int | None, address: str | None) -> Callable[[list[tuple]], Iterator[Outcome]]:
+    """What gives the outcome of `encode_video` for each of many tasks, in order."""
+    if engine not in ENGINES or (address is not None and engine != "ray"):
+        raise ValueError(f"engine is {engine!r} and ray_address {address!r}; expected one of {', '.join(ENGINES)}, and "
+                         "an address with ray alone")  # fmt: skip
+    if engine == "ray":
+        return functools.partial(map_on_cluster, encode_video, workers=workers, address=address)
+    return lambda tasks: map_in_children(encode_video, tasks, workers)
+
+
+def _write(data_set, names, folder, entries, settings, decode, progress) -> list[dict]:
     """Writes the shards after `entries`, and appends theirs. Returns the videos left out after the last one."""
     start = sum(len(entry["videos"]) + len(entry["left_out"]) for entry in entries)
     resize, quality = tuple(settings["resize"]), settings["quality"]
@@ -307,7 +328,7 @@ def _write(data_set, names, folder, entries, settings, workers, progress) -> lis
 
     def decoded() -> Iterator[_Video]:
         progress(start, len(names))
-        outcomes = map_in_children(encode_video, tasks, workers)
+        outcomes = decode(tasks)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True), start):
             video = _Video(names[number], label_of(data_set, example), example, outcome)
             if outcome.error:

@@ -31,6 +31,10 @@ class _Unlabelled:
     def open(self, i: int, fps: float | None = None, strict: bool = False) -> VideoSource:
         return open_video(self.sources[i], fps=fps, strict=strict)
 
+    def alone(self, i: int) -> DataSet:
+        """The data set of one video, to be sent to another process."""
+        return _Unlabelled(self.examples[i : i + 1], self.sources[i : i + 1], self.name)
+
 
 def unlabelled_videos(videos: Iterable, name: str = "videos") -> DataSet:
     """A data set of videos that have no labels.

@@ -54,6 +54,7 @@ class FeatureWriter:
         data: name of the data set, for the record.
         names: of the data set's videos.
         format: of the files, a name in `PART_FORMATS`; None goes on with the folder's own.
+        at_once: whether all that is missing is claimed at once, and not a few videos at a time.
 
     Attributes:
         before: videos that the folder had when this process came.
@@ -66,7 +67,11 @@ class FeatureWriter:
         ImportError: the files are Parquet, and pyarrow is not installed.
     """
 
-    def __init__(self, folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None = None):
+    def __init__(
+        self, folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None = None,
+        at_once: bool = False,
+    ):  # fmt: skip
+        self._at_once = at_once
         self.folder, self._names = as_path(folder), list(names)
         self._is_shared = not isinstance(self.folder, StorePath)
         if self.folder.exists() and not self.folder.is_dir():
@@ -133,7 +138,7 @@ class FeatureWriter:
         """The next videos that are missing and not taken; those that others have taken stay, and may become free."""
         mine: list[VideoRow] = []
         theirs: list[VideoRow] = []
-        while self._free and len(mine) < CLAIMED:
+        while self._free and (self._at_once or len(mine) < CLAIMED):
             row = self._free.popleft()
             if self._is_missing(row):
                 (theirs if row.id in taken else mine).append(row)
