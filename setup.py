@@ -47,7 +47,7 @@ setup(
         "store": ["fsspec"],
         "s3": ["s3fs"],
         "gs": ["gcsfs"],
-        "ray": ["ray[data]>=2.50"],
+        "ray": ["ray[data]>=2.60"],
         # KerasTuner 1.4 imports tensorboard without requiring it.
         "search": ["pyyaml", "keras-tuner", "tensorboard"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.

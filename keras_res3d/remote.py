@@ -143,6 +143,7 @@ class StorePath(os.PathLike):
     def __init__(self, address: str):
         self.scheme, _, key = address.partition("://")
         self.key = posixpath.normpath(key.strip("/")) if key.strip("/") else ""
+        self._type: str | None = None  # "file" or "directory" where a listing has just told it
 
     def __fspath__(self) -> str:
         return f"{self.scheme}://{self.key}"
@@ -186,7 +187,7 @@ class StorePath(os.PathLike):
 
     @property
     def parent(self) -> StorePath:
-        return StorePath(f"{self.scheme}://{posixpath.dirname(self.key) or self.key}")
+        return StorePath(f"{self.scheme}://{posixpath.dirname(self.key)}")
 
     def with_name(self, name: str) -> StorePath:
         return self.parent / name
@@ -216,10 +217,10 @@ class StorePath(os.PathLike):
         return self._info() is not None
 
     def is_file(self) -> bool:
-        return (self._info() or {}).get("type") == "file"
+        return (self._type or (self._info() or {}).get("type")) == "file"
 
     def is_dir(self) -> bool:
-        return (self._info() or {}).get("type") == "directory"
+        return (self._type or (self._info() or {}).get("type")) == "directory"
 
     def is_symlink(self) -> bool:
         return False
@@ -233,10 +234,18 @@ class StorePath(os.PathLike):
         return int(found["size"])
 
     def iterdir(self) -> Iterator[StorePath]:
-        """What lies in the folder, in the order of names. Raises FileNotFoundError where there is no folder."""
-        found = self._ask("listed", lambda system, key: system.ls(key, detail=False))
-        names = {name.rstrip("/").rpartition("/")[2] for name in found if name.strip("/") != self.key}
-        return iter([self / name for name in sorted(names) if name])
+        """What lies in the folder, in the order of names; the paths know whether they are files or folders.
+
+        Raises:
+            FileNotFoundError: there is no folder.
+        """
+        found = self._ask("listed", lambda system, key: system.ls(key, detail=True))
+        types = {each["name"].rstrip("/"): each["type"] for each in found}
+        children = {name.rpartition("/")[2]: kind for name, kind in types.items() if name.strip("/") != self.key}
+        for name in sorted(filter(None, children)):
+            child = self / name
+            child._type = children[name]
+            yield child
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
         """What lies in the folder and has such a name; nothing where there is no folder."""

@@ -14,6 +14,7 @@ import functools
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from keras_res3d.remote import StoreError
 
 # Items of a task. They are few: what is done waits for the slowest before it.
 ITEMS_PER_TASK = 4
+# Within so many seconds a cluster's first host must answer.
+ANSWER_SECONDS = 20
 # A task hands on what it has when it is so much.
 BLOCK_BYTES = 32 << 20
 
@@ -66,9 +69,10 @@ def connected(address: str | None) -> Iterator[ModuleType]:
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _knock(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, RuntimeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"no Ray cluster answers at {address or 'this host'} ({reason}); start one with ray start --head"
         ) from error
@@ -76,6 +80,13 @@ def connected(address: str | None) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody listens at "host:port", which Ray itself takes minutes to say."""
+    host, mark, port = address.rpartition(":")
+    if mark and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def map_on_cluster(

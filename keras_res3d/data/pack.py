@@ -26,6 +26,7 @@ from keras_res3d.data.sources.shards import (
     quick_faults,
     read_json,
     read_manifest,
+    sizes_in,
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
 from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
@@ -225,25 +226,25 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
     entries = found.get("shards", [])
     if path.name == SETTINGS:
         entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
-    whole = []
+    whole, sizes = [], sizes_in(folder)
     # What is damaged ends the list, and is written again.
     with contextlib.suppress(ValueError, KeyError, TypeError):
         for number, entry in enumerate(entries):
             check_entry(entry)
-            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry):
+            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry, sizes):
                 break
             whole.append(entry)
     return whole
 
 
-def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
+def _is_whole(folder: pathlib.Path | StorePath, entry: dict, sizes: Callable[[str], int | None]) -> bool:
     """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up.
 
     Of a shard in a store its size is looked at alone.
     """
     counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
     alone = {"shards": [entry], "records": entry["records"]}
-    if not counts or quick_faults(folder, alone):
+    if not counts or quick_faults(alone, sizes):
         return False
     # A store takes objects whole or not at all, and keeps checksums of its own.
     return isinstance(folder, StorePath) or digest(folder / entry["file"]) == entry["sha256"]

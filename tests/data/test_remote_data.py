@@ -182,6 +182,22 @@ def test_a_lost_connection_is_no_bad_video(failures, local, tmp_path):
     assert "StoreError" in str(found.value)
 
 
+def test_a_folder_is_listed_once_however_much_it_holds(failures):
+    """A store takes its time for each question: none is asked for each of many files."""
+    folder = StorePath("flaky://many")
+    for number in range(30):
+        write_atomically(folder / f"shard-{number:05d}.tfrecord", b"")
+    write_atomically(folder / "manifest.json", "{}")
+    failures.calls = []
+    assert kind_of("flaky://many") == "packed" and len(failures.calls) < 6
+    failures.calls = []
+    assert all(path.is_file() and not path.is_dir() for path in folder.iterdir()) and len(failures.calls) == 1
+    lines = "".join(f"many/shard-{number:05d}.tfrecord,x\n" for number in range(30))
+    write_atomically(StorePath("flaky://list.csv"), f"path,label\n{lines}")
+    failures.calls = []
+    assert list_layout("csv", "flaky://list.csv", "flaky://").faults == () and len(failures.calls) < 6
+
+
 def test_a_connection_that_is_lost_while_a_video_is_read(failures, monkeypatch, make_video, tmp_path):
     frames = np.random.default_rng(0).integers(0, 256, (30, 96, 128, 3), np.uint8)
     for name in ("long.mp4", "long.mkv"):

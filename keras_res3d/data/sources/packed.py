@@ -10,7 +10,7 @@ import numpy as np
 from keras_res3d.data.images import decode_jpeg
 from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
-from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest
+from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest, sizes_in
 from keras_res3d.data.types import DataError, PathLike, one_line
 from keras_res3d.remote import BLOCK_BYTES, StorePath
 
@@ -100,7 +100,7 @@ class PackedDataSet:
 
     def __init__(self, folder: PathLike, classes: Sequence[str] | None = None):
         self.name, manifest = str(folder), read_manifest(folder)
-        faults = quick_faults(folder, manifest)
+        faults = quick_faults(manifest, sizes_in(folder))
         self._resize = tuple(manifest["resize"])
         self.mirror_safe = bool(manifest.get("mirror_safe", True))
         self.reverse_safe = bool(manifest.get("reverse_safe", True))

@@ -113,9 +113,14 @@ def check_entry(shard: dict) -> None:
             raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
 
 
-def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
-    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree."""
-    faults, sizes = [], _sizes(as_path(folder))
+def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:
+    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree.
+
+    Args:
+        manifest: of the shards.
+        sizes: as `sizes_in` gives it, of their folder.
+    """
+    faults = []
     for shard in manifest["shards"]:
         for entry in (shard, shard["index"]):
             found = sizes(entry["file"])
@@ -130,8 +135,9 @@ def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
     return faults
 
 
-def _sizes(folder: pathlib.Path | StorePath) -> Callable[[str], int | None]:
-    """A function that gives the size of a folder's file in bytes, None where it is not there."""
+def sizes_in(folder: PathLike) -> Callable[[str], int | None]:
+    """A function that gives the size of a folder's file in bytes, None where it is not there; a store is asked once."""
+    folder = as_path(folder)
     if isinstance(folder, StorePath):
         return folder.sizes().get
     return lambda name: os.path.getsize(folder / name) if os.path.isfile(folder / name) else None
