@@ -156,7 +156,7 @@ def _flow(ray: ModuleType, packed: list[bytes], each: Callable, workers: int | N
     # Actors take no core for themselves: of a host with one core none would be left to decode.
     return data.map_batches(
         _Actor, fn_constructor_args=(network.make, ray.put(network.arguments)), batch_size=network.rows,
-        batch_format="pyarrow", num_cpus=0, num_gpus=1 if gpus else 0, scheduling_strategy="SPREAD",
+        batch_format="pyarrow", num_cpus=0, num_gpus=1 if gpus else 0,
         compute=ray.data.ActorPoolStrategy(size=network.actors or max(1, gpus)),
     )  # fmt: skip
 
