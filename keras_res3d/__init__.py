@@ -22,6 +22,7 @@ _PUBLIC = {
     "keras_res3d.inference.streaming": ["StreamingPredictor"],
     "keras_res3d.inference.videos": ["predict_video"],
     "keras_res3d.tasks.evaluate": ["evaluate", "over_splits"],
+    "keras_res3d.search": ["HyperModel"],
     "keras_res3d.tasks.detection.annotations": ["read_annotations"],
     "keras_res3d.tasks.detection.detections": ["read_detections", "write_detections"],
     "keras_res3d.tasks.detection.evaluate": ["evaluate_detections"],
@@ -34,7 +35,6 @@ _PUBLIC = {
     "keras_res3d.tasks.studies.results": ["read_results"],
     "keras_res3d.tasks.studies.search": ["search_architectures"],
     "keras_res3d.tasks.studies.study": ["Study"],
-    "keras_res3d.tasks.studies.tuner": ["HyperModel"],
     "keras_res3d.tasks.similarity": ["similarity"],
     "keras_res3d.tasks.transfer.finetune": ["transfer_finetune"],
     "keras_res3d.tasks.transfer.knn": ["transfer_knn"],
@@ -67,6 +67,7 @@ _PUBLIC = {
     "keras_res3d.training.callbacks": ["Speed", "StopOnNaN"],
     "keras_res3d.training.compile": ["compile_by_recipe"],
     "keras_res3d.training.fit": ["prepare_net", "train"],
+    "keras_res3d.training.objective": ["Objective"],
     "keras_res3d.training.recipes": ["RECIPES", "TrainingOptions", "recipe"],
     "keras_res3d.training.resume": ["ResumeExactly"],
     "keras_res3d.training.stream": ["recipe_stream"],
@@ -83,6 +84,8 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
+    if name == "search":
+        return importlib.import_module("keras_res3d.search")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
@@ -90,4 +93,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "search"})

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
+import warnings
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from keras_res3d.data.clips import Sampling, for_crop
-from keras_res3d.io import atomic_path, write_atomically
-from keras_res3d.nets.architecture import Architecture
+from keras_res3d.io import atomic_path, digest, write_atomically
+from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
-from keras_res3d.remote import StorePath, as_path
+from keras_res3d.remote import StoreError, StorePath, as_path, readable
 from keras_res3d.tables import as_json
+from keras_res3d.untrusted import Range, check, parse_json, read_json
+
+_SCHEMA = {
+    "format": Range(1, 2), "net": str, "labels": [str], "sampling": dict, "licence?": str, "trained_on?": str,
+    "training?": dict, "architecture?": (dict, None), "frames?": (Range(1, LARGEST["frames"]), None), "trim?": bool,
+    "seen?": {"name?": str, "videos?": int, "hashes?": [str], "groups?": [str]}, "multi_label?": bool,
+}  # fmt: skip
+
+# Bytes; a card with a sketch of a million training videos has some megabytes.
+LARGEST_CARD = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,12 @@ class ModelCard:
     seen: dict = field(default_factory=dict)
     multi_label: bool = False
 
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < len(self.labels):
+            twice = sorted({name for name in self.labels if self.labels.count(name) > 1})
+            raise ValueError(f"labels has {', '.join(map(repr, twice[:5]))} more than once; expected a name for each "
+                             "output")  # fmt: skip
+
     def to_json(self) -> str:
         fields = {
             **dataclasses.asdict(self),
@@ -68,19 +85,21 @@ class ModelCard:
     def from_json(cls, text: str) -> ModelCard:
         """The card of what `to_json` wrote; cards of format 1 had no architecture. Raises ValueError on other text."""
         try:
-            fields = json.loads(text)
-            fields.pop("format")
-            if not isinstance(fields["labels"], list) or not all(isinstance(name, str) for name in fields["labels"]):
-                raise TypeError(f"labels is {fields['labels']!r}; expected a list of class names")
-            if not isinstance(fields.get("multi_label", False), bool):
-                raise TypeError(f"multi_label is {fields['multi_label']!r}; expected true or false")
-            fields["labels"] = tuple(fields["labels"])
-            fields["sampling"] = Sampling.from_dict(fields["sampling"])
+            return cls._from_fields(parse_json(text, nan=True))
+        except ValueError as error:
+            raise ValueError(f"not a model card ({error})") from error
+
+    @classmethod
+    def _from_fields(cls, given: object) -> ModelCard:
+        check(given, _SCHEMA)
+        fields = {name: value for name, value in given.items() if name != "format"}
+        fields |= {"labels": tuple(fields["labels"]), "sampling": Sampling.from_dict(fields["sampling"])}
+        try:
             if fields.get("architecture") is not None:
                 fields["architecture"] = Architecture(**fields["architecture"])
             return cls(**fields)
-        except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a model card ({type(error).__name__}: {error})") from error
+        except TypeError as error:  # an unknown field, or a number where the architecture has a list
+            raise ValueError(str(error)) from error
 
 
 def card_path(model_path) -> pathlib.Path | StorePath:
@@ -91,14 +110,56 @@ def card_path(model_path) -> pathlib.Path | StorePath:
 
 def read_card(model_path) -> ModelCard | None:
     """The card beside a Keras model or in its folder, or None where there is none; `export.formats` reads exports' too.
+
+    A process that was killed after `save_model` had written the model leaves the card of the model before beside it, or
+    none. Such a card is told by its digest, and the copy inside the model is read in its place.
     """
     path = card_path(model_path)
-    if not path.exists():
+    copy = _copy_that_counts(as_path(model_path), path)
+    if copy is None and not path.exists():
         return None
     try:
-        return ModelCard.from_json(path.read_text(encoding="utf-8"))
+        return ModelCard._from_fields(read_json(path, nan=True) if copy is None else parse_json(copy, nan=True))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: not a model card ({error})") from error
+
+
+# The files inside a .keras archive, which Keras passes over: a copy of the card, and the digest of the card that lay
+# beside the model when it was written.
+_INSIDE, _REPLACES = "keras_res3d/model.json", "keras_res3d/replaces.txt"
+
+
+def _digest(card: pathlib.Path | StorePath) -> str:
+    return digest(card) if card.exists() else "nothing"
+
+
+def _copy_that_counts(model: pathlib.Path | StorePath, card: pathlib.Path | StorePath) -> str | None:
+    """The copy of its card in a Keras model, where the card beside it is that of the model before, or missing."""
+    model = model / "model.keras" if model.is_dir() else model
+    if model.suffix != ".keras" or not model.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(readable(model)) as archive:
+            if archive.getinfo(_INSIDE).file_size > LARGEST_CARD or archive.getinfo(_REPLACES).file_size > 64:
+                return None
+            if archive.read(_REPLACES).decode("ascii") != _digest(card):
+                return None
+            copy = archive.read(_INSIDE).decode("utf-8")
+    except StoreError:
+        raise
+    except Exception:  # models of Keras' own hold none; damage shows in many ways, and whoever opens the model says so
+        return None
+    if card.exists():
+        if card.read_bytes() == copy.encode():
+            return None
+        warnings.warn(f"{card} is the card of the model before, as a kill leaves it; the copy inside is read",
+                      stacklevel=3)  # fmt: skip
+    return copy
+
+
+def write_card(model_path, card: ModelCard) -> None:
+    """Writes a card beside a model file; what was there is replaced."""
+    write_atomically(card_path(model_path), card.to_json())
 
 
 def clip_shape_of(model) -> tuple[int | None, ...]:
@@ -264,5 +325,8 @@ def save_model(
         card = dataclasses.replace(card, **given)
     with atomic_path(path) as aside:
         model.save(aside)
-    write_atomically(card_path(path), card.to_json())
+        with zipfile.ZipFile(aside, "a") as archive:
+            archive.writestr(zipfile.ZipInfo(_INSIDE), card.to_json())
+            archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(card_path(path)))
+    write_card(path, card)
     return card

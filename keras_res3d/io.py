@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import itertools
 import os
 import pathlib
+import re
 import shutil
+import socket
 import sys
 import tempfile
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 import filelock
 
-from keras_res3d.remote import StorePath, as_path, refuse
+from keras_res3d.remote import StorePath, as_path, opened, refuse
 
 
 @contextlib.contextmanager
@@ -101,8 +105,7 @@ def reader_threads(workers: int | None) -> int:
 
 def digest(path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    path = as_path(path)
-    with path.open() if isinstance(path, StorePath) else open(path, "rb") as file:
+    with opened(as_path(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -123,8 +126,9 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
     """Yields where to write a file so that `path` is the old file or the whole new one, whatever happens.
 
     The file is written under its own name in a hidden folder beside `path`, synced, and moved when the block ends; an
-    error in the block leaves `path` as it was. The folder of `path` is made if missing. A file for a store is written
-    into a temporary folder, and put into the store when the block ends.
+    error in the block leaves `path` as it was. The folder of `path` is made if missing. What killed processes left
+    beside `path` is removed. A file for a store is written into a temporary folder, and put into the store when the
+    block ends.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
@@ -136,19 +140,16 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
             yield aside
         return
     refuse("what is written here", path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        aside = folder / path.name
-        yield aside
-        os.chmod(aside, 0o644)
-        sync(aside)
-        os.replace(aside, path)
-        sync(path.parent)
-    except OSError as error:
-        raise _naming(error, path, folder) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _hidden_folder(path) as folder:
+        try:
+            aside = folder / path.name
+            yield aside
+            os.chmod(aside, 0o644)
+            sync(aside)
+            os.replace(aside, path)
+            sync(path.parent)
+        except OSError as error:
+            raise _naming(error, path, folder) from error
 
 
 @contextlib.contextmanager
@@ -156,8 +157,13 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
     """Like `atomic_path`, for what is a folder, or a file with others beside it.
 
     Yields where to write: `path`'s own name in a hidden folder beside `path`. When the block ends, everything in that
-    folder is moved beside `path`, and `path` itself last: it never lies there without what it needs. An error in the
-    block leaves all as it was.
+    folder is moved beside `path`, and `path` itself first: where others belong to it, it is what holds their digests,
+    so that whoever reads it after a kill between two moves sees that they are not its own. An error in the block leaves
+    all as it was. Into a store, where readers do not wait, `path` itself is put last.
+
+    Raises:
+        OSError: it cannot be written, for example because the disk is full.
+        StoreError: it cannot be put into the store.
     """
     path = as_path(path)
     if isinstance(path, StorePath):
@@ -165,21 +171,24 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
             yield aside
         return
     refuse("what is written here", path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder / path.name
-        for file in sorted(folder.rglob("*")):
-            sync(file)
-        for name in sorted(os.listdir(folder), key=lambda name: name == path.name):
-            _put(folder / name, path.parent / name, folder / f".replaced.{name}")
-        sync(path.parent)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with _hidden_folder(path) as folder:
+        try:
+            yield folder / path.name
+            for file in sorted(folder.rglob("*")):
+                sync(file)
+            names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: (name != path.name, name))
+            for name in names:
+                _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
+            sync(path.parent)
+        except OSError as error:
+            raise _naming(error, path, folder) from error
 
 
 def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> None:
-    """Moves `source` to `target`; a folder that is there, which cannot be replaced in one step, goes to `aside`."""
+    """Moves `source` to `target`; a folder that is there, which cannot be replaced in one step, goes to `aside`.
+
+    After a kill between the two moves `sweep` puts it back.
+    """
     if not target.is_dir():
         os.replace(source, target)
         return
@@ -189,6 +198,105 @@ def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> Non
     except OSError:
         os.replace(aside, target)
         raise
+
+
+# In the hidden folder of a write: the lock that its process holds, and what was moved away to make room.
+OWNER, REPLACED = ".writer.lock", ".replaced."
+# The hidden folders are called .NAME.RANDOM~, so that no folder of a user's is taken for one.
+_MARK, _HIDDEN = "~", re.compile(r"\..+\.[a-z0-9_]{8}~")
+_swept: set[str] = set()
+
+
+@contextlib.contextmanager
+def _hidden_folder(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A hidden folder beside `path`; others see that it is in use, by a lock that goes with its process."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep_once(path.parent)
+    while True:
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=_MARK, dir=path.parent))
+        lock = filelock.FileLock(folder / OWNER, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except (filelock.Timeout, FileNotFoundError):  # swept away in the moment before it was locked
+            continue
+        except (OSError, NotImplementedError):  # a file system without locks: then nobody sweeps either
+            break
+        if (folder / OWNER).exists():
+            break
+        lock.release()
+    try:
+        yield folder
+    finally:
+        lock.release()
+        _remove_folder(folder)
+
+
+def _remove_folder(folder: pathlib.Path) -> None:
+    """Removes a hidden folder, its lock's file last: after a kill on the way it can still be told from a user's."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each, ignore_errors=True)
+            elif each.name != OWNER:
+                each.unlink()
+        shutil.rmtree(folder)
+
+
+def _sweep_once(folder: pathlib.Path) -> None:
+    """Removes the remains of killed processes from a folder, at this process's first write into it."""
+    if str(folder.absolute()) in _swept:
+        return
+    _swept.add(str(folder.absolute()))
+    for name in filter(_HIDDEN.fullmatch, os.listdir(folder)):
+        if (folder / name / OWNER).is_file():
+            _remove_remains(folder / name)
+        else:  # killed before it was locked, and empty; a process that is about to lock it makes another
+            with contextlib.suppress(OSError):
+                (folder / name).rmdir()
+
+
+def sweep(path) -> None:
+    """Removes what killed writes of `path` left beside it; what a living process writes stays.
+
+    Remains that tell no owner, as those of earlier releases, are removed too: call it where no other process writes
+    `path`.
+    """
+    path = as_path(path)
+    if isinstance(path, StorePath):  # which keeps nothing of a write that was cut short
+        return
+    for remains in _remains(path):
+        _remove_remains(remains)
+
+
+def _remains(path: pathlib.Path) -> list[pathlib.Path]:
+    found = path.parent.glob(f"{glob.escape(f'.{path.name}.')}*")
+    return [each for each in found if each.is_dir() and not each.is_symlink()]
+
+
+def _remove_remains(folder: pathlib.Path) -> None:
+    """Removes the hidden folder of a write unless its process lives; what it had moved away and not replaced returns.
+    """
+    lock = filelock.FileLock(folder / OWNER, thread_local=False)
+    with contextlib.suppress(OSError, NotImplementedError):  # Timeout is an OSError too
+        lock.acquire(timeout=0)
+        try:
+            for aside in folder.glob(f"{REPLACED}*"):
+                target = folder.parent / aside.name.removeprefix(REPLACED)
+                if not target.exists():
+                    os.replace(aside, target)
+        finally:
+            lock.release()
+        _remove_folder(folder)
+
+
+def half_replaced(path) -> str:
+    """A hint for messages: "" or, where `path` is not there because its replacement was killed, a text that says so."""
+    path = as_path(path)
+    if isinstance(path, StorePath) or path.exists():
+        return ""
+    if not any((each / f"{REPLACED}{path.name}").exists() for each in _remains(path)):
+        return ""
+    return " (a process was killed while it replaced it: run that again)"
 
 
 def _naming(error: OSError, path: pathlib.Path, folder: pathlib.Path) -> OSError:
@@ -204,16 +312,6 @@ def write_atomically(path, data: str | bytes) -> None:
     """Writes bytes, or text as UTF-8, through `atomic_path`; a file name in it that is not UTF-8 keeps its bytes."""
     with atomic_path(path) as aside:
         aside.write_bytes(data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data)
-
-
-def sweep(path) -> None:
-    """Removes what killed writes of `path` through `atomic_path` left beside it, while no other process writes it."""
-    path = as_path(path)
-    if isinstance(path, StorePath):  # which keeps nothing of a write that was cut short
-        return
-    for remains in path.parent.glob(f".{path.name}.*"):
-        if remains.is_dir() and not remains.is_symlink():
-            shutil.rmtree(remains, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -236,7 +334,7 @@ def locked(path, waiting: str = "", timeout: float = -1) -> Iterator[bool]:
     if isinstance(path, StorePath):
         yield False
         return
-    lock = filelock.FileLock(path.with_name(f".{path.name}.lock"))
+    lock = filelock.FileLock(_lock_of(path))
     try:
         held = _acquire(lock, waiting, timeout)
     except (OSError, NotImplementedError) as error:
@@ -258,3 +356,74 @@ def _acquire(lock: filelock.BaseFileLock, waiting: str, timeout: float) -> bool:
             print(waiting, file=sys.stderr)
         lock.acquire(timeout=timeout)
     return True
+
+
+def _lock_of(path) -> pathlib.Path:
+    path = pathlib.Path(path)
+    return path.with_name(f".{path.name}.lock")
+
+
+_held: set[tuple[int, str]] = set()
+_HOLDER = re.compile(r"process \d+ on [\w.-]{1,100}")
+
+
+@contextlib.contextmanager
+def only_one(path, does: str, place=None) -> Iterator[None]:
+    """Lets one process at a time do something to `path`; a second one is refused at once.
+
+    A call inside the block, of the same thread for the same path, goes through. The folder of `path` is made if
+    missing, and goes again if nothing comes to lie in it. In a store, which has no locks, nobody is refused.
+
+    Args:
+        path: what is guarded, as of `locked`.
+        does: for the message: "trains in".
+        place: what the message names; None: `path`.
+
+    Raises:
+        ValueError: another process, or thread, is at it; the message names it where it is known.
+    """
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        yield
+        return
+    lock, key = _lock_of(path), (threading.get_ident(), str(path.absolute()))
+    if key in _held:
+        yield
+        return
+    missing = [each for each in lock.parents if not each.exists()]
+    with contextlib.ExitStack() as stack:
+        holder = _holder(lock)  # before the lock is tried, which may empty its file
+        try:
+            held = stack.enter_context(locked(path, timeout=0))
+        except TimeoutError:
+            raise ValueError(
+                f"another run{holder} {does} {place or path}; wait for it, or choose another output"
+            ) from None
+        if held:
+            _write_holder(lock)
+        _held.add(key)
+        try:
+            yield
+        finally:
+            _held.discard(key)
+            if held:  # a process that waits for a removed file asks again
+                with contextlib.suppress(OSError):  # Windows keeps a file that is locked
+                    lock.unlink()
+                    for folder in missing:
+                        folder.rmdir()
+
+
+def _holder(lock: pathlib.Path) -> str:
+    """Who holds a lock, for a message: " (process 4711 on its-host)", or "" where its file does not tell."""
+    try:
+        text = lock.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+    return f" ({text})" if _HOLDER.fullmatch(text) else ""
+
+
+def _write_holder(lock: pathlib.Path) -> None:
+    """Leaves word of this process in its lock's file; where locks are made of files, their text is not ours."""
+    with contextlib.suppress(OSError):
+        if not lock.read_bytes() or _holder(lock):
+            lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

@@ -367,6 +367,11 @@ def readable(path: pathlib.Path | StorePath) -> pathlib.Path | BinaryIO:
     return path.open() if isinstance(path, StorePath) else path
 
 
+def opened(path: str | os.PathLike) -> BinaryIO:
+    """A file to read bytes from, as `open(path, "rb")` gives it; an object of a store too."""
+    return path.open() if isinstance(path, StorePath) else open(path, "rb")
+
+
 def size_of(path: str | os.PathLike) -> int | None:
     """Bytes of a local file; None where there is none, and of a store's objects, since a list may have a million."""
     return os.path.getsize(path) if not is_remote(path) and os.path.isfile(path) else None

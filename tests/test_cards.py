@@ -36,6 +36,42 @@ def test_what_is_no_card_is_refused(text):
         ModelCard.from_json(text)
 
 
+def changed(**fields) -> str:
+    return json.dumps({**json.loads(CARD.to_json()), **fields})
+
+
+SAMPLED = CARD.sampling.to_dict()
+BUILT = ZOO["sr18"].to_dict()
+WRONG = {
+    "labels is 'ab'": changed(labels="ab"), "labels is None": changed(labels=None),
+    "more than once": changed(labels=["a", "a"]),
+    r"labels\[1\] is None": changed(labels=["a", None]), "net is None": changed(net=None), "trim is 1": changed(trim=1),
+    "seen.hashes is 3": changed(seen={"hashes": 3}), "format is 3": changed(format=3),
+    "multi_label": changed(multi_label=0),
+    "frames is 1000000000; .* from 1 to 10,000": changed(sampling={**SAMPLED, "frames": 10**9}),
+    "fps is 1000000000000; .* from 0.001 to 10,000": changed(sampling={**SAMPLED, "fps": 10**12}),
+    "fps is True": changed(sampling={**SAMPLED, "fps": True}),
+    "too large": changed(sampling={**SAMPLED, "stride": 10**30}),
+    "stride is .* from 1 to 1,000,000": changed(sampling={**SAMPLED, "stride": 10**9}),
+    r"resize is \[128000, 171\]": changed(sampling={**SAMPLED, "resize": [128000, 171]}),
+    "pixels; expected up to": changed(sampling={**SAMPLED, "frames": 9999, "resize": [9999, 9999]}),
+    "sampling is": changed(sampling=[]), "frames is 10000000": changed(frames=10**7), "nested": "[" * 10**5,
+    "blocks is .* from 1 to 1,000": changed(architecture={**BUILT, "blocks": [10**9, 2, 2, 2]}),
+    "width is": changed(architecture={**BUILT, "width": 2**60}),
+    "strides is": changed(architecture={**BUILT, "strides": [[1]] * 5}),
+    "not iterable": changed(architecture={**BUILT, "blocks": 3}), "unexpected": changed(more=1), "not JSON": "\0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", WRONG)
+def test_cards_of_any_content_are_refused_in_one_line_with_the_range(tmp_path, told):
+    (tmp_path / "model.json").write_text(WRONG[told])
+    with pytest.raises(ValueError, match="Expecting value" if told == "not JSON" else told) as caught:
+        read_card(tmp_path)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path / 'model.json'}: not a model card (") and "\n" not in said and len(said) < 700
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     path = tmp_path / "a.json"
     write_atomically(path, "old")

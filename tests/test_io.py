@@ -1,11 +1,18 @@
-"""Silence, and names of outputs; writing is tested where it is used."""
+"""Silence, names of outputs, one process at a time, and what killed processes leave."""
 
+import contextlib
 import os
 import pathlib
+import re
+import subprocess
+import sys
+import threading
 
+import filelock
 import pytest
 
-from keras_res3d.io import output_paths, silenced
+from keras_res3d import io
+from keras_res3d.io import atomic_group, atomic_path, half_replaced, only_one, output_paths, silenced, write_atomically
 
 
 def test_silence_hides_what_native_code_prints_unless_it_fails(capfd):
@@ -29,3 +36,147 @@ def test_no_two_inputs_have_one_output(tmp_path):
              "\u00e9-2.png"]  # fmt: skip
     assert found == [pathlib.Path("out", name) for name in names]
     assert output_paths([], "out", ".png") == []
+
+
+@contextlib.contextmanager
+def child(code, *arguments):
+    """A process that runs `code` and has printed a line; it is killed when the block ends."""
+    code = f"import os, sys, time\nfrom keras_res3d.io import *\n{code}"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline()
+            yield process
+        finally:
+            process.kill()
+
+
+HOLDING = """
+with only_one(sys.argv[1], "writes"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
+    path = tmp_path / "folder" / "model"
+    with child(HOLDING, path) as other:
+        said = rf"another run \(process {other.pid} on .+\) writes .*folder; wait for it"
+        for _ in range(2):  # who is refused does not wipe out who holds it
+            with pytest.raises(ValueError, match=said), only_one(path, "writes", path.parent):
+                pass
+        (path.parent / ".model.lock").write_text("\x1b[2J")
+        with pytest.raises(ValueError, match="another run writes"), only_one(path, "writes"):
+            pass
+    with only_one(path, "writes"), only_one(path, "writes"):
+        pass
+    assert not os.listdir(path.parent)
+
+
+def test_one_thread_at_a_time_and_no_trace(tmp_path):
+    path, found = tmp_path / "a" / "b" / "model", []
+
+    def other():
+        try:
+            with only_one(path, "writes"):
+                found.append("held")
+        except ValueError as error:
+            found.append(str(error))
+
+    with only_one(path, "writes"):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert re.match(rf"another run \(process {os.getpid()} on ", found[0])
+    assert not os.listdir(tmp_path)
+    with only_one(path, "writes"):
+        write_atomically(path, "kept")
+    assert os.listdir(path.parent) == ["model"]
+
+
+def test_without_locks_files_are_written_all_the_same(tmp_path, monkeypatch):
+    def no_locks(self, timeout):
+        raise OSError("no locks on this file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", no_locks)
+    (tmp_path / ".model.abcdefgh").mkdir()
+    (tmp_path / ".model.abcdefgh" / io.OWNER).touch()
+    with only_one(tmp_path / "model", "writes"):
+        write_atomically(tmp_path / "model", "text")
+    assert (tmp_path / "model").read_text() == "text"
+    assert sorted(os.listdir(tmp_path)) == [".model.abcdefgh", "model"]  # nobody can tell whether its writer lives
+
+
+WRITING = """
+with atomic_path(sys.argv[1]) as aside:
+    aside.write_bytes(b"half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_next_run_sweeps_what_the_dead_left_and_nothing_else(tmp_path):
+    """Whatever its name: a part of features, for example, is written once and never again under the same name."""
+    users = tmp_path / ".settings.mycamera"
+    users.mkdir()
+    (tmp_path / ".born.abcd_123~").mkdir()  # killed before it was locked
+    with child(WRITING, tmp_path / "living"):
+        with child(WRITING, tmp_path / "dead"):
+            pass
+        assert len(list(tmp_path.glob(".dead.*"))) == 1
+        write_atomically(tmp_path / "new", "text")
+        names = [name.rsplit(".", 1)[0] if name.startswith(".") else name for name in sorted(os.listdir(tmp_path))]
+        assert names == [".living", ".settings", "new"]
+        io.sweep(tmp_path / "living")
+        assert len(list(tmp_path.glob(".living.*/living"))) == 1
+    io.sweep(tmp_path / "living")
+    assert sorted(os.listdir(tmp_path)) == [users.name, "new"]
+
+
+REPLACING = """
+steps = int(sys.argv[2])
+def counted(function):
+    def step(*arguments):
+        global steps
+        steps -= 1
+        if steps < 0:
+            os._exit(9)
+        return function(*arguments)
+    return step
+print("started", flush=True)
+os.replace = counted(os.replace)
+with atomic_group(sys.argv[1]) as stage:
+    stage.mkdir()
+    for name in ("weights", "card"):
+        (stage / name).write_text("new")
+os._exit(0)
+"""
+
+
+def test_a_folder_is_replaced_wholly_or_put_back(tmp_path):
+    """Killed before each move: the old folder, or nothing and a word on it, until the next run puts it back."""
+    target, seen = tmp_path / "model.v1", []
+    for steps in range(4):
+        with atomic_group(target) as stage:
+            stage.mkdir()
+            for name in ("weights", "card"):
+                (stage / name).write_text("old")
+        with child(REPLACING, target, steps) as process:
+            code = process.wait(timeout=30)
+        assert code == (9 if steps < 2 else 0)
+        contents = {file.read_text() for file in target.glob("*")}
+        seen.append((*contents, *["gone"] * (not target.exists())))
+        assert bool(half_replaced(target)) == (not target.exists())
+        io._swept.clear()  # as in a new process
+        write_atomically(tmp_path / "other", "text")
+        assert {file.read_text() for file in target.glob("*")} == (contents or {"old"})
+        assert sorted(os.listdir(tmp_path)) == ["model.v1", "other"]
+    assert seen == [("old",), ("gone",), ("new",), ("new",)]
+
+
+def test_an_error_leaves_what_was_there(tmp_path):
+    write_atomically(tmp_path / "file", "old")
+    with pytest.raises(KeyError), atomic_path(tmp_path / "file") as aside:
+        aside.write_text("new")
+        raise KeyError
+    assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"

@@ -31,8 +31,8 @@ def parse(arguments=None) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2], help="of data, weights and order (0 1 2)")
     parser.add_argument("--overlap", nargs="*", type=float, default=[1.0, 0.0], help="weights of its loss (1 0)")
     parser.add_argument("--train", type=int, default=60, help="videos to train on (%(default)s)")
-    parser.add_argument("--test", type=int, default=20, help="videos to search (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=6, help="of two networks; the third has half (%(default)s)")
+    parser.add_argument("--test", type=int, default=16, help="videos to search (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="of two networks; the third has half (%(default)s)")
     parser.add_argument("--width", type=int, default=10, help="of the nets (%(default)s)")
     parser.add_argument("--memory", nargs="*", type=float, help="minutes of videos; nothing is trained then")
     parser.add_argument("--one", type=pathlib.Path, help=argparse.SUPPRESS)
@@ -49,8 +49,13 @@ def _net(width: int):
     return dataclasses.replace(NET, name="made", width=width, frames=16, strides=strides)
 
 
+def _since(start: tuple[float, float]) -> tuple[float, float]:
+    """Seconds since then by the clock, and of processor time."""
+    return time.perf_counter() - start[0], time.process_time() - start[1]
+
+
 def train(options: argparse.Namespace, seed: int, folder: pathlib.Path) -> dict[float, tuple]:
-    """For each weight of the overlap loss the detector; seconds of training all stages are printed."""
+    """For each weight of the overlap loss the detector. What the three stages of each take is printed."""
     import dataclasses
 
     from keras_res3d.data.clips import Sampling
@@ -64,25 +69,29 @@ def train(options: argparse.Namespace, seed: int, folder: pathlib.Path) -> dict[
     settings = TrainingOptions(epochs=options.epochs, batch_size=32, learning_rate=0.05, mirror=False, seed=seed)
     shared = {"net": _net(options.width), "cutting": Cutting(LENGTHS),
               "sampling": Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))}  # fmt: skip
+    seconds, detectors = {}, {}
     for stage in ("proposal", "classification"):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         train_stage(stage, videos, videos.annotations(), folder / stage, options=settings, background=2.0, **shared)
-        print(f"seed {seed}: {stage} {time.perf_counter() - start:.0f} s", flush=True)
-    detectors = {}
+        seconds[stage] = _since(start)
     settings = dataclasses.replace(settings, epochs=max(1, options.epochs // 2), learning_rate=0.02)
     for overlap in options.overlap:
-        start, own = time.perf_counter(), folder / f"overlap{overlap:g}"
+        start, own = (time.perf_counter(), time.process_time()), folder / f"overlap{overlap:g}"
         own.mkdir()
         os.symlink(folder / "proposal", own / "proposal")
         train_stage("localization", videos, videos.annotations(), own / "localization", start=folder / "classification",
                     options=settings, background=2.0, overlap=overlap, **shared)  # fmt: skip
-        print(f"seed {seed}: localization, overlap loss {overlap:g}: {time.perf_counter() - start:.0f} s", flush=True)
+        took = {**seconds, "localization": _since(start)}
+        parts = ", ".join(f"{stage} {wall:.0f} s" for stage, (wall, _) in took.items())
+        wall, processor = (sum(column) for column in zip(*took.values(), strict=True))
+        print(f"seed {seed}, overlap loss {overlap:g}: the three stages took {wall:.0f} s, {processor:.0f} s of "
+              f"processor time: {parts}", flush=True)  # fmt: skip
         detectors[overlap] = load_detector(own)
     return detectors
 
 
-def score(options: argparse.Namespace, seed: int, detectors: dict) -> list[list[str]]:
-    """A row of mAPs for each detector, on videos that were not trained on."""
+def score(options: argparse.Namespace, seed: int, detectors: dict) -> dict[float, np.ndarray]:
+    """mAP of each detector at each threshold, on videos that were not trained on."""
     from keras_res3d.tasks.detection.evaluate import evaluate_detections
     from keras_res3d.tasks.detection.made import MadeVideos
     from keras_res3d.tasks.detection.moments import joined
@@ -92,27 +101,40 @@ def score(options: argparse.Namespace, seed: int, detectors: dict) -> list[list[
     known = MadeVideos(options.train, seed=2 * seed).annotations()
     seconds = {length: RELEASED_SECONDS[length] for length in LENGTHS}
     weights = window_weights(np.diff(known.spans)[:, 0], known.labels, known.classes, seconds)
-    videos, rows = MadeVideos(options.test, seed=2 * seed + 1), []
+    videos, reached = MadeVideos(options.test, seed=2 * seed + 1), {}
     settings = {"nms": NMS, "window_weights": weights, "batch_size": 64}
     for overlap, detector in detectors.items():
         found = []
         for number, example in enumerate(videos.examples):
             with videos.open(number) as video:
                 found.append(detect_actions(detector, video, example.path, **settings))
-        scores = evaluate_detections(joined(found), videos.annotations(), thresholds=THRESHOLDS)
-        rows.append([str(seed), f"{overlap:g}", *(f"{value:.5f}" for value in scores.mean)])
-    return rows
+        reached[overlap] = evaluate_detections(joined(found), videos.annotations(), thresholds=THRESHOLDS).mean
+        print(f"seed {seed}, overlap loss {overlap:g}: mAP at 0.5 {reached[overlap][THRESHOLDS.index(0.5)]:.3f}",
+              flush=True)  # fmt: skip
+    return reached
 
 
 def experiment(options: argparse.Namespace) -> None:
-    """Trains, runs and scores each seed, and prints a table."""
+    """Trains, runs and scores each seed, and prints tables: of each seed, and of their mean and deviation."""
     from keras_res3d.tables import as_text
 
-    rows = []
+    reached = []
     for seed in options.seeds:
         with tempfile.TemporaryDirectory() as name:
-            rows += score(options, seed, train(options, seed, pathlib.Path(name)))
-    print(as_text(["seed", "overlap loss", *(f"mAP at {threshold:g}" for threshold in THRESHOLDS)], rows))
+            reached.append(score(options, seed, train(options, seed, pathlib.Path(name))))
+    head = ["overlap loss", *(f"mAP at {threshold:g}" for threshold in THRESHOLDS)]
+    rows = [[str(seed), f"{overlap:g}", *(f"{value:.3f}" for value in values)]
+            for seed, scores in zip(options.seeds, reached, strict=True) for overlap, values in scores.items()]
+    print(as_text(["seed", *head], rows))
+    if len(reached) < 2:
+        return
+    rows = []
+    for overlap in options.overlap:
+        values = np.array([scores[overlap] for scores in reached])
+        columns = zip(values.mean(axis=0).tolist(), values.std(axis=0, ddof=1).tolist(), strict=True)
+        rows.append([f"{overlap:g}", *(f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in columns)])
+    print(f"\nmean of {len(reached)} seeds ± standard deviation from seed to seed")
+    print(as_text(head, rows))
 
 
 def _bright(clips: np.ndarray) -> np.ndarray:

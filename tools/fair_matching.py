@@ -19,14 +19,17 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
-import keras_res3d
-from keras_res3d.nets.counts import COUNTED
-from keras_res3d.tables import as_markdown
-from keras_res3d.tasks.studies.budget import plan
-from keras_res3d.tasks.studies.read import read_study
-from keras_res3d.tasks.studies.results import StudyResults, mean_text
+import fair_matching_tables
 
-DATA, FRAMES, REFERENCE, BUDGET = ("motion", "textures"), (4, 8, 16), "3D", 3e5
+import keras_res3d
+from keras_res3d.io import locked
+from keras_res3d.nets.counts import COUNTED
+from keras_res3d.tasks.studies.budget import plan
+from keras_res3d.tasks.studies.folder import HEADER, StudyFolder, study_header
+from keras_res3d.tasks.studies.read import read_study
+from keras_res3d.tasks.studies.results import StudyResults
+
+DATA, FRAMES, EPOCHS, REFERENCE, BUDGET = ("motion", "textures"), (4, 8, 16), (4,), "3D", 3e5
 # One block in each group and a conv1 that keeps the full resolution, as in the quickstart: at half of 32 x 32 pixels
 # the patch's texture is gone.
 STUDY = {
@@ -48,12 +51,12 @@ def options_of(frames: int, epochs: int) -> keras_res3d.TrainingOptions:
     return keras_res3d.recipe("modern", epochs=epochs, batch_size=32, learning_rate=0.05, frames=frames)
 
 
-def target(data: str, frames: int, epochs: int, count: str) -> float:
+def target(data: str, frames: int, count: str) -> float:
     """The budget of a cell: what the 3D net of `BUDGET` parameters has."""
     if count == "all":
         return BUDGET
     classes = len(keras_res3d.read_data_set(data).classes)
-    planned = plan(read_study(STUDY), classes, options_of(frames, epochs), BUDGET)
+    planned = plan(read_study(STUDY), classes, options_of(frames, 1), BUDGET)
     (reference,) = (each for each in planned if each.name == REFERENCE)
     return {"live": reference.live_params, "macs": reference.live_macs}[count]
 
@@ -70,79 +73,47 @@ def reuse(done: pathlib.Path, cell: pathlib.Path, wanted: list) -> None:
                 shutil.copytree(done / each.name / f"seed{seed}", place)
 
 
-def cells(args) -> Iterator[tuple[str, int, str, pathlib.Path]]:
-    """(data, frames, count, folder) of each cell, the paper's own matching first."""
-    for frames, data, count in itertools.product(args.frames, args.data, args.counts):
-        yield data, frames, count, args.output / data / f"frames{frames}" / count
+def cells(args) -> Iterator[tuple[str, int, int, str, pathlib.Path]]:
+    """(data, frames, epochs, count, folder) of each cell, the shortest clips and the paper's own matching first."""
+    for frames, epochs, data, count in itertools.product(args.frames, args.epochs, args.data, args.counts):
+        yield data, frames, epochs, count, args.output / f"epochs{epochs}" / data / f"frames{frames}" / count
 
 
-def train_cell(args, data: str, frames: int, count: str, folder: pathlib.Path) -> None:
+def train_cell(args, data: str, frames: int, epochs: int, count: str, folder: pathlib.Path) -> None:
     """Trains what is missing of a cell, and writes its report."""
-    options, budget = options_of(frames, args.epochs), target(data, frames, args.epochs, count)
+    options, budget = options_of(frames, epochs), target(data, frames, count)
     classes = len(keras_res3d.read_data_set(data).classes)
     reuse(folder.parent / "all", folder, plan(read_study(STUDY), classes, options, budget, count))
-    print(f"== {data}, {frames} frames, {budget:,.0f} {COUNTED[count]}", flush=True)
+    print(f"== {data}, {frames} frames, {epochs} epochs, {budget:,.0f} {COUNTED[count]}", flush=True)
     results = keras_res3d.search_architectures(
         STUDY, data, folder, target_params=budget, count=count, options=options, seeds=args.seeds, clips=args.clips,
     )  # fmt: skip
     keras_res3d.write_study_report(results, reference=REFERENCE)
 
 
-def tables(args) -> str:
-    """A table for each data set and clip length: the means of each matching, and what is told apart from 3D."""
-    parts = []
-    for frames, data in itertools.product(args.frames, args.data):
-        found = {count: keras_res3d.read_results(folder) for d, f, count, folder in cells(args)
-                 if (d, f) == (data, frames) and (folder / "study.json").exists()}  # fmt: skip
-        found = {count: results for count, results in found.items() if len(results.scored) > 1}
-        if found:
-            parts.append(f"### {data}, {frames} frames\n\n{_table(found)}\n\n{_sentences(found)}")
-    return "\n\n".join([*parts, *_between(args)])
+def train_with_jax(args) -> None:
+    """Trains what is missing of all cells on JAX, each net once; writes their results and no reports."""
+    import fair_matching_jax
+
+    planned_cells = []
+    for data, frames, epochs, count, folder in cells(args):
+        options, budget = options_of(frames, epochs), target(data, frames, count)
+        training_set, test_set = (keras_res3d.read_data_set(f"{data}/{split}") for split in ("train", "test"))
+        study = read_study(STUDY)
+        planned = plan(study, len(training_set.classes), options, budget, count)
+        header = study_header(study, planned, training_set, test_set, options, args.clips, budget, count)
+        planned_cells.append((data, options, StudyFolder(folder, {**header, "engine": "jax"}), planned))
+    fair_matching_jax.train_jobs(fair_matching_jax.jobs_of(planned_cells), range(args.seeds), args.clips)
+    for *_, folder, _ in planned_cells:
+        with locked(folder.path / HEADER):
+            keras_res3d.read_results(folder.path).write()
 
 
-def _table(found: dict[str, StudyResults]) -> str:
-    names = [each.name for each in next(iter(found.values())).candidates]
-    header = ["candidate"]
-    for count in found:
-        header += [f"{count}: params", f"{count}: live", f"{count}: live MMACs", f"{count}: video@1"]
-    rows = []
-    for name in names:
-        row = [name]
-        for results in found.values():
-            (each,) = (each for each in results.candidates if each.name == name)
-            row += [f"{each.facts['params']:,}", f"{each.facts['live_params']:,}",
-                    f"{each.facts['live_macs'] / 1e6:.1f}",
-                    f"{mean_text(each.mean('video@1'), each.deviation('video@1'))} ({len(each.runs)})"]  # fmt: skip
-        rows.append(row)
-    return as_markdown(header, rows)
-
-
-def _sentences(found: dict[str, StudyResults]) -> str:
-    lines = []
-    for count, results in found.items():
-        if REFERENCE not in results.figures():
-            continue
-        compared = results.differences(reference=REFERENCE)
-        apart = [f"{each.first} {100 * each.mean:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})"
-                 for each in compared if each.exceeds]  # fmt: skip
-        lines.append(f"- Matched in {COUNTED[count]}: of {len(compared)} differences from 3D, {len(apart)} exceed the "
-                     f"noise{': ' + ', '.join(apart) if apart else ''}.")  # fmt: skip
-        for where, tau in results.agreement_with_paper().items():
-            lines.append(f"  Kendall's tau with the paper's ranking on {where}: {tau.tau:.2f} ({tau.low:.2f} to "
-                         f"{tau.high:.2f}).")  # fmt: skip
-    return "\n".join(lines)
-
-
-def _between(args) -> Iterator[str]:
-    """Agreement of the two data sets' rankings, cell by cell."""
-    for frames, count in itertools.product(args.frames, args.counts):
-        folders = [args.output / data / f"frames{frames}" / count for data in DATA]
-        if all((folder / "study.json").exists() for folder in folders):
-            first, second = (keras_res3d.read_results(folder) for folder in folders)
-            if len(set(first.figures()) & set(second.figures())) > 1:
-                tau = first.agreement(second)
-                yield (f"Rankings of {DATA[0]} and {DATA[1]}, {frames} frames, matched in {COUNTED[count]}: tau "
-                       f"{tau.tau:.2f} ({tau.low:.2f} to {tau.high:.2f}).")  # fmt: skip
+def read(args) -> dict[tuple[str, int, int, str], StudyResults]:
+    """What is known of each cell (data, frames, epochs, count) that has two candidates or more."""
+    found = {tuple(cell): keras_res3d.read_results(folder) for *cell, folder in cells(args)
+             if (folder / HEADER).exists()}  # fmt: skip
+    return {cell: results for cell, results in found.items() if len(results.scored) > 1}
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -150,17 +121,26 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=pathlib.Path)
     parser.add_argument("--data", type=lambda text: text.split(","), default=list(DATA))
-    parser.add_argument("--frames", type=lambda text: [int(part) for part in text.split(",")], default=list(FRAMES))
+    numbers = {"type": lambda text: [int(part) for part in text.split(",")]}
+    parser.add_argument("--frames", **numbers, default=list(FRAMES))
     parser.add_argument("--counts", type=lambda text: text.split(","), default=list(COUNTED))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", **numbers, default=list(EPOCHS))
     parser.add_argument("--clips", type=int, default=3)
+    parser.add_argument("--engine", choices=("train", "jax"), default="train",
+                        help="train is keras_res3d.search_architectures; jax is fair_matching_jax.py, for GPUs")
+    parser.add_argument("--picture", type=pathlib.Path, help="draw the scores into this PNG file too")
     parser.add_argument("--tables", action="store_true", help="print the tables of what is there, and train nothing")
     args = parser.parse_args(argv)
-    if not args.tables:
+    if args.engine == "jax" and not args.tables:
+        train_with_jax(args)
+    elif not args.tables:
         for cell in cells(args):
             train_cell(args, *cell)
-    print(tables(args))
+    found = read(args)
+    print(fair_matching_tables.tables(found, REFERENCE))
+    if args.picture:
+        fair_matching_tables.picture(found, args.picture)
 
 
 if __name__ == "__main__":

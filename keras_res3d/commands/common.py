@@ -38,7 +38,7 @@ def configured_backend() -> str:
     try:
         with open(os.path.join(folder, "keras.json"), encoding="utf-8") as file:
             return json.load(file).get("backend", "tensorflow")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return "tensorflow"
 
 

@@ -15,9 +15,10 @@ folder that holds the networks proposal and localization, and videos, or folders
 found.json, a picture for each video and index.html, which plays what was found. evaluate prints the average precision
 of each class and their mean at each IoU, how many videos were counted, and the average recall of the first detections
 of a video. Detections are the released .mat file, a CSV with the columns video, begin, end, label and score, or
-ActivityNet's JSON. Annotations are a folder as of THUMOS, or ActivityNet's JSON.
+ActivityNet's JSON; with --proposals they need no labels, and average recall alone is computed. Annotations are a folder
+as of THUMOS, or ActivityNet's JSON.
 window_weights computes from annotations how likely each length of window is for each class. Where a file has faults,
-all of them are named and the exit code is 2.
+all of them are named. The exit code is 2 where what was given is wrong, and 1 where a video cannot be read.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from dataclasses import dataclass, replace
 
 from absl import flags
 
-from keras_res3d.data.types import DataError, VideoError
+from keras_res3d.data.types import VideoError
 from keras_res3d.tables import as_json, as_text, printable
 
 FLAGS = flags.FLAGS
@@ -43,10 +44,13 @@ def define_flags() -> None:
     flags.DEFINE_string("subset", None, "The part of the annotations, such as test (a folder's only one by default; "
                         "all of a JSON file).")  # fmt: skip
     _define_train_flags()
-    flags.DEFINE_float("proposal_score", 0.7, "run: windows of at least this score are looked at closely.")
+    flags.DEFINE_float("proposal_score", 0.7, "run: windows of at least this score are looked at closely.",
+                       lower_bound=0, upper_bound=1)  # fmt: skip
     flags.DEFINE_string("detections", None, "evaluate: the detections, .mat, .csv or .json.")
     flags.DEFINE_string("window_weights", None, "run, evaluate: factors of scores by class and length of window, .mat "
                         "or .json (none by default).")  # fmt: skip
+    flags.DEFINE_bool("proposals", False, "evaluate: the detections have no classes, or these do not count: average "
+                      "recall alone is computed. Of a .mat file the proposal scores rank the windows.")  # fmt: skip
     flags.DEFINE_enum("protocol", "thumos14", ["thumos14", "activitynet"], "evaluate: the rules of the scoring.")
     flags.DEFINE_list("iou", None, "evaluate: thresholds of IoU, with commas between them (the protocol's by default).")
     flags.DEFINE_string("nms", "auto", "run, evaluate: IoU above which weaker detections are suppressed, none is off. "
@@ -97,11 +101,24 @@ def _blocked() -> list[str]:
     """The names of --blocked; a line may hold a comment behind #."""
     if not FLAGS.blocked:
         return []
+    if not pathlib.Path(FLAGS.blocked).is_file():
+        raise FileNotFoundError(f"--blocked is {FLAGS.blocked}, which is no file; expected a text file of names, one a "
+                                "line")  # fmt: skip
     try:
         lines = pathlib.Path(FLAGS.blocked).read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"--blocked is {FLAGS.blocked}, which is no text in UTF-8") from None
     return [name for line in lines if (name := line.partition("#")[0].strip())]
+
+
+def _videos(path: str) -> list[str]:
+    """The videos of a file or folder; a folder without one is a wrong call, and no video that cannot be read."""
+    from keras_res3d.data.open import videos_in
+
+    try:
+        return videos_in(path)
+    except VideoError as error:
+        raise ValueError(str(error)) from None
 
 
 def _nms() -> float | str | None:
@@ -117,6 +134,8 @@ def _evaluate(words: list[str]) -> int:
     from keras_res3d.tasks.detection.recall import COUNTS, average_recall
     from keras_res3d.tasks.detection.weights_file import read_window_weights
 
+    if FLAGS.proposals:
+        return _evaluate_proposals()
     blocked = _blocked()
     annotations = read_annotations(FLAGS.annotations, FLAGS.subset)
     detections = read_detections(FLAGS.detections, annotations)
@@ -131,6 +150,34 @@ def _evaluate(words: list[str]) -> int:
     print(f"average recall of a video's first detections at IoU 0.5 to 0.95: {reached}")
     if FLAGS.output:
         _write(scores, dict(zip(map(str, COUNTS), recall.tolist(), strict=True)), pathlib.Path(FLAGS.output))
+    return 0
+
+
+def _evaluate_proposals() -> int:
+    from keras_res3d.io import write_atomically
+    from keras_res3d.tasks.detection.annotations import read_annotations
+    from keras_res3d.tasks.detection.detections import read_detections
+    from keras_res3d.tasks.detection.protocols import PROTOCOLS
+    from keras_res3d.tasks.detection.recall import COUNTS, average_recall
+
+    odd = [f"--{name}" for name in ("protocol", "nms", "window_weights") if FLAGS[name].present]
+    if odd:
+        raise ValueError(f"{', '.join(odd)}: proposals have no classes, and take --iou and --blocked alone")
+    blocked, annotations = _blocked(), read_annotations(FLAGS.annotations, FLAGS.subset)
+    proposals = read_detections(FLAGS.detections, annotations, proposals=True)
+    thresholds = [_number("iou", text) for text in FLAGS.iou] if FLAGS.iou else PROTOCOLS["activitynet"].thresholds
+    recall = average_recall(proposals, annotations, thresholds=thresholds, blocked=blocked).tolist()
+    print(as_text(["proposals of a video", "average recall"],
+                  [[str(count), f"{value:.5f}"] for count, value in zip(COUNTS, recall, strict=True)]))
+    videos = {*proposals.videos, *annotations.videos, *annotations.durations} - set(blocked)
+    print(f"{len(videos)} video{'' if len(videos) == 1 else 's'} counted; {len(proposals)} proposals; IoU "
+          f"{', '.join(f'{threshold:g}' for threshold in thresholds)}")  # fmt: skip
+    if FLAGS.output:
+        facts = {"detections": FLAGS.detections, "annotations": FLAGS.annotations, "iou": list(thresholds)}
+        recalls = dict(zip(map(str, COUNTS), recall, strict=True))
+        path = pathlib.Path(FLAGS.output) / "scores.json"
+        write_atomically(path, as_json({**facts, "videos": len(videos), "average_recall": recalls}))
+        print(f"wrote {printable(path)}")
     return 0
 
 
@@ -209,7 +256,14 @@ def _train(words: list[str]) -> int:
 
     require_tensorflow("keras-res3d detect train")
     import_keras_quietly()
-    from keras_res3d.data.open import videos_in
+    from keras_res3d.training.folder import held
+
+    with held(FLAGS.output):
+        return _train_stage()
+
+
+def _train_stage() -> int:
+    """Trains one network, in a folder that is held."""
     from keras_res3d.nets.zoo import get_architecture
     from keras_res3d.tasks.detection.annotations import read_annotations
     from keras_res3d.tasks.detection.stages import STAGES
@@ -221,6 +275,8 @@ def _train(words: list[str]) -> int:
     state = "nothing" if FLAGS.overwrite else state_of(FLAGS.output)
     if state in ("finished", "foreign"):
         raise ValueError(f"{FLAGS.output} holds a model; choose another --output, or give --overwrite")
+    if not pathlib.Path(FLAGS.videos).exists():
+        raise FileNotFoundError(f"--videos is {FLAGS.videos}, which is not there; expected a folder of videos")
     stage = STAGES[FLAGS.stage]
     inherited = [f"--{name}" for name in ("net", "width", "crop") if stage.after and FLAGS[name].value is not None]
     if inherited:
@@ -230,7 +286,7 @@ def _train(words: list[str]) -> int:
     changes = {name: FLAGS[name].value for name in names if FLAGS[name].value is not None}
     net = get_architecture(FLAGS.net or "res3d18")
     history = train_stage(
-        FLAGS.stage, unlabelled_videos(videos_in(FLAGS.videos), FLAGS.videos),
+        FLAGS.stage, unlabelled_videos(_videos(FLAGS.videos), FLAGS.videos),
         read_annotations(FLAGS.annotations, FLAGS.subset), FLAGS.output, start=FLAGS.weights,
         net=net if FLAGS.width is None else replace(net, width=FLAGS.width),
         options=recipe(stage.recipe, seed=FLAGS.seed, **changes), cutting=_cutting(),
@@ -245,7 +301,6 @@ def _run(words: list[str]) -> int:
     from keras_res3d.commands.common import import_keras_quietly
 
     import_keras_quietly()
-    from keras_res3d.data.open import videos_in
     from keras_res3d.tasks.detection.annotations import read_annotations
     from keras_res3d.tasks.detection.run import NMS, detect_actions, load_detector
     from keras_res3d.tasks.detection.weights_file import read_window_weights
@@ -257,7 +312,7 @@ def _run(words: list[str]) -> int:
     settings = {"nms": NMS if FLAGS.nms == "auto" else _nms(), "proposal_score": FLAGS.proposal_score,
                 "window_weights": weights, "batch_size": FLAGS.batch_size or 16}  # fmt: skip
     detector, found = load_detector(words[0]), []
-    paths = [path for word in words[1:] for path in videos_in(word)]
+    paths = [path for word in words[1:] for path in _videos(word)]
     for path in paths:
         try:
             found.append((path, detect_actions(detector, path, **settings)))
@@ -325,23 +380,21 @@ class Task:
     Attributes:
         run: does it, and returns the exit code.
         required: flags that it needs.
-        faults: errors that have the exit code 2, as wrong calls have.
         words: how many words it needs at least beside its name; none at all where it is 0.
+        writes_folder: whether --output is a folder.
     """
 
     run: Callable[[list[str]], int]
     required: tuple[str, ...]
-    faults: tuple[type[Exception], ...] = (DataError, FileNotFoundError)
     words: int = 0
+    writes_folder: bool = True
 
 
-# Where lists alone are read, whatever is wrong is wrong with these.
-_LISTS = (ValueError, FileNotFoundError)
 TASKS = {
     "train": Task(_train, ("stage", "videos", "annotations", "output")),
     "run": Task(_run, ("output",), words=2),
-    "evaluate": Task(_evaluate, ("detections", "annotations"), _LISTS),
-    "window_weights": Task(_window_weights, ("annotations",), _LISTS),
+    "evaluate": Task(_evaluate, ("detections", "annotations")),
+    "window_weights": Task(_window_weights, ("annotations",), writes_folder=False),
 }
 
 
@@ -354,6 +407,10 @@ def _wrong_call(name: str, words: list[str]) -> str | None:
         return "MODELS or VIDEO is missing; expected a folder of networks, and videos"
     if words and not task.words:
         return f"unexpected arguments {' '.join(words)}; {name} takes flags alone"
+    output = pathlib.Path(FLAGS.output or "")
+    if FLAGS.output and output.exists() and output.is_dir() != task.writes_folder:
+        there, expected = ("file", "folder") if task.writes_folder else ("folder", "file")
+        return f"--output is {FLAGS.output}, a {there}; {name} writes a {expected}"
     missing = [f"--{flag}" for flag in task.required if not FLAGS[flag].value]
     return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} required for {name}" if missing else None
 
@@ -364,7 +421,9 @@ def run(args: list[str]) -> int:
     if fault is None:
         try:
             return TASKS[name].run(words)
-        except TASKS[name].faults as error:
+        except VideoError:
+            raise
+        except (ValueError, FileNotFoundError) as error:  # what was given is wrong
             fault = str(error)
     print(f"keras-res3d detect: {printable(fault, lines=True)}", file=sys.stderr)
     return 2

@@ -189,7 +189,8 @@ def _evaluate(part: Part, data):
     classifier = model_from_flags(part.model)
     sampling = classifier.card.sampling
     data = data or part.data(classifier.card)
-    print(f"{classifier.card.net}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} clips each")
+    print(f"{printable(classifier.card.net)}: {len(data)} videos of {len(data.classes)} classes, up to {FLAGS.clips} "
+          "clips each")  # fmt: skip
     scores = evaluate(
         classifier,
         data,

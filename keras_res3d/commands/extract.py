@@ -138,7 +138,8 @@ def run(args: list[str]) -> int:
     extraction = kind(net, FLAGS.overlap, FLAGS.per_clip, FLAGS.normalize, FLAGS.batch_size, FLAGS.workers)
     widths = ", ".join(f"{name} {width}" for name, width in net.widths.items())
     total = sum(map(len, data_sets))
-    print(f"{net.card.net}: {widths}; {total} videos, clips of {sampling.frames} frames every {extraction.step}")
+    print(f"{printable(net.card.net)}: {printable(widths)}; {total} videos, clips of {sampling.frames} frames every "
+          f"{extraction.step}")  # fmt: skip
     for data_set in data_sets:
         names = name_videos(data_set, FLAGS.data if FLAGS.layout else root_of(FLAGS.data))
         start = time.monotonic()

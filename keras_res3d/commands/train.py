@@ -12,23 +12,29 @@ every epoch, curves.png draws them. A run that was interrupted goes on from its 
 command again. A video that cannot be read stops the run; with --on_bad_video skip it goes on with a clip of another
 video, and lists the bad one in bad_videos.txt.
 
+With --strategy multi_worker several hosts train one net: give the same command on each, with TF_CONFIG or with
+--workers host:port,host:port and --worker_index, and an output folder that they share. See docs/hosts.md.
+
 With --multi_label a video may have several labels (run|jump in the list), or none. The net then gives each class a
 probability by itself, and best.keras has the best val_mAP, the mean average precision.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from absl import flags
 
+from keras_res3d.cards import read_card, write_card
 from keras_res3d.commands.common import define_sampling_flags, fresh_folder, import_keras_quietly, sampling_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
-from keras_res3d.commands.recipe_flags import define_recipe_flags, options_from_flags
+from keras_res3d.commands.recipe_flags import define_recipe_flags, join_hosts_from_flags, options_from_flags
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "--data PATH --output FOLDER"
+CURVES = "curves.png"
 
 
 def define_flags() -> None:
@@ -61,22 +67,47 @@ def define_flags() -> None:
         "class_weight", None, ["balanced"], "balanced weighs the loss so that every class has the same weight, "
         "however few videos it has. By default every clip has the same weight.",
     )  # fmt: skip
-    define_recipe_flags()
+    define_recipe_flags(across_hosts=True)
     flags.DEFINE_bool(
         "overwrite", False, "Start from the first step even where the folder holds a run, which is then replaced."
     )
 
 
-def _output_folder() -> tuple[os.PathLike, bool]:
-    """The folder, and whether it holds an unfinished run to go on with."""
-    from keras_res3d.training.folder import state_of
-
-    folder = fresh_folder(FLAGS.output, overwrite=True)
-    state = "nothing" if FLAGS.overwrite else state_of(folder)
+def _check_folder(folder: os.PathLike, state: str) -> None:
+    """Raises ValueError where a folder in this state is not to be trained in."""
     if state in ("finished", "foreign"):
         what = "a finished run" if state == "finished" else "a model, and no record of a run that could go on"
         raise ValueError(f"{folder} holds {what}; choose another --output, or give --overwrite to start again")
-    return folder, state == "unfinished"
+
+
+def _lacks_its_curves(folder: os.PathLike, options) -> bool:
+    """Whether a finished run is this one, and was killed before its curves were drawn."""
+    from keras_res3d.training.folder import other_settings
+
+    no_curves = not (folder / CURVES).exists() and (folder / "log.csv").exists()
+    return no_curves and not other_settings(read_card(folder / "model.keras"), options)
+
+
+def _conclude(folder: os.PathLike) -> int:
+    """Does what a kill after the last epoch left undone."""
+    from keras_res3d.reports.run import read_log
+    from keras_res3d.training import checkpoint
+    from keras_res3d.training.folder import figures_of
+
+    card = read_card(folder / "model.keras")
+    write_card(folder / "model.keras", card)
+    checkpoint.remove(folder)
+    log = read_log(folder / "log.csv")
+    rows = [dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True)]
+    _draw_curves(folder, card.net, figures_of(rows), None if card.multi_label else 1 / len(card.labels))
+    print(f"the run in {printable(folder)} was finished but for {CURVES}, which is drawn now; nothing was trained")
+    return 0
+
+
+def _draw_curves(folder: os.PathLike, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+    from keras_res3d.reports import plots
+
+    plots.save_png(plots.learning_curves({name: history}, chance), folder / CURVES)
 
 
 def _net(classes: int):
@@ -117,15 +148,27 @@ def run(args: list[str]) -> int:
     if args:
         raise ValueError(f"unexpected arguments {' '.join(args)}; train takes flags alone (--data PATH)")
     import_keras_quietly()
+    from keras_res3d.training.folder import held, state_of
+
+    output = fresh_folder(FLAGS.output, overwrite=True)
+    options, cluster = options_from_flags(), join_hosts_from_flags()
+    # Of several hosts the first one alone writes.
+    with held(output) if cluster.is_chief else contextlib.nullcontext():
+        state = "nothing" if FLAGS.overwrite else state_of(output)
+        if state == "finished" and _lacks_its_curves(output, options):
+            return _conclude(output) if cluster.is_chief else 0
+        _check_folder(output, state)
+        return _train(output, state == "unfinished", options, cluster)
+
+
+def _train(output: os.PathLike, unfinished: bool, options, cluster) -> int:
+    """The run, in a folder that the first host holds; it goes on with an unfinished one."""
     from keras_res3d.data.types import is_multi_label
-    from keras_res3d.reports import plots
     from keras_res3d.training.checks import check_data
+    from keras_res3d.training.cluster import ending_soon
     from keras_res3d.training.fit import prepare_net, train
-    from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
     from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
 
-    output, unfinished = _output_folder()
-    options = options_from_flags()
     if options.freeze and FLAGS.weights is None:
         raise ValueError(f"--freeze is {options.freeze} without --weights: these groups would keep random weights")
     data = data_from_flags("train")
@@ -134,22 +177,31 @@ def run(args: list[str]) -> int:
     net = _net(len(data.classes))
     before = card_of_weights(net, FLAGS.weights)
     sampling = sampling_from_flags(starting_sampling(net, options, before, FLAGS.preprocessing))
-    print(_plan(net, data, sampling, options))
+    if cluster.is_chief:
+        print(_plan(net, data, sampling, options))
     model = prepare_net(
         net, sampling, len(data.classes), options, len(data), FLAGS.weights, multi_label=is_multi_label(data)
     )
     card = starting_card(net, FLAGS.weights, data, sampling)
-    history = train(
-        model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
-    )  # fmt: skip
-    chance = None if is_multi_label(data) else 1 / len(data.classes)
-    plots.save_png(plots.learning_curves({net.name: history}, chance), output / "curves.png")
+    with ending_soon(cluster):
+        history = train(
+            model, data, sampling, output, options, validation, card, unfinished, class_weight=FLAGS.class_weight
+        )  # fmt: skip
+    if cluster.is_chief:
+        _show(output, net.name, history, None if is_multi_label(data) else 1 / len(data.classes))
+    return 0
+
+
+def _show(output: os.PathLike, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+    """Draws the curves, and says what came out."""
+    from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
+
+    _draw_curves(output, name, history, chance)
     bad = bad_videos_of(output)
     if bad:
         count = "1 bad video was" if len(bad) == 1 else f"{len(bad)} bad videos were"
         print(f"{count} skipped; {printable(output)}/{BAD_VIDEOS} lists them")
     last = ", ".join(f"{name} {values[-1]:.3f}" for name, values in history.items())
-    more = ", best.keras" if validation else ""
+    more = ", best.keras" if FLAGS.validation else ""
     more += f", {SKIPPED}" if (output / SKIPPED).exists() else ""
-    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, curves.png{more}")
-    return 0
+    print(f"{last}\nwrote {printable(output)}/model.keras, model.json, log.csv, {CURVES}{more}")

@@ -46,14 +46,25 @@ class BadVideos:
                 return fault
             self.faults[os.fspath(path)] = fault
             count = len(self.faults)
-            if self.path is not None and name not in self._lines:
-                self._lines[name] = f"{name}\t{fault}"
-                write_atomically(self.path, "\n".join(self._lines.values()) + "\n")
+            self._list({name: fault})
         if count <= SHOWN:
             warnings.warn(f"left out: {fault if name in fault else f'{name}: {fault}'}", stacklevel=3)
         elif count == SHOWN + 1:
             warnings.warn(f"more than {SHOWN} bad videos are left out; the others are counted alone", stacklevel=3)
         return fault
+
+    def add(self, faults: dict[str, str]) -> None:
+        """Lists the bad videos that another process has skipped, and has warned of."""
+        with self._lock:
+            new = {path: fault for path, fault in faults.items() if path not in self.faults}
+            self.faults.update(new)
+            self._list({printable(path): fault for path, fault in new.items()})
+
+    def _list(self, faults: dict[str, str]) -> None:
+        new = {name: f"{name}\t{fault}" for name, fault in faults.items() if name not in self._lines}
+        if self.path is not None and new:
+            self._lines.update(new)
+            write_atomically(self.path, "\n".join(self._lines.values()) + "\n")
 
 
 def collector(on_bad_video: str | BadVideos) -> BadVideos | None:

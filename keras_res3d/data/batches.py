@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import Sampling, steps_per_epoch
 from keras_res3d.data.crashes import opened
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
@@ -26,18 +26,11 @@ from keras_res3d.data.types import VideoError
 from keras_res3d.io import reader_threads
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    """Whole batches in n examples, but at least one. An epoch leaves out the remaining examples, others each time."""
-    if n < 1 or batch_size < 1:
-        raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
-    return max(1, n // batch_size)
-
-
 class _Source:
     """How the examples of a data set become training batches; the arguments of `training_stream`."""
 
     def __init__(self, data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight,
-                 on_bad_video, processes):  # fmt: skip
+                 on_bad_video, processes, part=(0, 1), neighbours=False):  # fmt: skip
         preprocessing_row(sampling.preprocessing)
         if seed < 0:
             raise ValueError(f"seed is {seed}; expected 0 or more")
@@ -55,12 +48,28 @@ class _Source:
             # Two clips wait for a process, so that none is idle.
             self.clips, self.workers = ClipsFromChildren(self.clips, processes), processes + 2
         self.batch, self.steps = min(len(data_set), batch_size), steps_per_epoch(len(data_set), batch_size)
+        self.part, self.neighbours = part, neighbours
+        if not 0 <= part[0] < part[1] or self.batch % part[1]:
+            raise ValueError(f"part is {part} of a batch of {self.batch} clips; expected (number, count) where count "
+                             "divides the batch")  # fmt: skip
+
+    def numbers(self, first_step: int, last_step: int) -> tf.data.Dataset:
+        """The numbers of this part's clips in these steps; with neighbours, those follow the step's own."""
+        own = tf.data.Dataset.range(first_step * self.batch + self.part[0], last_step * self.batch, self.part[1])
+        if not self.neighbours:
+            return own
+
+        def with_neighbours(own):
+            place = own % self.batch
+            return tf.data.Dataset.from_tensor_slices(tf.concat([own, own - place + (place - 1) % self.batch], axis=0))
+
+        return own.batch(self.batch // self.part[1]).flat_map(with_neighbours)
 
     def batches(self, numbers: tf.data.Dataset, cardinality) -> tf.data.Dataset:
         """Batches of the clips with these numbers, counted from the first clip of the first epoch."""
         data = numbers.map(self._place)
         data = data.map(self._load, num_parallel_calls=self.workers, deterministic=True)
-        data = data.batch(self.batch, drop_remainder=True)
+        data = data.batch(self.batch // self.part[1] * (2 if self.neighbours else 1), drop_remainder=True)
         if self.preprocess:
             mode = self.sampling.preprocessing
             data = data.map(lambda clips, *rest: (preprocess_input(clips, mode), *rest))
@@ -131,6 +140,8 @@ def training_stream(
     sample_weight=None,
     on_bad_video: str | BadVideos = STOP,
     processes: int = 0,
+    part: tuple[int, int] = (0, 1),
+    neighbours: bool = False,
 ) -> tf.data.Dataset:
     """Training batches of all epochs back to back, from any step on: what an exactly resumed run needs.
 
@@ -142,18 +153,21 @@ def training_stream(
         start_step: batches to leave out; nothing of them is read.
         last_step: nothing is read beyond this step, counted from the first step of all, and asking for more is an
             error. None: there is no end.
+        part: (number, count) of a host and of how many there are: of each batch it reads the clips number,
+            number + count, number + 2 * count and so on alone.
+        neighbours: each batch then has the part's clips, followed by the clip before each of them in the whole batch
+            (before its first one stands its last).
 
     Returns:
         A tf.data.Dataset whose k-th batch is batch `start_step + k` of the whole stream: that of (seed, epoch, place
         in the epoch) and the data alone.
     """
     source = _Source(data_set, sampling, batch_size, seed, workers, mirror, preprocess, augment, sample_weight,
-                     on_bad_video, processes)  # fmt: skip
+                     on_bad_video, processes, part, neighbours)  # fmt: skip
     end = np.iinfo(np.int64).max // (source.batch + 1) if last_step is None else last_step
     if not 0 <= start_step <= end:
         raise ValueError(f"start_step is {start_step}; expected 0 to {end}, the last step")
-    numbers = tf.data.Dataset.range(start_step * source.batch, end * source.batch)
-    return source.batches(numbers, tf.data.INFINITE_CARDINALITY)
+    return source.batches(source.numbers(start_step, end), tf.data.INFINITE_CARDINALITY)
 
 
 def training_batches(

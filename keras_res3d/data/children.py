@@ -111,9 +111,12 @@ def _serve(function: Callable, pipe) -> None:
     while True:
         try:
             number, item = pipe.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the parent has ended, or was killed
             return
-        pipe.send((number, outcome_of(function, item)))
+        try:
+            pipe.send((number, outcome_of(function, item)))
+        except OSError:
+            return
 
 
 def outcome_of(function: Callable, item) -> Outcome:

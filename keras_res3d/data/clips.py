@@ -6,10 +6,13 @@ The short-video rule, used everywhere: a clip keeps its stride, and past the end
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
+from keras_res3d.nets.architecture import LARGEST
 
 # The paper's frames are 128 x 171 for a crop of 112 x 112 (section 3); table 5 keeps the proportion at other sizes.
 PAPER_RESIZE, PAPER_CROP = (128, 171), 112
@@ -17,12 +20,17 @@ PAPER_RESIZE, PAPER_CROP = (128, 171), 112
 TICK_TOLERANCE_SECONDS = 1e-3
 # A time stamp that is wrong by a year must not fill the memory: this is a week at 15 frames a second.
 MAX_TICKS = 10_000_000
+# What a clip may be: more than any net takes, and little enough that no card and no flag can fill the memory with one.
+MAX_STRIDE, MAX_CLIP_PIXELS = 1_000_000, 2**30
+SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 
 def _pair(name: str, value) -> tuple[int, int]:
     """A (height, width) pair of positive integers, from a pair or a list of two."""
     if not (isinstance(value, (tuple, list)) and len(value) == 2 and all(_positive(v) for v in value)):
         raise ValueError(f"{name} is {value!r}; expected two positive integers, (height, width)")
+    if max(value) > LARGEST["crop"]:
+        raise ValueError(f"{name} is {value!r}; expected sides from 1 to {LARGEST['crop']:,} pixels")
     return tuple(int(v) for v in value)
 
 
@@ -35,11 +43,13 @@ class Sampling:
     """How clips are cut from a video; the released net's numbers are the defaults.
 
     Args:
-        frames: frames of a clip, from 1.
-        stride: distance from one frame of a clip to the next in the video, from 1; 2 takes every second frame.
+        frames: frames of a clip, from 1 to 10,000.
+        stride: distance from one frame of a clip to the next in the video, from 1 to 1,000,000; 2 takes every second
+            frame.
         resize: (height, width) in pixels that frames are resized to, the aspect ratio not kept.
         crop: (height, width) in pixels of what is cropped from the resized frames.
-        fps: None takes the frames as stored; a rate, in frames a second, first resamples the video to it.
+        fps: None takes the frames as stored; a rate from 0.001 to 10,000 frames a second first resamples the video to
+            it.
         preprocessing: a name in `transform.PREPROCESSING`.
 
     Raises:
@@ -54,16 +64,22 @@ class Sampling:
     preprocessing: str = "res3d"
 
     def __post_init__(self) -> None:
-        for name in ("frames", "stride"):
+        for name, largest in (("frames", LARGEST["frames"]), ("stride", MAX_STRIDE)):
             if not _positive(getattr(self, name)):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; expected a positive integer")
+            if getattr(self, name) > largest:
+                raise ValueError(f"{name} is {getattr(self, name)}; expected a whole number from 1 to {largest:,}")
             object.__setattr__(self, name, int(getattr(self, name)))
         for name in ("resize", "crop"):
             object.__setattr__(self, name, _pair(name, getattr(self, name)))
         if self.crop[0] > self.resize[0] or self.crop[1] > self.resize[1]:
             raise ValueError(f"crop is {self.crop}, resize is {self.resize}; expected a crop that fits in the resize")
-        if self.fps is not None and not (isinstance(self.fps, (int, float)) and 0 < self.fps < math.inf):
-            raise ValueError(f"fps is {self.fps!r}; expected None (frames as stored) or a rate above 0")
+        if (pixels := self.frames * math.prod(self.resize)) > MAX_CLIP_PIXELS:
+            raise ValueError(f"a clip of {self.frames} frames of {self.resize} has {pixels:,} pixels; expected up to "
+                             f"{MAX_CLIP_PIXELS:,}")  # fmt: skip
+        if self.fps is not None:
+            check_fps(self.fps)
+            object.__setattr__(self, "fps", self.fps if isinstance(self.fps, int) else float(self.fps))
         if not (isinstance(self.preprocessing, str) and self.preprocessing):
             raise ValueError(f"preprocessing is {self.preprocessing!r}; expected a name such as 'res3d'")
 
@@ -87,6 +103,14 @@ class Sampling:
         if unknown:
             raise ValueError(f"sampling has fields {unknown}; expected some of {list(Sampling.__dataclass_fields__)}")
         return Sampling(**fields)
+
+
+def check_fps(fps: object) -> None:
+    """Raises ValueError where a value is no rate that videos are resampled to."""
+    numeric = isinstance(fps, numbers.Real) and not isinstance(fps, bool)
+    if not (numeric and SLOWEST_FPS <= fps <= FASTEST_FPS):
+        raise ValueError(f"fps is {fps!r}; expected None (frames as stored) or a rate from {SLOWEST_FPS} to "
+                         f"{FASTEST_FPS:,.0f} frames a second")  # fmt: skip
 
 
 def for_crop(frames: int, stride: int, crop: int | Sequence[int], preprocessing: str = "res3d") -> Sampling:
@@ -166,7 +190,9 @@ def even_clips(num_frames: int, frames: int, stride: int, clips: int = 10) -> li
     if not _positive(clips):
         raise ValueError(f"clips is {clips!r}; expected a positive integer")
     last = max(0, num_frames - span(frames, stride))
-    starts = [last // 2] if clips == 1 else np.unique(np.linspace(0, last, clips).round().astype(int)).tolist()
+    # More clips than places give each place once, whatever their number.
+    places = np.linspace(0, last, min(clips, last + 1)).round().astype(int)
+    starts = [last // 2] if clips == 1 else np.unique(places).tolist()
     return [clip_indices(start, frames, stride, num_frames) for start in starts]
 
 
@@ -190,6 +216,13 @@ def sliding_clips(num_frames: int, frames: int, stride: int, step: int) -> list[
     return [clip_indices(start, frames, stride, num_frames) for start in range(0, last + 1, step)]
 
 
+def steps_per_epoch(n: int, batch_size: int) -> int:
+    """Whole batches in n examples, but at least one. An epoch leaves out the remaining examples, others each time."""
+    if n < 1 or batch_size < 1:
+        raise ValueError(f"n, batch_size are {n}, {batch_size}; expected at least 1 each")
+    return max(1, n // batch_size)
+
+
 def last_shown(seconds: np.ndarray, otherwise: float) -> float:
     """Seconds for which a video's last frame is shown: the median distance of frames; `otherwise` of a single one."""
     return float(np.median(np.diff(seconds))) if len(seconds) > 1 else otherwise
@@ -202,20 +235,19 @@ def at_frame_rate(seconds: np.ndarray, fps: float) -> np.ndarray:
 
     Args:
         seconds: when each frame is shown, ascending, `(num_frames,)`.
-        fps: ticks a second, above 0.
+        fps: ticks a second, from 0.001 to 10,000.
 
     Returns:
         int64 frame numbers, one per tick, never empty.
 
     Raises:
-        ValueError: no times, times that are not finite and ascending, a rate that is not above 0, or more than 10
-            million ticks.
+        ValueError: no times, times that are not finite and ascending, a rate out of range, or more than 10 million
+            ticks.
     """
     times = np.asarray(seconds, np.float64)
     if times.ndim != 1 or not times.size or not np.isfinite(times).all() or (np.diff(times) < 0).any():
         raise ValueError(f"seconds has shape {times.shape}; expected at least one time, finite and in ascending order")
-    if not 0 < fps < math.inf:
-        raise ValueError(f"fps is {fps!r}; expected a rate above 0")
+    check_fps(fps)
     times = times - times[0]
     gap = last_shown(times, 1 / fps)
     count = max(1, math.ceil((times[-1] + gap - TICK_TOLERANCE_SECONDS) * fps))

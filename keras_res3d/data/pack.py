@@ -19,19 +19,20 @@ from keras_res3d.data.cluster import map_on_cluster
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
 from keras_res3d.data.sources.shards import (
+    ENTRY,
     FORMAT,
     MANIFEST,
     ShardIndex,
-    check_entry,
+    check_names,
     quick_faults,
-    read_json,
     read_manifest,
     sizes_in,
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
-from keras_res3d.io import atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d.io import atomic_path, digest, only_one, sweep, write_atomically
 from keras_res3d.remote import StorePath, as_path, is_remote, size_of
 from keras_res3d.tables import as_json
+from keras_res3d.untrusted import check, read_json
 
 SETTINGS = "packing.json"
 # Where videos are decoded: in child processes of this host, or on a Ray cluster.
@@ -214,8 +215,9 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
         return []
     try:
         found = read_manifest(folder) if path.name == MANIFEST else read_json(path)
-        listed = dict(found["source"]).get("sha256")
-    except (ValueError, KeyError, TypeError) as error:
+        check(found, {"source": {"sha256?": str}})
+        listed = found["source"].get("sha256")
+    except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}); choose another folder, or delete this one") from error
     differ = [f"{name} is {found.get(name)!r} there, {value!r} now" for name, value in settings.items()
               if found.get(name) != value and name != "source"]
@@ -228,9 +230,10 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
         entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
     whole, sizes = [], sizes_in(folder)
     # What is damaged ends the list, and is written again.
-    with contextlib.suppress(ValueError, KeyError, TypeError):
+    with contextlib.suppress(ValueError):
         for number, entry in enumerate(entries):
-            check_entry(entry)
+            check(entry, ENTRY)
+            check_names(entry)
             if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry, sizes):
                 break
             whole.append(entry)
@@ -242,9 +245,8 @@ def _is_whole(folder: pathlib.Path | StorePath, entry: dict, sizes: Callable[[st
 
     Of a shard in a store its size is looked at alone.
     """
-    counts = isinstance(entry["frames"], int) and isinstance(entry["left_out"], list)
     alone = {"shards": [entry], "records": entry["records"]}
-    if not counts or quick_faults(alone, sizes):
+    if quick_faults(alone, sizes):
         return False
     # A store takes objects whole or not at all, and keeps checksums of its own.
     return isinstance(folder, StorePath) or digest(folder / entry["file"]) == entry["sha256"]
@@ -297,11 +299,7 @@ def pack(
     names = _names(data_set)
     settings = _settings(data_set, names, resize, quality, shard_bytes)
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(locked(folder / MANIFEST, timeout=0))
-        except TimeoutError:
-            raise ValueError(f"another run packs into {folder}; wait for it, or choose another folder") from None
+    with only_one(folder / MANIFEST, "packs into", folder):
         entries = _finished(folder, settings)
         if not (folder / MANIFEST).exists():
             sweep(folder / SETTINGS)
@@ -379,8 +377,6 @@ def _conclude(folder: pathlib.Path, settings: dict, entries: list[dict], late: l
     sweep(folder / MANIFEST)
     write_atomically(folder / MANIFEST, _json(manifest))
     sweep(folder / SETTINGS)
-    # The lock's file too: a run that starts now finds all done, and one that waits is refused.
-    for path in [folder / SETTINGS, *folder.glob(".shard-*.json"), *folder.glob(f".{MANIFEST}.lock")]:
-        with contextlib.suppress(PermissionError):  # Windows keeps a file that is locked.
-            path.unlink(missing_ok=True)
+    for path in [folder / SETTINGS, *folder.glob(".shard-*.json")]:
+        path.unlink(missing_ok=True)
     return manifest

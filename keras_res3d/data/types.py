@@ -64,6 +64,8 @@ class Example(NamedTuple):
         digest: SHA-256 of the content where it is known without reading the video (packed shards), or None.
         labels: in a multi-label data set the indices of all labels of the video, which may be none at all; elsewhere
             None.
+        span: of a part of a longer video, when it begins and ends there, in seconds from that one's first frame;
+            elsewhere None.
     """
 
     path: str
@@ -73,6 +75,7 @@ class Example(NamedTuple):
     frames: int | None = None
     digest: str | None = None
     labels: tuple[int, ...] | None = None
+    span: tuple[float, float] | None = None
 
 
 def labels_of(item) -> tuple:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import time
@@ -27,7 +28,7 @@ from keras_res3d.export.report import (
 )
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
-from keras_res3d.io import atomic_group, silenced
+from keras_res3d.io import atomic_group, only_one, silenced
 from keras_res3d.remote import StorePath, as_path, local_copy
 from keras_res3d.tables import is_utf8
 
@@ -95,11 +96,13 @@ def export_model(
         Differences, top-1 agreement, size, latency and memory; `print(report.table())`.
 
     Raises:
-        ValueError: a combination that does not exist (the message says why), or clips that do not fit.
+        ValueError: a combination that does not exist (the message says why), clips that do not fit, or another
+            process exports to `path`.
         ExportError: the conversion failed, or the export differs too much from the model. The bound is 1e-4 of the
             largest output for float32 and 1e-2 for float16; for dynamic and int8 the best class must agree as
             `min_agreement` says. Nothing is written.
         ImportError: an optional package is missing; the message has the extra to install.
+        OSError: it cannot be written, for example because the disk is full; what was there is left.
     """
     start = time.perf_counter()
     path = as_path(path)
@@ -126,7 +129,7 @@ def export_model(
     ranges, held_out = _calibration(calibration, quantize, card, preprocessing, channels, check_clips is None)
     request = Request(quantize, ranges, integer_io, card, max_drop)
     clips = held_out if held_out is not None else _check_clips(check_clips, card, channels)
-    with atomic_group(path) as stage:
+    with only_one(path, "exports to"), atomic_group(path) as stage:
         _write(row, graph, stage, request, model)
         measured = _compare(model, stage, clips, card, preprocessing)
         if layer_report is not None:
@@ -309,6 +312,8 @@ def _write(row: Format, graph: ServingGraph, stage: pathlib.Path, request: Reque
     except (ImportError, ExportError):
         raise
     except Exception as error:  # converters raise whatever they like
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
         lines = str(error).strip().splitlines() or [""]
         reason = next((line for line in lines if "Flex" in line), lines[0])
         other = graph.form == "3d" and has_two_d_form(model, graph.input_shape)

@@ -17,7 +17,7 @@ from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
-from keras_res3d.export.formats.base import Runner
+from keras_res3d.export.formats.base import Runner, check_batch
 from keras_res3d.inference.model_file import is_published, model_file
 from keras_res3d.nets.architecture import check_input_shape
 from keras_res3d.weights.catalog import find_name
@@ -30,6 +30,7 @@ class Classifier:
     Attributes:
         predict: uint8 RGB clips `(batch, frames, height, width, 3)`, resized and cropped as the card's sampling says,
             to scores `(batch, classes)`: the model's own outputs, which are probabilities where it ends in a softmax.
+            Clips of a size that the model does not take, and an empty batch, are a ValueError at every call.
         card: class names and sampling.
         model: the Keras model, or None where it is an export.
         input_shape: `(frames, height, width, channels)` that it takes, None where a size is open.
@@ -47,7 +48,10 @@ class Classifier:
 
     def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
         """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
-        return np.concatenate([self.predict(np.stack(batch)) for batch in _batched(clips, batch_size)])
+        found = [self.predict(np.stack(batch)) for batch in _batched(clips, batch_size)]
+        if not found:
+            raise ValueError("there are no clips; expected one or more")
+        return np.concatenate(found)
 
 
 def _batched(clips: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
@@ -229,12 +233,16 @@ def _published(name: str) -> Classifier:
 
 
 def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
-    mode = card.sampling.preprocessing
+    mode, shape = card.sampling.preprocessing, clip_shape_of(model)
 
     def predict(clips: np.ndarray) -> np.ndarray:
+        # Keras compares sizes at its first call alone.
+        clips = check_batch(clips, shape, np.uint8, any_type=True)
+        if card.architecture is not None and None in shape:
+            check_input_shape(card.architecture, clips.shape[1:])
         return keras.tree.flatten(model.predict_on_batch(preprocess_input(clips, mode)))[0]
 
-    return Classifier(predict, card, model, clip_shape_of(model))
+    return Classifier(predict, card, model, shape)
 
 
 def _exported(runner: Runner) -> Classifier:
@@ -245,4 +253,8 @@ def _exported(runner: Runner) -> Classifier:
     if runner.dtype == np.uint8:
         return Classifier(runner, card, None, runner.input_shape)
     mode = card.sampling.preprocessing
-    return Classifier(lambda clips: runner(preprocess_input(clips, mode)), card, None, runner.input_shape)
+
+    def predict(clips: np.ndarray) -> np.ndarray:
+        return runner(preprocess_input(check_batch(clips, runner.input_shape, np.uint8, any_type=True), mode))
+
+    return Classifier(predict, card, None, runner.input_shape)

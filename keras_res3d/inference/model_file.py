@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pathlib
-import zipfile
 
 from keras_res3d.export.formats import format_of, suffixes
+from keras_res3d.io import half_replaced
 from keras_res3d.remote import as_path, local_copy
 from keras_res3d.weights.catalog import entries
+from keras_res3d.weights.formats.keras_archive import check_archive
 
 _EXPECTED = (
     "expected a folder of keras-res3d train, a .keras file, an export, or the name of published weights (keras-res3d "
@@ -32,7 +33,7 @@ def model_file(path) -> pathlib.Path:
     """
     path = as_path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; {_EXPECTED}")
+        raise FileNotFoundError(f"{path} does not exist{half_replaced(path)}; {_EXPECTED}")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if not (path / "model.keras").is_file():
             raise ValueError(f"{path} is a folder without a model (model.keras or saved_model.pb); {_EXPECTED}")
@@ -61,14 +62,10 @@ def _check_export(path: pathlib.Path) -> None:
 
 
 def _check_archive(path: pathlib.Path) -> None:
-    """Raises ValueError where a `.keras` file, which is a zip archive, is cut short or has a damaged part."""
+    """Raises ValueError where Keras should not open a `.keras` file."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; expected a .keras file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"{path} is damaged: the checksum of its part {damaged} is wrong")
-            if "config.json" not in archive.namelist():
-                raise ValueError(f"{path} is a zip archive, but not a Keras model: it has no config.json")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        check_archive(path)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged, cut short or not a .keras file: {error}") from error

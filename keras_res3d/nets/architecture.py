@@ -15,6 +15,14 @@ FACTORIZATIONS = {
     "r2plus1d": lambda n, m, t, d: t * m * n * d * d // (n * d * d + t * m),
 }
 
+# What a field may be, from 1: far more than any net has, and little enough that no file which says more can keep the
+# walk over a net's layers busy for ever.
+LARGEST = {"width": 1 << 17, "blocks": 1_000, "multipliers": 1_024, "temporal_kernels": 101, "strides": 1_024,
+           "conv1": 101, "factorized_stem": 65_536, "pools": 1_024, "dense": 1_000_000, "frames": 10_000,
+           "crop": 16_384, "classes": 1_000_000, "channels": 65_536}  # fmt: skip
+# The same for the sizes of a clip, (frames, height, width, channels).
+LARGEST_CLIP = (LARGEST["frames"], LARGEST["crop"], LARGEST["crop"], LARGEST["channels"])
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -80,17 +88,24 @@ class Architecture:
                 yield f"{field} is {getattr(self, field)}; expected {length} values"
         if len(self.pools) not in (0, 5):
             yield f"pools is {self.pools}; expected none or one per group (5)"
-        numbers = [self.width, self.conv1, self.frames, self.crop, self.classes, self.channels, *self.blocks]
-        numbers += [*self.multipliers, *self.temporal_kernels, *self.dense]
-        numbers += [n for triple in self.strides + self.pools for n in triple]
-        if any(not isinstance(n, int) or n < 1 for n in numbers):
-            yield f"expected integers from 1 in every field that counts or sizes something; found {numbers}"
+        if not isinstance(self.name, str):
+            yield "expected a string for its name"
+        for field, largest in LARGEST.items():
+            value = getattr(self, field)
+            fits = all(type(number) is int and 1 <= number <= largest for number in _flat(value))
+            if not fits and (field, value) != ("factorized_stem", None):
+                yield f"{field} is {value!r}; expected integers from 1 to {largest:,}"
+        if any(len(triple) != 3 for triple in self.strides + self.pools):
+            yield f"strides is {self.strides}, pools {self.pools}; expected (time, height, width) of each group"
         if any(n % 2 == 0 for n in (self.conv1, *self.temporal_kernels)):
             yield f"kernels are odd; conv1 is {self.conv1}, temporal_kernels {self.temporal_kernels}"
         if self.factorized not in (None, *FACTORIZATIONS):
             yield f"factorized is {self.factorized!r}; expected None or one of {sorted(FACTORIZATIONS)}"
         if self.shortcut not in (None, "projection", "identity"):
             yield f"shortcut is {self.shortcut!r}; expected 'projection', 'identity' or None"
+        momentum = self.batch_norm_momentum
+        if momentum is not None and not (isinstance(momentum, (int, float)) and 0 <= momentum <= 1):
+            yield f"batch_norm_momentum is {momentum!r}; expected None or a number from 0 to 1"
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
@@ -114,6 +129,11 @@ class Architecture:
     def to_dict(self) -> dict:
         """A JSON-ready dictionary; `Architecture(**d)` reads it back."""
         return dataclasses.asdict(self)
+
+
+def _flat(value) -> list:
+    """The numbers in a field: of a tuple, of a tuple of tuples, or one."""
+    return [number for each in value for number in _flat(each)] if isinstance(value, tuple) else [value]
 
 
 @dataclass(frozen=True)
@@ -265,9 +285,12 @@ def check_input_shape(architecture: Architecture, input_shape) -> tuple:
         raise ValueError(f"input_shape is {shape}; {expected}")
     if not isinstance(shape[3], int) or shape[3] < 1:
         raise ValueError(f"input_shape is {shape}; {expected}, channels last and their number known")
-    for size, least in zip(shape, architecture.smallest_input, strict=False):
+    for size, least, most in zip(shape, (*architecture.smallest_input, 1), LARGEST_CLIP, strict=True):
         if size is not None and (not isinstance(size, int) or size < least):
             raise ValueError(f"input_shape is {shape}; {expected}, channels last")
+        if size is not None and size > most:
+            at_most = "x".join(str(n) for n in LARGEST_CLIP)
+            raise ValueError(f"input_shape is {shape}; expected (frames, height, width, channels) of at most {at_most}")
     return shape
 
 

@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
-from keras_res3d.nets.architecture import Architecture, Layer, for_input, layer_shapes, walk
+from keras_res3d.nets.architecture import LARGEST, Architecture, Layer, for_input, layer_shapes, walk
 from keras_res3d.nets.model_counts import ModelCounts, is_model, model_counts
 from keras_res3d.nets.taps import live_taps
 from keras_res3d.nets.zoo import get_architecture
 
 # Above this width a count exceeds 10^14 parameters for every net: a larger budget is a mistake.
-MAX_WIDTH = 1 << 17
+MAX_WIDTH = LARGEST["width"]
 # What a budget may count, and what it is called.
 COUNTED = {"all": "parameters", "live": "live parameters", "macs": "live multiply-accumulates"}
 

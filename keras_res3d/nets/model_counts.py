@@ -212,33 +212,31 @@ def _taps(layer, source: tuple, result: tuple, pads) -> list[list[int]]:
     return found
 
 
-def _conv(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
-    taps, outputs = _taps(layer, source, result, pads), _axes(layer, result)
-    channels = math.prod(layer.kernel.shape[-2:])
-    space = math.prod(layer.kernel_size) * channels
-    macs = math.prod(outputs) * space
+def _products(layer, kernel, taps: list[list[int]], positions: tuple) -> tuple[int, int, int]:
+    """Multiply-accumulates, live ones, and dead parameters of a kernel that is laid at every one of some positions."""
+    channels, space = math.prod(kernel.shape[-2:]), math.prod(layer.kernel_size)
+    macs = math.prod(positions) * space * channels
     live = macs
-    if len(outputs) != 2:  # the first axis is time
-        live = sum(taps[0]) * math.prod(outputs[1:]) * math.prod(layer.kernel_size[1:]) * channels
+    if len(positions) != 2:  # the first axis is time
+        live = sum(taps[0]) * math.prod(positions[1:]) * math.prod(layer.kernel_size[1:]) * channels
     alive = math.prod(sum(1 for count in axis if count) for axis in taps)
-    return macs, live, (math.prod(layer.kernel_size) - alive) * channels
+    return macs, live, (space - alive) * channels
 
 
-def _depthwise(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
-    macs = math.prod(_axes(layer, result)) * math.prod(layer.kernel.shape)
-    return macs, macs, 0
+def _conv(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
+    return _products(layer, layer.kernel, _taps(layer, source, result, pads), _axes(layer, result))
 
 
 def _separable(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
-    macs = math.prod(_axes(layer, result)) * sum(
-        math.prod(kernel.shape) for kernel in (layer.depthwise_kernel, layer.pointwise_kernel)
-    )
-    return macs, macs, 0
+    positions = _axes(layer, result)
+    macs, live, dead = _products(layer, layer.depthwise_kernel, _taps(layer, source, result, pads), positions)
+    pointwise = math.prod(positions) * math.prod(layer.pointwise_kernel.shape)
+    return macs + pointwise, live + pointwise, dead
 
 
 def _transposed(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
-    macs = math.prod(_axes(layer, source)) * math.prod(layer.kernel.shape)
-    return macs, macs, 0
+    """The gradient of a convolution from the result to the source: a tap is dead where it writes beyond the result."""
+    return _products(layer, layer.kernel, _taps(layer, result, source, None), _axes(layer, source))
 
 
 def _dense(layer, source: tuple, result: tuple, pads) -> tuple[int, int, int]:
@@ -265,7 +263,7 @@ def _rule(layer) -> Callable | None:
 _RULES: dict[str, Callable] = {
     **{f"Conv{axes}D": _conv for axes in (1, 2, 3)},
     **{f"Conv{axes}DTranspose": _transposed for axes in (1, 2, 3)},
-    **{f"DepthwiseConv{axes}D": _depthwise for axes in (1, 2)},
+    **{f"DepthwiseConv{axes}D": _conv for axes in (1, 2)},
     **{f"SeparableConv{axes}D": _separable for axes in (1, 2)},
     "Dense": _dense,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from keras_res3d.measures import Curves
+from keras_res3d.reports.pages import picture_address
 from keras_res3d.reports.plots import HISTORY_LINES
 from keras_res3d.scores import Scores
 
@@ -207,4 +207,4 @@ def _picture(share: np.ndarray) -> str:
     pixels[..., 3] = np.where(share > 0, np.rint(255 * np.maximum(share, 0.3)), 0)
     buffer = io.BytesIO()
     Image.fromarray(pixels.repeat(side, 0).repeat(side, 1)).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return picture_address(buffer.getvalue(), "png")

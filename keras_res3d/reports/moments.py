@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_res3d.reports.pages import render
+from keras_res3d.reports.pages import picture_address, render
 from keras_res3d.reports.plots import COLOURS, as_svg, line_label, literal, new_figure, plain_axes
 from keras_res3d.reports.search import Thumbnail
 from keras_res3d.tables import printable
@@ -86,8 +86,8 @@ class VideoMoments:
 
     @property
     def drawing(self) -> str:
-        """The timeline as an SVG element."""
-        return as_svg(self.timeline)
+        """The timeline as the address of an SVG image, whose texts a page need not escape."""
+        return picture_address(as_svg(self.timeline).encode(), "svg+xml")
 
 
 def moments_page(videos: Sequence[VideoMoments], lead: str) -> str:

@@ -69,12 +69,12 @@ def animation(clip: np.ndarray, fps: float = 8, scale: int = 4) -> str:
         data = webp(frames, duration, options)
         if len(data) <= MOST_BYTES:
             break
-    return webp_address(data)
+    return picture_address(data)
 
 
-def webp_address(data: bytes) -> str:
-    """A WebP picture as the address of an image in HTML."""
-    return "data:image/webp;base64," + base64.b64encode(data).decode()
+def picture_address(data: bytes, kind: str = "webp") -> str:
+    """A picture of a kind ("webp", "png", "svg+xml") as the address of an image in HTML."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def webp(frames: list[Image.Image], duration: int, options: dict) -> bytes:

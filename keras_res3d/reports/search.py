@@ -12,7 +12,7 @@ from PIL import Image
 
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import VideoError
-from keras_res3d.reports.pages import render, webp, webp_address
+from keras_res3d.reports.pages import picture_address, render, webp
 
 FRAMES = 12
 HEIGHT = 144
@@ -72,7 +72,7 @@ def _small(frame: np.ndarray) -> Image.Image:
 
 def _animated(frames: list[Image.Image]) -> str:
     """A looping WebP as a data address; the whole of it lasts two seconds."""
-    return webp_address(webp(frames, round(1000 * SECONDS_SHOWN / len(frames)), {"quality": 70}))
+    return picture_address(webp(frames, round(1000 * SECONDS_SHOWN / len(frames)), {"quality": 70}))
 
 
 def search_page(query: Thumbnail, found: Sequence[Thumbnail], lead: str) -> str:

@@ -49,7 +49,8 @@ def write_study_report(
     """
     results, other = _results(study), None if against is None else _results(against)
     header = results.header
-    sections = [Section("", _state(results)), Section("Candidates", [Table(*results.table()), *_left_out(results)])]
+    candidates = [Table(*results.table(paper=False)), *_left_out(results)]  # the paper's have a section of their own
+    sections = [Section("", _state(results)), Section("Candidates", candidates)]
     if results.scored:
         sections += [_costs(results, measure), _noise(results, measure, reference), _curves(results)]
         sections += _paper(results, measure) + _agreement(results, measure, other)
@@ -153,7 +154,7 @@ def _curves(results: StudyResults) -> Section:
         shortest = min(len(log[name]) for log in logs for name in names)
         histories[each.name] = {name: np.mean([log[name][:shortest] for log in logs], axis=0).tolist()
                                 for name in names}  # fmt: skip
-    return curves(histories, 1 / results.header["data"]["classes"])
+    return curves(histories, 1 / len(results.header["data"]["classes"]))
 
 
 def _paper(results: StudyResults, measure: str) -> list[Section]:

@@ -68,7 +68,7 @@ def compare(
         clips: evenly spread clips per test video.
         report: called with a line before each run.
     """
-    contenders = []
+    options, contenders = options.on_one_host("a comparison"), []
     for name, architecture in architectures.items():
         report(f"{name}: {count_params(architecture):,} parameters, training for {options.epochs} epochs")
         model = prepare_net(architecture, sampling, len(training_set.classes), options, len(training_set))

@@ -7,7 +7,6 @@ same time cannot harm each other.
 
 from __future__ import annotations
 
-import json
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -15,13 +14,16 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.io import write_atomically
-from keras_res3d.remote import StorePath, as_path
+from keras_res3d.remote import StoreError, StorePath, as_path
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.feature_parts import npz, parquet
-from keras_res3d.tasks.feature_parts.base import UNREADABLE, Part, VideoRow, reason, settings_digest
+from keras_res3d.tasks.feature_parts.base import SETTINGS, UNREADABLE, Part, VideoRow, reason
+from keras_res3d.untrusted import Range, check, read_json
 
 HEADER = "features.json"
 FORMAT = "keras_res3d features 1"
+_SCHEMA = {"model": dict, "layers": {str: Range(1, 2**31)}, "sampling": dict, "per_clip": bool, "data": list,
+           "parts?": str, **{name: None for name in SETTINGS if name in ("step", "normalized")}}  # fmt: skip
 
 
 class PartFormat(NamedTuple):
@@ -70,18 +72,17 @@ def read_header(folder) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no features ({HEADER} is missing); keras-res3d extract writes them")
     try:
-        header = json.loads(path.read_bytes())
+        header = read_json(path, {"format": str}, nan=True)
         found = header["format"]
         if found != FORMAT:
             raise ValueError(f"its format is {found!r}; expected {FORMAT!r}")
-        for name, kind in (("model", dict), ("layers", dict), ("sampling", dict), ("per_clip", bool), ("data", list)):
-            if not isinstance(header[name], kind):
-                raise TypeError(f"{name} is {type(header[name]).__name__}")
-        settings_digest(header)  # which needs them all
+        check(header, _SCHEMA)
         part_format(header.get("parts", USUAL))
-        if not header["layers"] or not all(_count(width) and width for width in header["layers"].values()):
-            raise TypeError(f"layers is {header['layers']}")
+        if not header["layers"]:
+            raise ValueError("it has no layers")
         return header
+    except StoreError:
+        raise
     except UNREADABLE as error:
         raise ValueError(f"{path} is no header of features: {reason(error)}; extract the features again") from error
 
@@ -122,10 +123,6 @@ def open_part(path, header: Mapping) -> Part:
 
 def _format_of(path) -> PartFormat:
     return next(row for row in PART_FORMATS.values() if str(path).endswith(row.suffix))
-
-
-def _count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def read_parts(folder, header: Mapping) -> Iterator[Part]:

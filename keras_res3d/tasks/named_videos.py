@@ -108,7 +108,7 @@ def root_of(data) -> pathlib.Path | StorePath | None:
     place = as_path(data if is_path(data) else getattr(data, "name", "") or "\0")
     try:
         return place if place.is_dir() else place.parent if place.is_file() else None
-    except ValueError:  # a name that is no path
+    except (ValueError, OSError):  # a name that is no path, or longer than one
         return None
 
 

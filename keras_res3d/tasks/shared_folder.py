@@ -37,6 +37,7 @@ from keras_res3d.tasks.feature_folder import (
     write_part,
 )
 from keras_res3d.tasks.feature_parts.base import SETTINGS, VideoRow, settings_digest
+from keras_res3d.untrusted import read_json
 
 BAD_VIDEOS, CLAIMS = "bad_videos.csv", ".claims"
 # Videos that a process claims at a time.
@@ -189,7 +190,7 @@ class FeatureWriter:
                     pass
             except TimeoutError:
                 with contextlib.suppress(OSError, ValueError):
-                    found.update(json.loads(path.read_bytes()))
+                    found.update(read_json(path, [str]))
                 continue
             if held:  # without locks claims are not looked at, and a video may be computed twice, which harms nothing
                 _remove(path)

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import pathlib
-import zipfile
 
 import keras
 import numpy as np
@@ -15,12 +14,14 @@ from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.types import is_multi_label, labels_of
 from keras_res3d.io import atomic_path, sweep
-from keras_res3d.remote import as_path, readable
+from keras_res3d.remote import as_path
 from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.untrusted import Npz, parse_json
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
-_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes")
+_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes",
+         "worker_timeout")
 # Options that came later: said only where they are used, so that runs begun before can go on.
 _LATER = (*AUGMENTATIONS, "one_way", "largest_stride")
 # The sampling says these.
@@ -35,6 +36,7 @@ def identity(
     options: TrainingOptions,
     trained_on: str,
     weights: str | None = None,
+    replicas: int = 1,
 ) -> dict:
     """What must be the same for a run to be resumed, as plain JSON values.
 
@@ -42,6 +44,7 @@ def identity(
         net, data_set, validation, sampling, options: as of `train`.
         trained_on: of the card.
         weights: digest of the videos' factors of the loss, where they have some.
+        replicas: on how many devices the run trains.
     """
     fields = {
         each.name: getattr(options, each.name)
@@ -49,15 +52,18 @@ def identity(
         if each.name not in (*_FREE, *SAMPLED)
         and not (each.name in _LATER and getattr(options, each.name) == each.default)
     }
+    # Where each replica normalises by its own clips, their number says what is trained.
+    apart = {"replicas": replicas} if options.strategy == "multi_worker" and not options.synchronized else {}
     return {
+        **apart,
         "net": {
             "name": net.name,
             "parameters": int(net.count_params()),
             "trainable": sum(int(np.prod(variable.shape)) for variable in net.trainable_variables),
             "outputs": int(net.output_shape[-1]),
         },
-        "data": _describe(data_set),
-        "validation": None if validation is None else _describe(validation),
+        "data": describe(data_set),
+        "validation": None if validation is None else describe(validation),
         "trained_on": trained_on,
         "sampling": sampling.to_dict(),
         "options": fields,
@@ -70,7 +76,8 @@ def digest_of(values) -> str:
     return hashlib.sha256(np.asarray(values, np.float64).tobytes()).hexdigest()[:16]
 
 
-def _describe(data_set) -> dict:
+def describe(data_set) -> dict:
+    """A data set in an identity: wherever its videos lie, other videos or labels make another digest."""
     digest = hashlib.sha256()
     for example in data_set.examples:
         # The last parts of the path alone: a data set may be moved.
@@ -85,15 +92,15 @@ def _describe(data_set) -> dict:
     return {**found, "missing videos left out": missing} if missing else found
 
 
-def differences(before, now, where: str = "") -> list[str]:
+def differences(before, now, where: str = "", names: tuple[str, str] = ("before", "now")) -> list[str]:
     """Each value in which two identities differ: "options.seed: 0 before, 1 now"."""
     if isinstance(before, dict) and isinstance(now, dict):
         found = []
         for key in [*before, *(key for key in now if key not in before)]:
-            found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key)
+            found += differences(before.get(key), now.get(key), f"{where}.{key}" if where else key, names)
         return found
     what = f"{where}: other videos or labels, with the digest" if where.endswith(".digest") else f"{where}:"
-    return [] if before == now else [f"{what} {before} before, {now} now"]
+    return [] if before == now else [f"{what} {before} {names[0]}, {now} {names[1]}"]
 
 
 def save(folder, values: list[np.ndarray], state: dict) -> None:
@@ -112,21 +119,25 @@ def save(folder, values: list[np.ndarray], state: dict) -> None:
         np.savez(aside, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
 
-def load(folder) -> tuple[list[np.ndarray], dict] | None:
+def load(folder, schema: object = dict) -> tuple[list[np.ndarray], dict] | None:
     """What `save` wrote there last, or None where there is none; remains of interrupted writes are swept away.
 
+    Args:
+        folder: of the run.
+        schema: of the state, as of `untrusted.check`.
+
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or the state is not of the schema.
     """
     path = as_path(folder) / FILE
     sweep(path)
     if not path.exists():
         return None
     try:
-        with np.load(readable(path), allow_pickle=False) as file:
-            state = json.loads(file["state"].tobytes())
-            return [file[name] for name in sorted(file.files) if name != "state"], state
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError) as error:
+        with Npz(path) as file:
+            state = parse_json(file.read("state", np.uint8, (None,)).tobytes(), schema, nan=True)
+            return [file.read(name) for name in sorted(file.names) if name != "state"], state
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); delete it, and the run starts again with its first step"
         ) from error

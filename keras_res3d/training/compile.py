@@ -11,8 +11,10 @@ import tensorflow as tf
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.nets.batch_norm import fuse_batch_norm
 from keras_res3d.nets.bfloat16 import guard_bfloat16
-from keras_res3d.training.distributed import every_layer, layers_set, synchronised
+from keras_res3d.training.hosts import AcrossHosts, spans_hosts
 from keras_res3d.training.kinds import kind_for
+from keras_res3d.training.layers import every_layer, layers_set, synchronised
+from keras_res3d.training.objective import Objective
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import gives_logits
@@ -20,7 +22,13 @@ from keras_res3d.training.stream import has_soft_targets
 
 
 def compile_by_recipe(
-    model: keras.Model, options: TrainingOptions, steps: int, metrics: Iterable = (), *, multi_label: bool = False
+    model: keras.Model,
+    options: TrainingOptions,
+    steps: int,
+    metrics: Iterable = (),
+    *,
+    multi_label: bool = False,
+    objective: Objective | None = None,
 ) -> keras.Model:
     """Compiles any classifier by a recipe: its optimizer with Caffe's decay and multipliers, schedule, loss, metrics.
 
@@ -40,6 +48,7 @@ def compile_by_recipe(
             is always there, or "clip_F1" of several labels.
         multi_label: a video may have several labels, or none. The model then ends in a sigmoid or in logits, and the
             loss is binary cross-entropy, summed over the classes.
+        objective: a loss that takes the place of cross-entropy, with its metric; None is cross-entropy.
 
     Returns:
         The model. Its loss expects class numbers, or probabilities of all classes where the recipe mixes or smooths,
@@ -47,13 +56,18 @@ def compile_by_recipe(
     """
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
-    kind, soft, logits = kind_for(multi_label), has_soft_targets(options), gives_logits(model)
+    logits = gives_logits(model)
+    if objective is None:
+        kind, soft = kind_for(multi_label), has_soft_targets(options)
+        loss, metric = kind.loss(soft, logits), kind.metric(soft, logits)
+    else:
+        loss, metric = objective.loss(logits), objective.metric(logits)
     on_gpu = bool(tf.config.list_physical_devices("GPU")) and not options.cpu_replicas
     with strategy.scope():
         model.compile(
             make_optimizer(model, options, steps, strategy.num_replicas_in_sync),
-            kind.loss(soft, logits),
-            metrics=[kind.metric(soft, logits), *metrics],
+            loss,
+            metrics=[metric, *metrics],
             steps_per_execution=options.steps_per_execution,
             # A step that talks to other devices cannot be compiled as a whole.
             jit_compile=options.jit_compile == "on" or (options.jit_compile == "auto" and on_gpu and not several),
@@ -125,6 +139,10 @@ class Twin(keras.Model):
             net.export(filepath, *args, **kwargs)
 
 
+class TwinAcrossHosts(AcrossHosts, Twin):
+    """A twin that trains on several hosts."""
+
+
 def _guarded(net: keras.Model, options: TrainingOptions) -> keras.Model:
     """The net without the convolutions whose weights' gradients are wrong in bfloat16 on a processor."""
     return guard_bfloat16(net) if options.precision == "mixed_bfloat16" else net
@@ -151,6 +169,7 @@ def twin_of(net: keras.Model, options: TrainingOptions, sampling) -> Iterator[ke
                 inner = fuse_batch_norm(inner)
             pixels = keras.Input((sampling.frames, *sampling.crop, 3), dtype="float32" if options.mixup else "uint8")
             outputs = inner(Preprocess(sampling.preprocessing, name="preprocess")(pixels))
-            twin = Twin(pixels, outputs, name=net.name)
+            kind = TwinAcrossHosts if spans_hosts(strategy) else Twin
+            twin = kind(pixels, outputs, name=net.name)
         twin.net_in_training = lambda: net  # the net itself, as an attribute, would become a layer of its twin
         yield twin

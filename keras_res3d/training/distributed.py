@@ -1,17 +1,17 @@
-"""Several devices as one: strategies, and batch-norm statistics that are the same on all of them."""
+"""Several devices or hosts as one: strategies, and batch-norm statistics that are the same on all of them."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.training import hosts
+from keras_res3d.training.layers import batch_norms
 from keras_res3d.training.recipes import TrainingOptions
 
-# A second MirroredStrategy in one process can fail on collective keys: one for each list of devices.
+# A second MirroredStrategy in one process can fail on collective keys: one for each list of devices. The hosts are
+# joined once.
 _STRATEGIES: dict[tuple[str, ...], tf.distribute.Strategy] = {}
 
 
@@ -36,11 +36,18 @@ def make_logical_cpus(count: int) -> list[str]:
 def strategy_for(options: TrainingOptions) -> tf.distribute.Strategy:
     """The strategy that the options name; the same object each time.
 
+    Of several hosts each calls it before TensorFlow runs anything; it returns when all have come.
+
     Raises:
-        ValueError: mirrored without a GPU and without `cpu_replicas`.
+        ValueError: mirrored without a GPU and without `cpu_replicas`; TF_CONFIG does not say which hosts there are.
+        TimeoutError: of several hosts one has not come; names it.
     """
     if options.strategy == "none":
         return tf.distribute.get_strategy()
+    if options.strategy == "multi_worker":
+        if (options.strategy,) not in _STRATEGIES:
+            _STRATEGIES[options.strategy,] = hosts.make_strategy(options.worker_timeout)
+        return _STRATEGIES[options.strategy,]
     if options.cpu_replicas:
         devices = tuple(make_logical_cpus(options.cpu_replicas))
     else:
@@ -56,56 +63,27 @@ def strategy_for(options: TrainingOptions) -> tf.distribute.Strategy:
 
 def check_built_for(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
     """Raises ValueError where the net's variables are not the strategy's."""
-    first = net.variables[0].value
+    first, replicas = net.variables[0].value, len(hosts.own_replicas(strategy))
     found = len(strategy.experimental_local_results(first))
-    if found != strategy.num_replicas_in_sync:
+    if found != replicas or (hosts.hosts_of(strategy) > 1 and not strategy.extended.variable_created_in_scope(first)):
         raise ValueError(
-            f"{net.name} was built for {found} replica(s), strategy has {strategy.num_replicas_in_sync}; build it with "
-            "prepare_net and the same options, or inside strategy_for(options).scope()"
+            f"{net.name} was built for {found} replica(s) of another strategy, and this one has {replicas} here; "
+            "build it with prepare_net and the same options, or inside strategy_for(options).scope()"
         )
 
 
-def every_layer(model: keras.Model) -> list[keras.Layer]:
-    """The layers of a model in order; those of models and wrapped layers inside it stand in their place."""
-    found = []
-    for layer in model.layers:
-        inner = layer.layer if isinstance(layer, keras.layers.Wrapper) else layer
-        found += every_layer(inner) if isinstance(inner, keras.Model) else [inner]
-    return found
-
-
-def batch_norms(net: keras.Model) -> list[keras.layers.BatchNormalization]:
-    return [layer for layer in every_layer(net) if isinstance(layer, keras.layers.BatchNormalization)]
-
-
 def average_moving_statistics(net: keras.Model, strategy: tf.distribute.Strategy) -> None:
-    """Gives every replica the replicas' mean of batch norm's moving statistics.
+    """Gives every replica, on all hosts, the replicas' mean of batch norm's moving statistics.
 
     A moving average is linear in what it averages, so the mean of the replicas' averages is the average of the
-    replicas' means: taking it now and then gives what taking it at every step would.
+    replicas' means: taking it now and then gives what taking it at every step would. All hosts call it at the same
+    step.
     """
     if strategy.num_replicas_in_sync == 1:
         return
-    for layer in batch_norms(net):
-        for variable in (layer.moving_mean, layer.moving_variance):
-            values = [part.numpy() for part in strategy.experimental_local_results(variable.value)]
-            if any(not np.array_equal(values[0], other) for other in values[1:]):
-                variable.value.assign(np.mean(values, axis=0, dtype=values[0].dtype))
-
-
-@contextlib.contextmanager
-def layers_set(layers: list[keras.Layer], attribute: str, value) -> Iterator[None]:
-    """The layers have `attribute` set to `value` inside the block; each gets its own back after it."""
-    before = [getattr(layer, attribute) for layer in layers]
-    for layer in layers:
-        setattr(layer, attribute, value)
-    try:
-        yield
-    finally:
-        for layer, old in zip(layers, before, strict=True):
-            setattr(layer, attribute, old)
-
-
-def synchronised(net: keras.Model, wanted: bool) -> contextlib.AbstractContextManager[None]:
-    """Batch norm over all replicas' clips inside the block; the layers' settings are put back after it."""
-    return layers_set(batch_norms(net), "synchronized", wanted)
+    variables = [each for layer in batch_norms(net) for each in (layer.moving_mean, layer.moving_variance)]
+    own = [np.stack([part.numpy() for part in strategy.experimental_local_results(each.value)]) for each in variables]
+    for variable, *parts in zip(variables, *hosts.gather_arrays(strategy, own), strict=True):
+        values = np.concatenate(parts)
+        if any(not np.array_equal(values[0], other) for other in values[1:]):
+            variable.value.assign(np.mean(values, axis=0, dtype=values.dtype))

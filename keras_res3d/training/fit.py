@@ -21,28 +21,19 @@ from keras_res3d.data.seen import sketch_of
 from keras_res3d.data.types import VideoError, is_multi_label
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.remote import as_path, refuse
-from keras_res3d.training import checkpoint
+from keras_res3d.training import checkpoint, hosts
 from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
 from keras_res3d.training.compile import compile_by_recipe, metrics_of, twin_of
 from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, write_skipped
+from keras_res3d.training.folder import BAD_VIDEOS, Bar, RunFolder, figures_of, held, write_skipped
 from keras_res3d.training.kinds import kind_for, kind_of
-from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.objective import Objective
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.stream import recipe_stream
 from keras_res3d.training.validate import ValidateVideos
 from keras_res3d.weights.freeze import freeze
-
-
-def batch_norm_momentum(published: float | None, steps: int) -> float | None:
-    """Momentum of the moving statistics for a run of `steps`.
-
-    The released 0.999 is of a run of millions of steps, under Caffe's average, which corrects its own start. Keras'
-    does not: after 300 steps it would still hold three quarters of its initial 0 and 1. So the average spans at most
-    a tenth of the run.
-    """
-    return None if published is None else min(published, max(0.5, 1 - 10 / steps))
 
 
 def prepare_net(
@@ -120,7 +111,11 @@ def _tensorboard(folder) -> keras.callbacks.TensorBoard:
     return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
-def _callbacks(folder, card, validation, sampling, options, total, identity, given, bad) -> list:
+# Callbacks of Keras that write files, which of several hosts the first alone does.
+_WRITERS = (keras.callbacks.ModelCheckpoint, keras.callbacks.CSVLogger, keras.callbacks.TensorBoard)
+
+
+def _callbacks(folder, card, validation, sampling, options, total, identity, given, bad, chief) -> list:
     """The run's callbacks in their order: each hears of what those before it have added to the logs."""
     keepers, best = [], None
     if validation is not None:
@@ -132,13 +127,14 @@ def _callbacks(folder, card, validation, sampling, options, total, identity, giv
     if options.early_stopping:
         patience = options.early_stopping
         keepers.append(keras.callbacks.EarlyStopping(best, mode="max", patience=patience))
-    if options.tensorboard:
+    if options.tensorboard and chief:
         keepers.append(_tensorboard(folder))
-    keepers += [*given, RunFolder(folder, card, best)]
+    keepers += [*given, RunFolder(folder, card, best, bad if isinstance(bad, BadVideos) else None)]
     resume = ResumeExactly(
         folder, options.checkpoint_steps, steps=total, callbacks=keepers, identity=identity, keep=True
     )  # fmt: skip
-    return [resume, StopOnNaN(), Speed(), Bar(), *keepers]
+    heard = [callback for callback in keepers if chief or not isinstance(callback, _WRITERS)]
+    return [resume, StopOnNaN(), Speed(), Bar(), *heard]
 
 
 @contextlib.contextmanager
@@ -149,6 +145,24 @@ def _saying_how_to_go_on() -> Iterator[None]:
             yield
     except VideoError as error:
         raise VideoError(f"{error}; the run can go on: mend or replace the file, or let on_bad_video be skip") from None
+
+
+def _prepare_folder(folder, resume: bool, strategy, identity: dict, net: keras.Model) -> None:
+    """Clears the folder for a new run. Several hosts wait here until all agree on the run and the first has cleared it.
+
+    Raises:
+        ValueError: the hosts have different data, settings or weights, or different folders.
+    """
+    if hosts.is_chief(strategy):
+        folder.mkdir(parents=True, exist_ok=True)
+    if hosts.hosts_of(strategy) > 1:
+        weights = checkpoint.digest_of(np.concatenate([variable.numpy().ravel() for variable in net.variables]))
+        hosts.agree(strategy, {**identity, "going on with an unfinished run": resume, "weights at the start": weights})
+        hosts.check_shared(strategy, folder)
+    if not resume and hosts.is_chief(strategy):
+        checkpoint.remove(folder)
+        (folder / BAD_VIDEOS).unlink(missing_ok=True)
+    hosts.tell_all(strategy, "cleared")
 
 
 def train(
@@ -164,6 +178,7 @@ def train(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     class_weight: dict[int, float] | str | None = None,
     sample_weight=None,
+    objective: Objective | None = None,
 ) -> dict[str, list[float]]:
     """Trains `net` in place by one call of `model.fit`; the folder `output` gets `model.keras`, its card and `log.csv`.
 
@@ -187,45 +202,80 @@ def train(
         class_weight: a factor of the loss for each class number (1 where there is none), or "balanced": all classes
             count alike. A video's factor is that of its class times its `sample_weight`. Not for several labels.
         sample_weight: a factor of the loss for each video, `(videos,)`.
+        objective: a loss that takes a number of each video beside its class; None is cross-entropy.
 
     Returns:
         The history: a list per figure, one value per epoch.
 
     Raises:
         ValueError: data, net and options do not fit together; the unfinished run differs from this one; a video that
-            cannot be read (its name is in the message).
-        RuntimeError: the loss became NaN; what was saved before it stays.
+            cannot be read (its name is in the message); another process trains in the folder.
+        RuntimeError: the loss became NaN, or another host is gone; what was saved before it stays.
     """
     options, callbacks = options or TrainingOptions(), list(callbacks)
     check_callbacks(callbacks, options)
+    # Of several hosts the first one alone writes.
+    with held(output) if hosts.is_chief(strategy_for(options)) else contextlib.nullcontext():
+        return _train(
+            net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
+            objective,
+        )  # fmt: skip
+
+
+def _train(
+    net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
+    objective,
+) -> dict[str, list[float]]:  # fmt: skip
+    """As `train`, in a folder that is held."""
     strategy = strategy_for(options)
     check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
     check_built_for(net, strategy)
-    for finding in findings(data_set, validation):
-        warnings.warn(finding, stacklevel=2)
-    sample_weight = video_weights(data_set, class_weight, sample_weight)
+    cluster = hosts.cluster_of_strategy(strategy)
+    for finding in findings(data_set, validation) if cluster.is_chief else ():
+        warnings.warn(finding, stacklevel=3)
+    numbers = video_weights(data_set, class_weight, sample_weight)
+    weights = None if numbers is None else checkpoint.digest_of(numbers)
+    if objective is not None:
+        objective.check(data_set, options, numbers)
+        numbers, weights = objective.numbers, objective.identity
     if options.freeze:
         freeze(net, options.freeze)
     folder, card = as_path(output), _full_card(card, net, data_set, sampling, options)
-    if not resume:
-        checkpoint.remove(folder)
-        (folder / BAD_VIDEOS).unlink(missing_ok=True)
-    weights = None if sample_weight is None else checkpoint.digest_of(sample_weight)
-    identity = checkpoint.identity(net, data_set, validation, sampling, options, card.trained_on, weights)
+    identity = checkpoint.identity(
+        net, data_set, validation, sampling, options, card.trained_on, weights,
+        strategy.num_replicas_in_sync,
+    )  # fmt: skip
+    with hosts.naming_the_worker(strategy):
+        _prepare_folder(folder, resume, strategy, identity, net)
+        bad = STOP
+        if options.on_bad_video == SKIP:
+            bad = BadVideos(folder / BAD_VIDEOS if cluster.is_chief else None)
+        total, chief = options.total_steps(len(data_set)), cluster.is_chief
+        run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks, bad, chief)
+        start = run[0].start_step
+        if chief:
+            write_skipped(folder, data_set, validation)
+            if start:
+                print(f"going on at step {start} of {total}")
+        hosts.agree(strategy, {"step of the checkpoint": start})
+        _fit(net, data_set, sampling, options, numbers, objective, bad, run)
+        if chief:
+            checkpoint.remove(folder)
+        hosts.tell_all(strategy, "done")  # the others end well only where the first has written everything
+    return figures_of(run[-1].rows)
+
+
+def _fit(net: keras.Model, data_set, sampling: Sampling, options, numbers, objective, bad, run) -> None:
+    """One call of `fit`, on this host's share of the clips, from the step on that the first callback says."""
+    strategy, metrics, start = strategy_for(options), metrics_of(net), run[0].start_step
     steps, total = options.steps_per_epoch(len(data_set)), options.total_steps(len(data_set))
-    bad = BadVideos(folder / BAD_VIDEOS) if options.on_bad_video == SKIP else STOP
-    run = _callbacks(folder, card, validation, sampling, options, total, identity, callbacks, bad)
-    write_skipped(folder, data_set, validation)
-    start = run[0].start_step
-    if start:
-        print(f"going on at step {start} of {total}")
-    metrics = metrics_of(net)
+    cluster = hosts.cluster_of_strategy(strategy)
+    part = cluster.index, len(cluster.workers)
+    batch = min(options.batch_size, len(data_set) * options.clips_per_video)
     with twin_of(net, options, sampling) as twin, _saying_how_to_go_on():
-        compile_by_recipe(twin, options, total, metrics, multi_label=is_multi_label(data_set))
-        stream = recipe_stream(data_set, sampling, options, start, False, sample_weight, on_bad_video=bad)
+        compile_by_recipe(twin, options, total, metrics, multi_label=is_multi_label(data_set), objective=objective)
+        stream = recipe_stream(data_set, sampling, options, start, False, numbers, on_bad_video=bad, part=part)
+        stream = hosts.spread(strategy, stream if objective is None else objective.paired(stream), batch)
         twin.fit(
             stream, epochs=-(-total // steps), steps_per_epoch=steps, callbacks=run, shuffle=False, verbose=0
         )  # fmt: skip
-    checkpoint.remove(folder)
-    return figures_of(run[-1].rows)
-

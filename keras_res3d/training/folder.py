@@ -6,6 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
 import pathlib
 import shutil
 import sys
@@ -13,12 +14,16 @@ import time
 
 import keras
 
-from keras_res3d.cards import ModelCard, card_path, read_card, save_model
-from keras_res3d.io import write_atomically
+from keras_res3d.cards import ModelCard, read_card, save_model, write_card
+from keras_res3d.data.bad_videos import BadVideos
+from keras_res3d.io import only_one, write_atomically
 from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
+from keras_res3d.training.cluster import Cluster
 from keras_res3d.training.compile import Twin
+from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
+from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
 
@@ -36,6 +41,17 @@ def state_of(folder) -> str:
     if finished:
         return "finished"
     return "foreign" if model.exists() else "nothing"
+
+
+def held(folder) -> contextlib.AbstractContextManager[None]:
+    """Holds a run's folder for this process; raises ValueError where another one trains in it."""
+    return only_one(as_path(folder) / "model.keras", "trains in", folder)
+
+
+def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:
+    """The names of the options in which the run of a card differs."""
+    wanted = json.loads(json.dumps(dataclasses.asdict(options)))
+    return [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
 
 
 def _card(folder: pathlib.Path | StorePath) -> ModelCard | None:
@@ -74,11 +90,12 @@ class RunFolder(keras.callbacks.Callback):
         folder: of the run.
         card: of the models; each epoch's figures are added to its `training`.
         best: the figure in the logs by which the best model is kept, the highest; None: no best model.
+        bad: the bad videos of this host, where they are skipped; the first host lists those of all.
     """
 
-    def __init__(self, folder, card: ModelCard, best: str | None = None):
+    def __init__(self, folder, card: ModelCard, best: str | None = None, bad: BadVideos | None = None):
         super().__init__()
-        self.folder, self.card, self.best = as_path(folder), card, best
+        self.folder, self.card, self.best, self.bad = as_path(folder), card, best, bad
         self.rows, self.highest, self._training = [], -1.0, {}
 
     def get_state(self) -> dict:
@@ -88,8 +105,12 @@ class RunFolder(keras.callbacks.Callback):
         self.rows, self.highest = state["rows"], state["highest"]
         self._write_log()
 
+    @property
+    def _cluster(self) -> Cluster:
+        return cluster_of_strategy(self.model.distribute_strategy)
+
     def on_train_begin(self, logs=None):
-        if state_of(self.folder) != "unfinished":
+        if self._cluster.is_chief and state_of(self.folder) != "unfinished":
             self._begin_record()
 
     def _begin_record(self) -> None:
@@ -97,8 +118,10 @@ class RunFolder(keras.callbacks.Callback):
         model = self.folder / "model.keras"
         # An older model stays until the first epoch is done, and so does what its card says of it.
         card = (_card(self.folder) if model.exists() else None) or self.card
-        record = dataclasses.replace(card, training={**card.training, "finished": False})
-        write_atomically(card_path(model), record.to_json())
+        # The time lets it differ from the card that the model's last one replaced, which would be taken for a remain.
+        begun = time.strftime("%Y-%m-%d %H:%M:%S")
+        record = dataclasses.replace(card, training={**card.training, "finished": False, "begun": begun})
+        write_card(model, record)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._start = time.perf_counter()
@@ -116,13 +139,24 @@ class RunFolder(keras.callbacks.Callback):
                 names.append("best")
             self._save(names, finished=False)
         self._write_log()
-        print(epoch_line(row, self.params["epochs"]), flush=True)
+        self._list_bad_videos()
+        line = epoch_line(row, self.params["epochs"])
+        # Of the others a line says that they live; the scores are those of the first.
+        print(line if self._cluster.is_chief else f"{self._cluster.name()}: {line.splitlines()[0]}", flush=True)
+
+    def _list_bad_videos(self) -> None:
+        if self.bad is not None and len(self._cluster.workers) > 1:
+            for faults in tell_all(self.model.distribute_strategy, self.bad.faults):
+                if self._cluster.is_chief:
+                    self.bad.add(faults)
 
     def on_train_end(self, logs=None):
         # Callbacks may have put other weights back, and now the record can say that the run is over.
         self._save(["model"], finished=True)
 
     def _save(self, names: list[str], finished: bool) -> None:
+        if not self._cluster.is_chief:
+            return
         stored = self.model.stored() if isinstance(self.model, Twin) else contextlib.nullcontext(self.model)
         with stored as net:
             for name in names:
@@ -133,7 +167,7 @@ class RunFolder(keras.callbacks.Callback):
 
     def _write_log(self) -> None:
         """log.csv as a whole, so that a resumed run neither repeats nor loses a line."""
-        if not self.rows:
+        if not self.rows or not self._cluster.is_chief:
             return
         text = io.StringIO()
         names = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -166,13 +200,16 @@ def epoch_line(row: dict[str, float], epochs: int) -> str:
 
 
 class Bar(keras.callbacks.Callback):
-    """The steps of an epoch in one line that fits the terminal; where there is no terminal it is silent."""
+    """The steps of an epoch in one line that fits the terminal; silent without a terminal, and on all hosts but one."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self._done, self._start = 0, time.perf_counter()
+        # A model of no strategy, or none at all, is on one host.
+        strategy = getattr(self.model, "distribute_strategy", None)
+        self._shown = sys.stdout.isatty() and (strategy is None or is_chief(strategy))
 
     def on_train_batch_end(self, batch, logs=None):
-        if not sys.stdout.isatty():
+        if not self._shown:
             return
         total = self.params["steps"]
         self._done = min(total, batch + 1)
@@ -181,7 +218,7 @@ class Bar(keras.callbacks.Callback):
         print("\r" + text[: _columns()].ljust(_columns()), end="", flush=True)
 
     def on_epoch_end(self, epoch, logs=None):
-        if sys.stdout.isatty() and self._done:
+        if self._shown and self._done:
             print("\r" + " " * _columns() + "\r", end="", flush=True)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import keras
-import tensorflow as tf
 
-from keras_res3d.training.distributed import every_layer
+from keras_res3d.training.layers import every_layer
 from keras_res3d.training.recipes import TrainingOptions
 
 
@@ -17,9 +16,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         self.schedule, self.highest, self.steps = schedule, highest, steps
 
     def __call__(self, step):
-        step = tf.cast(step, tf.float32)
+        step = keras.ops.cast(step, "float32")
         rising = self.highest * step / max(1, self.steps)
-        return tf.where(step < self.steps, rising, self.schedule(tf.maximum(step - self.steps, 0.0)))
+        after = self.schedule(keras.ops.maximum(step - self.steps, 0.0))
+        return keras.ops.where(step < self.steps, rising, after)
 
     def get_config(self):
         schedule = keras.optimizers.schedules.serialize(self.schedule)
@@ -38,7 +38,7 @@ class Constant(keras.optimizers.schedules.LearningRateSchedule):
         self.rate = rate
 
     def __call__(self, step):
-        return tf.constant(self.rate, tf.float32)
+        return keras.ops.convert_to_tensor(self.rate, "float32")
 
     def get_config(self):
         return {"rate": self.rate}
@@ -67,10 +67,13 @@ class _SharesGradients:
     share_gradients = False
 
     def apply(self, grads, trainable_variables=None):
-        context = tf.distribute.get_replica_context()
-        if self.share_gradients and context is not None and context.num_replicas_in_sync > 1:
-            total = context.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
-            grads = [gradient / context.num_replicas_in_sync for gradient in total]
+        if self.share_gradients:
+            import tensorflow as tf  # here alone: with one replica the optimisers work on Keras' other backends
+
+            context = tf.distribute.get_replica_context()
+            if context is not None and context.num_replicas_in_sync > 1:
+                total = context.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+                grads = [gradient / context.num_replicas_in_sync for gradient in total]
         return super().apply(grads, trainable_variables)
 
 
@@ -90,7 +93,7 @@ class CaffeSGD(_SharesGradients, keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
         if self.decays[index]:
-            gradient = gradient + tf.cast(self.decays[index] * variable, gradient.dtype)
+            gradient = gradient + keras.ops.cast(self.decays[index] * variable, gradient.dtype)
         super().update_step(gradient, variable, learning_rate * self.multipliers[index])
 
     def get_config(self):

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 
 from keras_res3d.data.augment import AUGMENTATIONS
-from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, for_crop, steps_per_epoch
 
 
 def _option(default, help, low=None, below=None, above=None, high=None, choices=None):
@@ -141,14 +141,20 @@ class TrainingOptions:
         choices=("auto", "on", "off"),
     )  # fmt: skip
     strategy: str = _option(
-        "none", "mirrored trains on all GPUs of the machine, or on --cpu_replicas; none trains on one device.",
-        choices=("none", "mirrored"),
+        "none", "mirrored trains on all GPUs of the machine, or on --cpu_replicas; multi_worker trains on several "
+        "hosts, each with all of its GPUs; none trains on one device.", choices=("none", "mirrored", "multi_worker"),
+    )  # fmt: skip
+    worker_timeout: float = _option(
+        600.0, "With --strategy multi_worker, how many seconds a worker waits at the start for the others to come.",
+        above=0, below=math.inf,
     )  # fmt: skip
     cpu_replicas: int = _option(
         0, "With --strategy mirrored, the number of logical processors that stand in for GPUs in a test. 0 takes GPUs.",
         low=0,
     )  # fmt: skip
-    synchronized: bool = _option(True, "With --strategy mirrored, batch norm takes the clips of all replicas together.")
+    synchronized: bool = _option(
+        True, "With --strategy mirrored or multi_worker, batch norm takes the clips of all replicas together."
+    )
     steps_per_execution: int = _option(1, "The number of steps that one call of TensorFlow runs.", low=1)
     checkpoint_steps: int = _option(
         0, "A checkpoint is written every so many steps, besides the one after each epoch. 0 writes no others.", low=0
@@ -177,14 +183,25 @@ class TrainingOptions:
         if self.cpu_replicas and self.strategy != "mirrored":
             raise ValueError(f"cpu_replicas is {self.cpu_replicas}; expected strategy 'mirrored' with it")
 
+    def on_one_host(self, who: str) -> TrainingOptions:
+        """These options, for what several hosts cannot do together.
+
+        Args:
+            who: does it, for the message.
+
+        Raises:
+            ValueError: they ask for several hosts.
+        """
+        if self.strategy == "multi_worker":
+            raise ValueError(f"strategy is 'multi_worker', which train alone takes; {who} runs on one host")
+        return self
+
     def total_steps(self, examples: int) -> int:
         """Steps of the whole run on so many training videos."""
         return self.iterations or self.epochs * self.steps_per_epoch(examples)
 
     def steps_per_epoch(self, examples: int) -> int:
         """Whole batches in the clips of one epoch."""
-        from keras_res3d.data.batches import steps_per_epoch  # TensorFlow, which --help can do without
-
         return steps_per_epoch(examples * self.clips_per_video, self.batch_size)
 
     def sampling(self, frames: int, crop: int, preprocessing: str = "res3d") -> Sampling:
@@ -265,3 +282,13 @@ def recipe(name: str, **changes) -> TrainingOptions:
     if "epochs" in changes and "iterations" not in changes:
         changes["iterations"] = None
     return dataclasses.replace(RECIPES[name], **changes)
+
+
+def batch_norm_momentum(published: float | None, steps: int) -> float | None:
+    """Momentum of the moving statistics for a run of `steps`.
+
+    The released 0.999 is of a run of millions of steps, under Caffe's average, which corrects its own start. Keras'
+    does not: after 300 steps it would still hold three quarters of its initial 0 and 1. So the average spans at most
+    a tenth of the run.
+    """
+    return None if published is None else min(published, max(0.5, 1 - 10 / steps))

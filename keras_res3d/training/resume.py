@@ -11,8 +11,10 @@ import tensorflow as tf
 from keras_res3d.remote import as_path
 from keras_res3d.training import checkpoint
 from keras_res3d.training.distributed import average_moving_statistics
+from keras_res3d.training.hosts import gather_arrays, is_chief, own_replicas, spans_hosts
 from keras_res3d.training.scored import check_finite
 from keras_res3d.training.steps import watch
+from keras_res3d.untrusted import Range
 
 # What these callbacks of Keras have found out so far; all else about them is their configuration.
 _FINDINGS = {
@@ -41,14 +43,24 @@ def _keeps_findings(callback: keras.callbacks.Callback) -> bool:
     return hasattr(callback, "get_state") or isinstance(callback, tuple(_FINDINGS))
 
 
+def _names(callback: keras.callbacks.Callback) -> tuple[str, ...]:
+    return next(names for kind, names in _FINDINGS.items() if isinstance(callback, kind))
+
+
 def findings_of(callback: keras.callbacks.Callback) -> tuple[dict, list[np.ndarray]]:
     """What a callback has found out so far: plain values, and weights that it keeps."""
     if hasattr(callback, "get_state"):
         return callback.get_state(), []
-    names = next(names for kind, names in _FINDINGS.items() if isinstance(callback, kind))
-    values = {name: getattr(callback, name) for name in names if hasattr(callback, name)}
+    values = {name: getattr(callback, name) for name in _names(callback) if hasattr(callback, name)}
     values = {name: value.item() if hasattr(value, "item") else value for name, value in values.items()}
     return values, list(getattr(callback, "best_weights", None) or [])
+
+
+_COUNT = Range(0, 2**53)
+_STATE = {
+    "identity": (dict, None), "step": _COUNT, "metrics": _COUNT, "history": {"epoch": [_COUNT], "history": {str: list}},
+    "callbacks": [{"kind": str, "found": dict, "weights": _COUNT}],
+}  # fmt: skip
 
 
 def restore_findings(callback: keras.callbacks.Callback, values: dict, weights: list[np.ndarray]) -> None:
@@ -56,6 +68,9 @@ def restore_findings(callback: keras.callbacks.Callback, values: dict, weights: 
     if hasattr(callback, "set_state"):
         callback.set_state(values)
         return
+    unknown = values.keys() - set(_names(callback))
+    if unknown:
+        raise ValueError(f"{type(callback).__name__} has no {', '.join(sorted(unknown))}, which the checkpoint holds")
     for name, value in values.items():
         setattr(callback, name, value)
     if weights:
@@ -66,6 +81,33 @@ def _sums(model: keras.Model) -> list[tf.Variable]:
     """The metrics' sums as each replica has its own: shared out anew, their total would be rounded another way."""
     parts = model.distribute_strategy.experimental_local_results
     return [part for variable in model.metrics_variables for part in parts(variable.value)]
+
+
+def _sums_of_all(model: keras.Model) -> list[np.ndarray]:
+    """The sums of the replicas of all hosts, which all call it: replica by replica for each of the variables."""
+    own = [part.numpy() for part in _sums(model)]
+    found = gather_arrays(model.distribute_strategy, own)
+    each = len(own_replicas(model.distribute_strategy))
+    return [value for first in range(0, len(own), each) for host in found for value in host[first : first + each]]
+
+
+def _own_sums(model: keras.Model, values: list[np.ndarray]) -> list[np.ndarray]:
+    """Of what `_sums_of_all` found, what belongs to the replicas of this host.
+
+    Where there were more or fewer replicas in all, the first one gets the total.
+    """
+    strategy = model.distribute_strategy
+    if not spans_hosts(strategy):
+        return values
+    here, before = own_replicas(strategy), len(values) // max(1, len(model.metrics_variables))
+    found = []
+    for first in range(0, len(values), max(1, before)):
+        parts = values[first : first + before]
+        if before != strategy.num_replicas_in_sync:
+            parts = [np.sum(parts, axis=0, dtype=parts[0].dtype)]
+            parts += [np.zeros_like(parts[0])] * (strategy.num_replicas_in_sync - 1)
+        found += [parts[number] for number in here]
+    return found
 
 
 class ResumeExactly(keras.callbacks.Callback):
@@ -107,8 +149,7 @@ class ResumeExactly(keras.callbacks.Callback):
         self.folder, self.every_steps, self.steps = as_path(folder), every_steps, steps
         self.callbacks = [callback for callback in callbacks if _keeps_findings(callback)]
         self.identity, self.keep = identity, keep
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._found = checkpoint.load(self.folder)
+        self._found = checkpoint.load(self.folder, _STATE)
         self._check_identity()
         self.start_step = 0 if self._found is None else self._found[1]["step"]
 
@@ -168,7 +209,7 @@ class ResumeExactly(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         self._watch.left, self._found, self.model._initial_epoch = 0, None, None
-        if not self.keep:
+        if not self.keep and is_chief(self.model.distribute_strategy):
             checkpoint.remove(self.folder)
 
     def _variables(self) -> list[keras.Variable]:
@@ -179,7 +220,7 @@ class ResumeExactly(keras.callbacks.Callback):
         check_finite(self.model, self._watch.step)
         average_moving_statistics(self.model, self.model.distribute_strategy)
         values = [variable.numpy() for variable in self._variables()]
-        metrics = [part.numpy() for part in _sums(self.model)]
+        metrics = _sums_of_all(self.model)
         findings, kept = [], []
         for callback in self.callbacks:
             found, weights = findings_of(callback)
@@ -194,7 +235,8 @@ class ResumeExactly(keras.callbacks.Callback):
             "callbacks": findings,
             "history": {"epoch": history.epoch, "history": history.history},
         }
-        checkpoint.save(self.folder, [*values, *metrics, *kept], state)
+        if is_chief(self.model.distribute_strategy):
+            checkpoint.save(self.folder, [*values, *metrics, *kept], state)
         self._saved = self._watch.step
 
     def _restore_findings(self) -> None:
@@ -215,6 +257,7 @@ class ResumeExactly(keras.callbacks.Callback):
     def _restore_metrics(self, values: list[np.ndarray]) -> None:
         """The sums of the epoch so far. Compiled metrics have variables only once the model has met its first batch."""
         model = self.model
+        values = _own_sums(model, values)
         if len(_sums(model)) == len(values):
             checkpoint.restore(_sums(model), values)
             return

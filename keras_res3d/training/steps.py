@@ -8,6 +8,8 @@ import time
 import keras
 import tensorflow as tf
 
+from keras_res3d.training.hosts import hosts_of
+
 
 class StepWatch:
     """Stands in for the train function of a model: hands it the batches one by one and keeps count.
@@ -17,7 +19,7 @@ class StepWatch:
 
     Attributes:
         step: steps done, counted from the first step of the run.
-        clips: training clips seen by this process.
+        clips: training clips seen, by all hosts together.
         waited: seconds spent waiting for batches.
         passes: iterators that batches came from; one where data goes on from epoch to epoch.
         left: steps that remain until one where `fit` must be heard, so that a call of several steps ends there; 0: any
@@ -28,6 +30,7 @@ class StepWatch:
         inner = model.train_function
         self.train_function = inner.train_function if isinstance(inner, StepWatch) else inner
         self._model, self.history, self._iterator = model, model.history, None
+        self._hosts = hosts_of(model.distribute_strategy)
         self.step, self.clips, self.waited, self.passes, self.left = 0, 0, 0.0, 0, 0
 
     def __call__(self, iterator):
@@ -45,7 +48,7 @@ class StepWatch:
         start = time.perf_counter()
         batch = next(iterator)
         self.waited += time.perf_counter() - start
-        self.clips += _clips_in(batch)
+        self.clips += _clips_in(batch) * self._hosts
         self.step += 1
         return batch
 

@@ -28,8 +28,13 @@ def mixup_shares(options: TrainingOptions, step: int, batch: int) -> np.ndarray:
     return np.maximum(shares, 1 - shares).astype(np.float32)
 
 
+def before(values) -> tf.Tensor:
+    """Row i has what row i - 1 of `values` had, and the first row what the last one had."""
+    return tf.roll(values, 1, axis=0)
+
+
 def soft_targets(
-    labels, classes: int, smoothing: float = 0.0, shares=None, outcomes: int | None = None
+    labels, classes: int, smoothing: float = 0.0, shares=None, outcomes: int | None = None, neighbours=None
 ) -> tf.Tensor:
     """Targets `(batch, classes)`, mixed with the neighbour's in the batch by shares, then smoothed.
 
@@ -39,10 +44,14 @@ def soft_targets(
         smoothing: share of the target that is spread evenly over the outcomes.
         shares: each clip's own share `(batch,)`; None: all of it.
         outcomes: as of `LabelKind`; None: all classes.
+        neighbours: their labels, like `labels`; None: the neighbour is the clip before, and that of the first the last.
     """
-    targets = tf.cast(labels, tf.float32) if len(labels.shape) == 2 else tf.one_hot(labels, classes)
+    targets, others = (
+        tf.cast(each, tf.float32) if len(each.shape) == 2 else tf.one_hot(each, classes)
+        for each in (labels, before(labels) if neighbours is None else neighbours)
+    )
     if shares is not None:
-        targets = shares[:, None] * targets + (1 - shares[:, None]) * tf.roll(targets, 1, axis=0)
+        targets = shares[:, None] * targets + (1 - shares[:, None]) * others
     return (1 - smoothing) * targets + smoothing / (outcomes or classes)
 
 
@@ -81,6 +90,15 @@ def recipe_augment(data_set, sampling: Sampling, options: TrainingOptions) -> Ca
     return Augment(strengths, crop, options.largest_stride, [data_set.classes.index(name) for name in one_way])
 
 
+def _and_neighbours(values, follow: bool) -> tuple[tf.Tensor, tf.Tensor]:
+    """Values of a batch, and those of each one's neighbour, which follow in the second half of the batch or precede it.
+    """
+    if not follow:
+        return values, before(values)
+    half = values.shape[0] // 2
+    return values[:half], values[half:]
+
+
 def recipe_stream(
     data_set,
     sampling: Sampling,
@@ -90,6 +108,7 @@ def recipe_stream(
     sample_weight=None,
     *,
     on_bad_video: str | BadVideos | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
     """The training batches of a recipe, from `start_step` to the run's last step, for one call of `fit`.
 
@@ -102,6 +121,7 @@ def recipe_stream(
         preprocess: False gives pixels from 0 to 255: uint8, or float32 under mixup.
         sample_weight: a weight for each video, `(videos,)`.
         on_bad_video: as of `training_batches`; None: as the options say.
+        part: as of `training_stream`. Under mixup a part also reads the clips that its own are mixed with.
 
     Returns:
         A tf.data.Dataset of clips, targets and, where given, weights. Targets are class numbers, or probabilities
@@ -117,7 +137,7 @@ def recipe_stream(
         data, sampling, options.batch_size, options.seed, start_step, options.workers, options.mirror,
         preprocess and not options.mixup, augment, last_step=options.total_steps(len(data_set)),
         sample_weight=sample_weight, on_bad_video=options.on_bad_video if on_bad_video is None else on_bad_video,
-        processes=options.processes,
+        processes=options.processes, part=part, neighbours=bool(options.mixup) and part[1] > 1,
     )  # fmt: skip
     if not has_soft_targets(options):
         return stream
@@ -129,11 +149,14 @@ def recipe_stream(
         if not options.mixup:
             return (clips, soft_targets(labels, classes, smoothing, outcomes=outcomes), *rest)
         shares = tf.numpy_function(lambda number: mixup_shares(options, number, batch), [step], tf.float32)
-        shares = tf.ensure_shape(shares, (batch,))
+        shares = tf.ensure_shape(shares, (batch,))[part[0] :: part[1]]
         weight, clips = shares[:, None, None, None, None], tf.cast(clips, tf.float32)
-        clips = weight * clips + (1 - weight) * tf.roll(clips, 1, axis=0)
+        batched = (clips, labels, *rest)
+        (clips, others), (labels, theirs), *rest = (_and_neighbours(each, part[1] > 1) for each in batched)
+        clips = weight * clips + (1 - weight) * others
         clips = preprocess_input(clips, sampling.preprocessing) if preprocess else clips
-        return (clips, soft_targets(labels, classes, smoothing, shares, outcomes), *rest)
+        targets = soft_targets(labels, classes, smoothing, shares, outcomes, theirs)
+        return (clips, targets, *(own for own, _ in rest))
 
     stream = stream.enumerate(start_step).map(soften)
     return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)).prefetch(1)

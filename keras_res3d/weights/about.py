@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 from dataclasses import dataclass
 
@@ -10,14 +9,19 @@ from keras_res3d.cards import ModelCard, read_card
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.io import digest
-from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.remote import as_path, local_copy
+from keras_res3d.untrusted import Range, read_json
 from keras_res3d.weights.catalog import RUN_MODEL, WeightsEntry
 from keras_res3d.weights.sketch import sketch
 from keras_res3d.weights.source import Source, WeightsError
 
 CONVERTED = ".weights.h5"
+# Of the JSON beside converted weights.
+_RECORD = {"source_sha256": str, "sha256?": str, "net?": (str, None), "labels?": (str, None), "licence?": (str, None),
+           "classes?": (Range(1, LARGEST["classes"]), None), "frames?": (Range(1, LARGEST["frames"]), None),
+           "trained_on?": (str, None)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,9 @@ def sidecar_path(weights_path) -> pathlib.Path:
 def read_sidecar(weights_path) -> dict | None:
     """What is recorded beside converted weights, or None where there is nothing of the kind."""
     try:
-        fields = json.loads(sidecar_path(weights_path).read_text(encoding="utf-8"))
+        return read_json(sidecar_path(weights_path), _RECORD)
     except (OSError, ValueError):
         return None
-    return fields if isinstance(fields, dict) and "source_sha256" in fields else None
 
 
 def weights_file(path) -> pathlib.Path:
@@ -148,7 +151,10 @@ def describe_source(source: Source) -> Described:
                 f"{path} is not the file that {sidecar_path(path)} records (its SHA-256 differs): it is damaged, or "
                 "was written over. Convert it again, or remove the record if the file is meant to be another"
             )
-        told = _from_record(record)
+        try:
+            told = _from_record(record)
+        except ValueError as error:
+            raise WeightsError(f"{sidecar_path(path)}: {error}") from error
         frames = record.get("frames") or frames
     return Described(path, None, card, classes=found.classes, channels=found.channels, frames=frames, **told)
 

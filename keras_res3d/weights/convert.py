@@ -115,7 +115,10 @@ def _gather(source: Source, wanted: Wanted, faults: _Faults) -> Arrays | None:
         return None
     arrays = [array.reshape(shape) for array, shape in zip(arrays, wanted.shapes, strict=True)]
     made = [np.ascontiguousarray(array) for array in wanted.make(arrays)]
-    if len(made) == 4 and (made[3] < 0).any():
+    if not all(np.isfinite(array).all() for array in made):  # the source's tensors are finite
+        told = f"; its scale factor is {arrays[2].item():g}" if len(arrays) == 5 else ""
+        faults.misshapen.append(f"{wanted.layer} becomes NaN or infinite{told}")
+    elif len(made) == 4 and (made[3] < 0).any():
         faults.misshapen.append(f"{wanted.layer} has negative variances")
     return made
 

@@ -86,8 +86,9 @@ def _matrix(flattened: tuple | None) -> Callable[[Arrays], Arrays]:
 def _caffe_norm(arrays: Arrays) -> Arrays:
     """Gamma, beta, mean, variance from Caffe's sums, their scale factor and the Scale layer; 0 / 0 is 0 there."""
     mean, variance, (factor,), gamma, beta = arrays
-    scale = np.float32(0 if factor == 0 else 1 / factor)
-    return [gamma, beta, mean * scale, variance * scale]
+    with np.errstate(all="ignore"):  # a factor near 0 makes them infinite, which `convert` refuses by name
+        scale = np.float32(0 if factor == 0 else 1 / factor)
+        return [gamma, beta, mean * scale, variance * scale]
 
 
 def _keep(arrays: Arrays) -> Arrays:

@@ -25,6 +25,7 @@ from keras_res3d.weights.about import CONVERTED, read_sidecar, sidecar_path
 from keras_res3d.weights.catalog import WeightsEntry
 from keras_res3d.weights.convert import CONVERTER_VERSION
 from keras_res3d.weights.download import DownloadError, Patience, clear_part, download
+from keras_res3d.weights.formats.hdf5 import vouch_for
 from keras_res3d.weights.formats.registry import looks_like_html
 from keras_res3d.weights.load import load_weights
 from keras_res3d.weights.source import WeightsError
@@ -126,7 +127,8 @@ def _from_folder(entry: WeightsEntry, folder: pathlib.Path) -> pathlib.Path:
 def _download(entry: WeightsEntry, target: pathlib.Path, url: str, private: bool, patience, stream) -> pathlib.Path:
     part = target.with_name(f"{target.name}.{os.getpid()}.part" if private else f"{target.name}.part")
     try:
-        download(url, part, entry.name, patience, stream)
+        # Four times the weights leave room for a solver's state, and for numbers of double precision.
+        download(url, part, entry.name, patience, stream, most=4 * entry.estimated_bytes + (64 << 20))
     except DownloadError as error:
         raise DownloadError(f"{entry.name} could not be downloaded from {url}: {error}. {_advice(entry)}") from error
     if fault := _check(entry, part):
@@ -276,6 +278,7 @@ def converted(entry: WeightsEntry, architecture: Architecture | None = None, pat
     target = converted_path(entry)
     with locked(target, f"{entry.name}: waiting for another process that is converting it"):
         if _is_current(entry, target):
+            vouch_for(target)
             return target
         original = fetch(entry, patience, stream)
         print(f"{entry.name}: converting {printable(original)}\n{entry.name}: licence {entry.licence}", file=sys.stderr)
@@ -284,4 +287,5 @@ def converted(entry: WeightsEntry, architecture: Architecture | None = None, pat
         except WeightsError as error:
             raise WeightsError(f"{entry.name}: {error} ({reject(entry, original)})") from error
         _write(model, target, _describe(entry, original))
+        vouch_for(target)
     return target

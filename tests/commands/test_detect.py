@@ -48,6 +48,19 @@ def test_evaluate_prints_and_writes(folder, capsys):
     assert "IoU 0.95" in capsys.readouterr().out
 
 
+def test_evaluate_of_proposals(folder, capsys):
+    (folder / "found.csv").write_text("video,begin,end,score\nv1,1.12,2.0,0.9\nv1,4,5,0.8\nv2,1,4.2,0.7\n")
+    assert _evaluate(folder, "--proposals", "--output", str(folder / "out")) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert ["10", "0.56667"] in [line.split() for line in lines]  # as of the same moments with classes
+    assert lines[-2].startswith("2 videos counted; 3 proposals; IoU 0.5, 0.55, ")
+    assert json.loads((folder / "out" / "scores.json").read_text())["average_recall"]["10"] == pytest.approx(17 / 30)
+    assert _evaluate(folder, "--proposals", "--iou", "0.5") == 0 and "IoU 0.5\n" in capsys.readouterr().out
+    for words, message in ([], "label are missing"), (["--proposals", "--nms", "0.4"], "--nms: proposals have no"), (
+            ["--proposals", "--iou", "2"], "above 0 and up to 1"):  # fmt: skip
+        assert _evaluate(folder, *words) == 2 and message in capsys.readouterr().err
+
+
 def test_window_weights_are_written_and_used(folder, capsys):
     words = ["--annotations", str(folder / "truth"), "--output", str(folder / "w.json")]
     assert main(["detect", "window_weights", *words]) == 0
@@ -75,11 +88,14 @@ def test_other_wrong_files_have_exit_code_2(folder, capsys):
     assert main(["detect", "evaluate", *words]) == 2
     assert "time beyond the video: 1 to 4 seconds, and the video has 3" in capsys.readouterr().err
     (folder / "truth" / "Dive_test.txt").unlink()
-    for words in (["--detections", "none.csv"], [], ["--blocked", "none.txt"], ["--nms", "much"], ["--iou", "half"],
-                  ["--annotations", "nowhere"], ["--window_weights", "none.mat"]):  # fmt: skip
+    for words in (["--detections", "none.csv"], [], ["--blocked", "none.txt"], ["--blocked", "."], ["--nms", "much"],
+                  ["--iou", "half"], ["--annotations", "nowhere"], ["--window_weights", "none.mat"]):  # fmt: skip
         assert _evaluate(folder, *words) == 2, words
         assert capsys.readouterr().err.startswith("keras-res3d detect: ")
     assert _evaluate(folder) == 2 and "missing file Dive_test.txt" in capsys.readouterr().err
+    (folder / "file").touch()
+    assert _evaluate(folder, "--output", str(folder / "file")) == 2 and "a file; evaluate writes a folder" in (
+        capsys.readouterr().err)
     assert main(["detect", "evaluate"]) == 2
     assert "--detections and --annotations are required for evaluate" in capsys.readouterr().err
     for words in (["measure"], ["evaluate", "more"], ["run", "--output", "x"], ["train", "--stage", "proposal"]):
@@ -120,7 +136,7 @@ def test_train_run_and_evaluate_go_together(made, capsys):
     assert "wrote " in capsys.readouterr().out
     page = (made / "found" / "index.html").read_text()
     written = {"found.csv", "found.json", "v0.png", "v1.png", "index.html"}
-    assert page.count("<svg") == 2 and set(os.listdir(made / "found")) == written
+    assert page.count('src="data:image/svg+xml') == 2 and set(os.listdir(made / "found")) == written
     for name in ("found.csv", "found.json"):
         words = ["--detections", str(made / "found" / name), "--annotations", str(made / "truth.json"), "--iou", "0.5"]
         assert main(["detect", "evaluate", *words]) == 0
@@ -131,13 +147,19 @@ def test_train_run_and_evaluate_go_together(made, capsys):
     assert "cut.mp4" in capsys.readouterr().err and (made / "one" / "v1.png").exists()
     output = str(made / "models" / "proposal")
     words = ["--videos", str(made / "videos"), "--annotations", str(made / "truth.json"), "--output", output]
-    assert main(["detect", "train", "--stage", "proposal", *words]) == 1  # a finished run is not replaced
+    assert main(["detect", "train", "--stage", "proposal", *words]) == 2  # a finished run is not replaced
     words[-1] = str(made / "new")
     more = ["--stage", "localization", "--weights", str(made / "models" / "classification"), "--crop", "24"]
-    assert main(["detect", "train", *more, *words]) == 1 and "--crop: the localization" in capsys.readouterr().err
+    assert main(["detect", "train", *more, *words]) == 2 and "--crop: the localization" in capsys.readouterr().err
     for flags, message in ((["--label_iou", "0.7,0.5"], "three numbers"), (["--lengths", "16,x"], "whole numbers"),
                            (["--label_iou", "0.3,0.5,0.7"], "background <="), (["--lengths", "32,16"], "ascending"),
                            (["--window_overlap", "1"], "below 1")):  # fmt: skip
-        assert main(["detect", "train", "--stage", "proposal", *words, *flags]) == 1
+        assert main(["detect", "train", "--stage", "proposal", *words, *flags]) == 2
         assert message in capsys.readouterr().err
     assert main(["detect", "run", str(made), str(made / "videos"), "--output", str(made / "x")]) == 2
+    (made / "no videos").mkdir()
+    assert main(["detect", "run", str(made / "models"), str(made / "no videos"), "--output", str(made / "x")]) == 2
+    assert "is a folder without a video" in capsys.readouterr().err
+    words[1] = str(made / "nowhere")
+    assert main(["detect", "train", "--stage", "proposal", *words]) == 2
+    assert "nowhere, which is not there; expected a folder of videos" in capsys.readouterr().err

@@ -154,6 +154,20 @@ def test_training_on_a_bad_file_names_it(odd, tmp_path, said):
     assert any(f"{shown}.mp4: cannot be opened as a video" in error for shown in SHOWN)
 
 
+def test_what_a_card_says_is_not_obeyed(trained, two_classes, tmp_path, said):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    card = json.loads((run / "model.json").read_text())
+    odd = "\x1b[31mred\x9b\u202e\r"
+    card |= {"net": odd, "licence": odd, "trained_on": odd, "seen": {}}
+    (run / "model.json").write_text(json.dumps(card))
+    said()
+    assert main(["evaluate", str(run), "--data", str(two_classes), "--output", str(tmp_path / "scores")]) == 0
+    assert r"\x1b[31mred\x9b\u202e\r" in said().out
+    assert main(["extract", str(run), "--data", str(two_classes), "--output", str(tmp_path / "features")]) == 0
+    assert r"\x1b[31mred" in said().out
+
+
 def test_names_with_a_dash_are_taken_by_every_verb(trained, two_classes, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shutil.copy(two_classes / "bright" / "clip ü 0.mp4", "-M8q.mp4")

@@ -158,6 +158,10 @@ def test_events_of_a_video(trained, long_video, tmp_path, capsys):
         (["--threshold", "0.5", "--low_threshold", "0.6"], "the low one at most as high"),
         (["--threshold", "0.5", "--event_classes", "fire"], "there is no class 'fire'; the model has ['bright',"),
         (["--seconds", "3"], "--seconds is for a camera or a stream"),
+        (["--frames", "1000000000"], "frames is 1000000000; expected a whole number from 1 to 10,000"),
+        (["--stride", "1000000000"], "stride is 1000000000; expected a whole number from 1 to 1,000,000"),
+        (["--crop", "1000000"], "expected sides from 1 to 16,384 pixels"),
+        (["--fps", "1e12"], "expected None (frames as stored) or a rate from 0.001 to 10,000 frames a second"),
     ],
 )
 def test_flags_that_do_not_fit_stop_before_the_first_video(trained, long_video, flags, message, capsys):

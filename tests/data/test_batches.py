@@ -11,12 +11,11 @@ from keras_res3d.data.bad_videos import SHOWN, BadVideos
 from keras_res3d.data.batches import (
     evaluation_batches,
     naming_the_video,
-    steps_per_epoch,
     training_batches,
     training_stream,
     video_batches,
 )
-from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, for_crop, steps_per_epoch
 from keras_res3d.data.open import VideoFiles
 from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.data.types import Example, VideoError

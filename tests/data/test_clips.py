@@ -38,6 +38,10 @@ def test_golden_clips():
     assert [c[0] for c in sliding_clips(10, 16, 1, 16)] == [0]
 
 
+def test_any_number_of_clips_costs_no_more_than_their_places():
+    assert [c[0] for c in even_clips(17, 8, 2, 10**12)] == [0, 1, 2]
+
+
 def test_golden_frame_rates():
     assert at_frame_rate(np.arange(10) / 25, 25).tolist() == list(range(10))
     assert at_frame_rate(np.arange(12) / 30, 15).tolist() == [0, 2, 4, 6, 8, 10]
@@ -108,7 +112,8 @@ def test_sampling_to_a_dict_and_back():
 @pytest.mark.parametrize("wrong", [
     {"frames": 0}, {"frames": 2.5}, {"frames": True}, {"stride": 0}, {"resize": 128}, {"resize": (128, 0)},
     {"crop": (129, 100)}, {"crop": (1, 2, 3)}, {"fps": 0}, {"fps": float("nan")}, {"fps": "15"},
-    {"preprocessing": None},
+    {"preprocessing": None}, {"frames": 10**9}, {"frames": 10**70}, {"stride": 10**7}, {"fps": 1e12}, {"fps": 10**400},
+    {"fps": 1e-9}, {"crop": (20_000, 1)}, {"resize": (20_000, 20_000)},
 ])
 def test_sampling_refuses_what_cannot_be(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*expected"):
@@ -119,7 +124,8 @@ def test_sampling_refuses_what_cannot_be(wrong):
     lambda: clip_indices(10, 8, 2, 10), lambda: clip_indices(-1, 8, 2, 10), lambda: random_clip(0, 8, 2, 0.5),
     lambda: random_clip(9, 8, 2, 1.0), lambda: even_clips(9, 8, 2, 0), lambda: sliding_clips(9, 8, 2, 0),
     lambda: at_frame_rate([], 15), lambda: at_frame_rate([1.0, 0.5], 15), lambda: at_frame_rate([0.0], 0),
-    lambda: at_frame_rate([0.0, float("nan")], 15),
+    lambda: at_frame_rate([0.0, float("nan")], 15), lambda: at_frame_rate([0.0, 1.0], 1e12),
+    lambda: at_frame_rate([0.0], 5e-324),
 ])
 def test_numbers_out_of_range_are_refused(call):
     with pytest.raises(ValueError, match="expected"):

@@ -1,7 +1,9 @@
 """Packed shards: the same clips as from the files, resumable writing, and damage that is named before it is used."""
 
 import contextlib
+import errno
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -328,6 +330,30 @@ def test_damaged_indexes_are_named_although_digests_agree(copy, change):
         first_clip(read_data_set(copy))
 
 
+@pytest.mark.parametrize("change", [
+    *({"file": name} for name in ("../x", "/etc/passwd", "a/../b", "..", ".", "", "a\0b", "x/")),
+    {"index": {"file": "../x", "bytes": 1, "sha256": ""}}, {"index": None}, {"records": True}, {"records": -1},
+    {"bytes": 2**60}, {"videos": [1]}, {"videos": [{"name": "a"}]}, {"videos": [{"name": "a", "label": 3}]},
+    {"videos": [{"name": None, "label": "a"}]},
+], ids=str)
+def test_a_manifest_names_files_of_its_own_folder_and_nothing_but_its_schema(copy, change):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"][0].update(change)
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"manifest\.json is not a manifest of packed shards") as caught:
+        read_data_set(copy)
+    assert len(caught.value.faults) == 1
+
+
+@pytest.mark.parametrize("change", [{"classes": [None]}, {"classes": "ab"}, {"resize": [8]}, {"resize": [8, [8]]},
+                                    {"records": 10**30}, {"mirror_safe": "yes"}, {"shards": {}}], ids=str)  # fmt: skip
+def test_a_manifest_of_other_types_is_refused(copy, change):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(DataError, match=r"manifest\.json is not a manifest of packed shards"):
+        read_data_set(copy)
+
+
 def test_a_damaged_shard_is_written_again(files, packed, copy, monkeypatch):
     flip(copy / "shard-00001.tfrecord", 1000)
     pack(files, copy, shard_bytes=120_000, workers=1)
@@ -348,8 +374,36 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on(files, tmp_path, monkeyp
         patched.setattr(packing, "atomic_path", on_a_full_disk)
         with pytest.raises(OSError, match=r"shard-00000\.tfrecord cannot be written .* goes on"):
             pack(files, tmp_path, workers=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".manifest.json.lock", "packing.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["packing.json"]
     assert pack(files, tmp_path, workers=1)["records"] == VIDEOS
+
+
+def _full_from(patched, number):
+    """From that sync on the disk is full."""
+    sync, count = os.fsync, itertools.count()
+
+    def counted(handle):
+        if next(count) >= number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return sync(handle)
+
+    patched.setattr(os, "fsync", counted)
+
+
+@pytest.mark.parametrize("numbers", [(0, 3, 9), pytest.param(range(100), marks=pytest.mark.slow)])
+def test_a_disk_that_is_full_at_any_write_costs_nothing(files, packed, tmp_path, monkeypatch, numbers):
+    """Before and after each move of a file; the same call goes on."""
+    for number in numbers:
+        folder = tmp_path / str(number)
+        with monkeypatch.context() as patched:
+            _full_from(patched, number)
+            try:
+                pack(files, folder, shard_bytes=120_000, workers=1)
+                break
+            except OSError as error:
+                assert str(folder) in str(error) and "No space left" in str(error)
+        pack(files, folder, shard_bytes=120_000, workers=1)
+        assert contents(folder) == contents(packed), number
 
 
 def test_shards_that_another_resizer_made_are_left_alone(files, copy):

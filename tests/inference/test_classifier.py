@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 import keras_res3d
-from keras_res3d.cards import ModelCard, save_model
+from keras_res3d.cards import ModelCard, card_of, save_model
 from keras_res3d.data.clips import Sampling
+from keras_res3d.export.formats import FORMATS
+from keras_res3d.export.formats.base import Request
+from keras_res3d.export.graph import ServingGraph
 from keras_res3d.inference import classifier
 from keras_res3d.inference.classifier import load_classifier, with_sampling
 from keras_res3d.inference.videos import predict_video
@@ -122,3 +125,48 @@ def test_one_output_in_a_dictionary_is_a_models_output():
     scores = keras.layers.Dense(3, activation="softmax")(keras.layers.GlobalAveragePooling3D()(clip))
     opened = classifier.as_classifier(keras.Model(clip, {"scores": scores}), "abc", SAMPLING)
     assert opened.predict(np.zeros((2, 4, 32, 32, 3), np.uint8)).shape == (2, 3)
+
+
+def _refusals(opened):
+    """What is wrong with clips, and what is said of it."""
+    frames, height, width = opened.card.sampling.frames, *opened.card.sampling.crop
+    good = np.zeros((2, frames, height, width, 3), np.uint8)
+    yield np.zeros((1, frames, height, width + 2, 3), np.uint8), r"clips have shape .*expected .* of shape \(batch, 4,"
+    yield np.zeros((1, frames + 1, height, width, 3), np.uint8), "clips have shape"
+    yield np.zeros((1, frames, height, width, 1), np.uint8), "clips have shape"
+    yield good[0], "clips have shape"
+    yield good[:0], "clips are an empty batch; .* batch from 1"
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "litert", "onnx", "openvino"])
+def test_clips_of_another_size_are_refused_at_every_call(kind, folder, tmp_path):
+    """Also after a good call, from which on Keras would take them all."""
+    path = folder
+    if kind != "keras":
+        path = tmp_path / f"net{FORMATS[kind].suffix}"
+        graph = ServingGraph(keras.models.load_model(folder / "model.keras"), (4, 32, 32, 3), FORMATS[kind].form)
+        try:
+            FORMATS[kind].write(graph, path, Request("none", None, False, CARD))
+        except ImportError as error:
+            pytest.skip(str(error))
+    opened = classifier.load_model(path)
+    good = np.random.default_rng(0).integers(0, 255, (2, 4, 32, 32, 3), np.uint8)
+    for _ in range(2):
+        for clips, said in _refusals(opened):
+            with pytest.raises(ValueError, match=said):
+                opened.predict(clips)
+        assert opened.predict(good).shape == (2, 3)
+    with pytest.raises(ValueError, match="there are no clips"):
+        opened.scores_of([])
+
+
+def test_a_net_of_any_size_names_the_smallest_that_works():
+    net = keras_res3d.build_model(replace(NARROW, classes=3), input_shape=(None, None, None, 3))
+    opened = classifier.as_classifier(net, card=card_of(net, CARD.labels, SAMPLING))
+    assert opened.predict(np.zeros((1, 8, 48, 32, 3), np.uint8)).shape == (1, 3)
+    _, height, width = opened.card.architecture.smallest_input
+    for shape in ((1, 4, height - 1, width, 3), (1, 4, 32, 1, 3)):
+        with pytest.raises(ValueError, match=r"sr18 needs \(frames, height, width, channels\) of at least "):
+            opened.predict(np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"of shape \(batch, any, any, any, 3\)"):
+        opened.predict(np.zeros((1, 0, 32, 32, 3), np.uint8))

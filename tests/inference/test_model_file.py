@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from keras_res3d import load_model, save_model
+from keras_res3d.commands.main import main
 from keras_res3d.inference.model_file import is_published, model_file
+from keras_res3d.weights.formats.registry import read_tensors
 
 from ..users_models import foreign
 
@@ -94,6 +96,61 @@ def test_archives_that_are_whole_and_wrong(saved, tmp_path):
                     archive.writestr(part, data)
         assert name != "unknown class" or "Conv9D" in refusal(path)
         refusal(path)
+
+
+def with_parts(saved, path, **changed):
+    """The archive with other bytes for some of its parts, every checksum right."""
+    with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(path, "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, changed.get(name.split(".")[0], archive.read(name)))
+    return path
+
+
+@pytest.mark.parametrize("frames", ["10000000", str(2**40), str(2**70), "1" + "0" * 5000, "-1"],
+                         ids=len)
+def test_a_configuration_with_a_clip_of_any_length_is_refused_before_it_is_built(saved, tmp_path, frames):
+    with zipfile.ZipFile(saved) as archive:
+        text = archive.read("config.json").decode()
+    huge = text.replace('"batch_shape": [null, 4,', f'"batch_shape": [null, {frames},')
+    assert huge != text
+    path = with_parts(saved, tmp_path / "long.keras", config=huge.encode())
+    assert "config.json" in refusal(path)
+    with pytest.raises(ValueError, match=r"long\.keras.*config\.json"):
+        read_tensors(path)
+
+
+def test_a_configuration_nested_without_end_or_of_endless_units(saved, tmp_path):
+    with zipfile.ZipFile(saved) as archive:
+        text = archive.read("config.json").decode()
+    for config in ("[" * 10**6, '{"a":' * 10**5, text.replace('"filters": 6', f'"filters": {10**9}')):
+        assert "config.json" in refusal(with_parts(saved, tmp_path / "deep.keras", config=config.encode()))
+
+
+def test_an_archive_that_unpacks_to_a_hundred_times_its_size(saved, tmp_path):
+    path = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr("model.weights.h5", bytes(10**7))
+    assert "its entries claim 10,000,002 bytes" in refusal(path)
+
+
+def test_every_command_tells_a_damaged_model_in_one_line(saved, tmp_path, capsys):
+    data = bytearray(saved.read_bytes())
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "bent.keras"
+    path.write_bytes(data)
+    (tmp_path / "a.mp4").write_bytes(b"no video")
+    model, output = str(path), str(tmp_path / "out")
+    for words in (
+        ["predict", model, str(tmp_path / "a.mp4")], ["evaluate", model, "--data", str(tmp_path)],
+        ["export", model, "--output", f"{output}.tflite"],
+        ["extract", model, "--data", str(tmp_path), "--output", output],
+        ["figures", "filters", model, "--output", output],
+        ["figures", "saliency", model, str(tmp_path / "a.mp4"), "--output", output],
+    ):  # fmt: skip
+        assert main(words) == 1, words
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and f"{path} is damaged, cut short" in told, told
 
 
 def test_models_that_take_no_clips(tmp_path):

@@ -7,6 +7,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from keras_res3d import build_model, count_macs, count_params, model_counts
 from keras_res3d.nets.zoo import ZOO
@@ -91,6 +92,29 @@ def test_other_kinds_of_layers():
     y = keras.layers.SeparableConv2D(5, 3, name="apart")(y)
     counts = {each.name: each.macs for each in model_counts(keras.Model(image, y)).layers}
     assert counts["deep"] == 49 * 9 * 4 * 2 and counts["apart"] == 25 * (9 * 8 + 8 * 5)
+
+
+@pytest.mark.parametrize(("layer", "shape"), [
+    (keras.layers.DepthwiseConv1D(5, padding="same", depth_multiplier=2), (2, 3)),
+    (keras.layers.Conv1D(3, 5, padding="same", dilation_rate=2), (3, 2)),
+    (keras.layers.DepthwiseConv2D(5, padding="same"), (2, 3, 2)),
+    (keras.layers.SeparableConv1D(4, 5, padding="same"), (2, 3)),
+    (keras.layers.Conv1DTranspose(2, 5, padding="same"), (2, 3)),
+    (keras.layers.Conv3DTranspose(2, (5, 3, 3), strides=(1, 2, 2), padding="same"), (2, 2, 1, 2)),
+    (keras.layers.Conv1DTranspose(2, 7, strides=2, padding="same"), (1, 3)),
+    (keras.layers.TimeDistributed(keras.layers.Conv1D(2, 5, padding="same")), (3, 2, 2)),
+], ids=lambda value: getattr(value, "name", None))  # fmt: skip
+def test_live_parameters_are_those_that_have_a_gradient(layer, shape):
+    model = keras.Sequential([keras.Input(shape), layer])
+    kernels = [variable for variable in model.trainable_variables if "kernel" in variable.name]
+    clips = tf.constant(np.random.default_rng(0).uniform(1, 2, (2, *shape)), tf.float32)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.sin(model(clips)))
+    gradients = tape.gradient(loss, [variable.value for variable in kernels])
+    dead = sum(int(np.sum(gradient.numpy() == 0)) for gradient in gradients)
+    assert dead > 0 and count_params(model) - count_params(model, live=True) == dead
+    if len(shape) != 3:  # the taps of a kernel on images are not followed in its multiply-accumulates
+        assert count_macs(model, live=True) < count_macs(model)
 
 
 def test_a_shared_layer_counts_its_parameters_once():

@@ -27,5 +27,6 @@ def test_the_page(tmp_path):
     broken = Thumbnail("dive", (), None, "cut short")
     page = moments_page([VideoMoments("a<i>", line, (thumbnail, broken), 3), VideoMoments("b", line, ())], "A lead.")
     assert "&lt;b&gt;run" in page and "<b>run</b>" not in page and "a&lt;i&gt;" in page
-    assert page.count("<svg") == 2 and "No picture. cut short" in page and "3 more are in" in page
+    assert page.count('src="data:image/svg+xml') == 2 and "No picture. cut short" in page and "3 more are in" in page
+    assert '<div class="clips"><div class="grid">' in page  # moments lie beside each other
     assert "No action was found." in page and "<script" not in page and 'src="data:image/webp' in page

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_res3d.reports import charts, pages, sections
+from keras_res3d.reports import charts, pages, search, sections
 from keras_res3d.scores import Scores
 
 ODD = "<script>alert('x')</script> & \"q\""
@@ -64,6 +64,24 @@ def test_names_are_shown_as_they_are(page):
     kinds = [attributes.get("class") for tag, attributes in reader.tags if tag == "span"]
     assert kinds == ["right", "wrong", "source"]
     assert "other: loss is not a finite number in epoch 1." in text
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in pages.TEMPLATES.glob("*.html")))
+def test_no_template_lets_a_text_through_unescaped(template):
+    """All pages of all reports are made by `pages.render`, which escapes what a template does not exempt."""
+    text = (pages.TEMPLATES / template).read_text()
+    assert not re.search(r"\|\s*safe|autoescape|Markup", text) and pages._templates().autoescape is True
+
+
+def test_no_report_makes_markup_of_its_own():
+    for path in pages.TEMPLATES.parent.rglob("*.py"):
+        assert not re.search(r"Markup|jinja2\.Template\(|from_string", path.read_text()), path
+
+
+def test_names_of_videos_that_were_searched_for_are_shown_as_they_are():
+    found = [search.Thumbnail(ODD, (ODD, ODD), None, ODD), search.Thumbnail(ODD, (), "data:image/webp;base64,")]
+    reader = Reader(search.search_page(found[0], found, ODD))
+    assert "script" not in {tag for tag, _ in reader.tags} and " ".join(reader.texts).count(ODD) >= 8
 
 
 def test_a_page_needs_no_network_and_no_script(page):

@@ -3,6 +3,7 @@
 import pathlib
 import sys
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
@@ -12,11 +13,16 @@ import detection
 
 @pytest.mark.slow
 def test_a_table_of_seeds_and_weights_of_the_overlap_loss(capsys):
-    detection.main(["--seeds", "3", "--train", "3", "--test", "1", "--epochs", "1", "--width", "2"])
+    detection.main(["--seeds", "3", "4", "--train", "3", "--test", "1", "--epochs", "1", "--width", "2"])
     lines = capsys.readouterr().out.splitlines()
-    rows = [line.split() for line in lines[-2:]]
-    assert [row[:2] for row in rows] == [["3", "1"], ["3", "0"]] and lines[-4].count("mAP at") == 5
-    assert all(0 <= float(value) <= 1 for row in rows for value in row[2:])
+    rows = [line.split() for line in lines[-10:-6]]
+    assert [row[:2] for row in rows] == [["3", "1"], ["3", "0"], ["4", "1"], ["4", "0"]]
+    assert sum("the three stages took" in line for line in lines) == 4 and lines[-4].count("mAP at") == 5
+    means = {row[0]: row[1::3] for row in map(str.split, lines[-2:])}
+    for weight in ("1", "0"):
+        values = np.array([row[2:] for row in rows if row[1] == weight], float)
+        assert ((values >= 0) & (values <= 1)).all()
+        assert np.allclose(values.mean(axis=0), np.array(means[weight], float), atol=2e-3)
 
 
 @pytest.mark.slow

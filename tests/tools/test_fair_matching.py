@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import pathlib
 
@@ -10,6 +10,7 @@ import pytest
 
 from keras_res3d.tasks.studies.budget import plan
 from keras_res3d.tasks.studies.read import read_study
+from keras_res3d.tasks.studies.results import CandidateResult, StudyResults
 
 TOOL = pathlib.Path(__file__).parents[2] / "tools" / "fair_matching.py"
 
@@ -18,17 +19,16 @@ TOOL = pathlib.Path(__file__).parents[2] / "tools" / "fair_matching.py"
 def tool():
     if not TOOL.exists():
         pytest.skip("the tools are not part of an installed package")
-    spec = importlib.util.spec_from_file_location("fair_matching", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(TOOL.parent)
+        yield importlib.import_module("fair_matching")
 
 
 def test_the_reference_is_one_net_in_all_three_matchings(tool):
     for frames in tool.FRAMES:
         nets = []
         for count in ("all", "live", "macs"):
-            budget = tool.target("motion", frames, 8, count)
+            budget = tool.target("motion", frames, count)
             planned = plan(read_study(tool.STUDY), 8, tool.options_of(frames, 8), budget, count)
             nets.append(next(each.net for each in planned if each.name == tool.REFERENCE))
             for each in planned:
@@ -51,10 +51,13 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(search, "_trained_and_scored", scores)
     monkeypatch.setattr(search, "_latency", lambda everything, each: 0.01)
-    words = [str(tmp_path), "--data", "motion", "--frames", "4", "--seeds", "2"]
+    # There is no net to clear away, and looking for one takes half a second.
+    monkeypatch.setattr(search.keras.utils, "clear_session", lambda: None)
+    words = [str(tmp_path), "--data", "motion", "--frames", "4", "--epochs", "2", "--seeds", "2"]
     tool.main(words)
     text = capsys.readouterr().out
-    assert "### motion, 4 frames" in text and "| 3D | " in text and "with the paper's ranking on ucf101: 0.6" in text
+    assert "### motion, 4 frames, 2 epochs" in text and "| 3D | " in text
+    assert "apart from 3D: " in text and "with the paper's ranking: ucf101 0.6" in text
     # The 3D net of the second and third matching is that of the first.
     assert len(trained) == 3 * 7 * 2 - 2 * 2 - sum(
         2 for count in ("live", "macs") for name, net in widths(tmp_path, count).items()
@@ -65,6 +68,38 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
     assert "### motion" in capsys.readouterr().out and not trained
 
 
+def made_up(scores):
+    """A study's results with these scores, by candidate and seed."""
+    facts = {"params": 10, "live_params": 9, "live_macs": 1e6, "printed": {"ucf101": 40.0, "hmdb51": 20.0}}
+    candidates = [
+        CandidateResult(name, {**facts, "printed": {"ucf101": 40.0 + place, "hmdb51": 20.0 - place}},
+                        {seed: {"video@1": value} for seed, value in enumerate(values)}, {}, None, "")
+        for place, (name, values) in enumerate(scores.items())
+    ]  # fmt: skip
+    return StudyResults(pathlib.Path("nowhere"), {}, tuple(candidates))
+
+
+def test_both_data_sets_together(tool, tmp_path):
+    """Matching in live parameters takes ten points from A on the second data set, and changes nothing else."""
+    tables = importlib.import_module("fair_matching_tables")
+    noise = [0.0, 0.02, 0.01, -0.02]
+    first = {"A": [0.6 + each for each in noise], "3D": [0.5 - each for each in noise]}
+    found = {("motion", 4, 2, count): made_up(first) for count in ("all", "live")}
+    found["textures", 4, 2, "all"] = made_up(first)
+    found["textures", 4, 2, "live"] = made_up({**first, "A": [0.505, 0.52, 0.51, 0.48]})
+    pools = {count: tables.pooled(found, ["motion", "textures"], [4], 2, count) for count in ("all", "live")}
+    assert pools["all"]["A"] == pytest.approx(dict(enumerate(first["A"])))
+    moved = tables.changes(pools)
+    assert list(moved) == [("A", "live")]
+    assert moved["A", "live"].mean == pytest.approx(-0.049375) and moved["A", "live"].exceeds
+    text = tables.tables(found, "3D")
+    assert "### Mean of motion and textures, 4 frames, 2 epochs" in text and "| **-4.9 (" in text
+    assert "motion with textures" in text
+    assert not tables.pooled(found, ["motion", "textures"], [4, 8], 2, "all")  # no cell of 8 frames
+    tables.picture(found, tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").read_bytes().startswith(b"\x89PNG")
+
+
 def widths(folder, count):
-    header = json.loads((folder / "motion" / "frames4" / count / "study.json").read_text())
+    header = json.loads((folder / "epochs2" / "motion" / "frames4" / count / "study.json").read_text())
     return {each["name"]: each["width"] for each in header["candidates"]}

@@ -1,6 +1,7 @@
 """Killed at any moment, a run goes on where it was; what is on disk is whole, and belongs to the run that asks."""
 
 import csv
+import io
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -18,9 +20,11 @@ from keras_res3d.data.types import VideoError
 from keras_res3d.training import checkpoint
 from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.steps import StepWatch
 from tests.training.runs import SAMPLING, Few, run, tiny_net
 
+STATE = {"identity": None, "step": 3, "metrics": 0, "callbacks": [], "history": {"epoch": [0], "history": {}}}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -213,6 +217,28 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
         checkpoint.load(tmp_path)
 
 
+@pytest.mark.parametrize("state", [
+    {"step": "3"}, {"step": -1}, {"step": 3}, [], {**STATE, "metrics": None}, {**STATE, "callbacks": [{}]},
+    {**STATE, "history": []}, {**STATE, "step": 2**60},
+], ids=range(8))  # fmt: skip
+def test_a_state_of_any_content_is_refused(tmp_path, state):
+    checkpoint.save(tmp_path, VALUES, STATE)
+    assert ResumeExactly(tmp_path).start_step == 3
+    checkpoint.save(tmp_path, VALUES, state)
+    with pytest.raises(ValueError, match=rf"{checkpoint.FILE} is damaged"):
+        ResumeExactly(tmp_path)
+
+
+def test_a_header_that_asks_for_gigabytes_is_refused_without_them(tmp_path):
+    np.savez(tmp_path / checkpoint.FILE, state=np.frombuffer(b"{}", np.uint8), v00000=np.zeros(4, np.float32))
+    data = (tmp_path / checkpoint.FILE).read_bytes()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive, zipfile.ZipFile(tmp_path / checkpoint.FILE, "w") as other:
+        for name in archive.namelist():
+            other.writestr(name, archive.read(name).replace(b"(4,), }          ", b"(4000000000,), } "))
+    with pytest.raises(ValueError, match=r"16 bytes for shape \(4000000000,\)"):
+        checkpoint.load(tmp_path)
+
+
 def test_restore_takes_all_or_nothing():
     variables = [keras.Variable(np.zeros(2, np.float32)), keras.Variable(np.zeros(3, np.float32))]
     with pytest.raises(ValueError, match="differ"):
@@ -238,3 +264,42 @@ def test_runs_begun_before_an_option_came_can_go_on():
     assert "momentum" in before and not {"brightness", "reverse", "one_way", "largest_stride"} & set(before)
     assert checkpoint.differences(before, options(brightness=0.2, one_way="a")) == [
         "brightness: None before, 0.2 now", "one_way: None before, a now"]
+
+
+HOLDING = """
+import sys, time
+from keras_res3d.io import only_one
+with only_one(sys.argv[1], "trains in"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(tmp_path, capsys):
+    command = [sys.executable, "-c", HOLDING, str(tmp_path / "model.keras")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline()
+        with pytest.raises(ValueError, match=rf"another run \(process {other.pid} on .+\) trains in {tmp_path}; wait"):
+            run(tmp_path)
+        assert main(["train", "--data", "motion", "--output", str(tmp_path)]) == 1
+        assert f"another run (process {other.pid} on " in capsys.readouterr().err
+        other.kill()
+    run(tmp_path, epochs=1, videos=8, validation=0)
+    assert sorted(os.listdir(tmp_path)) == ["log.csv", "model.json", "model.keras"]
+
+
+@pytest.mark.slow
+def test_a_second_process_is_refused_and_the_run_goes_on(tmp_path):
+    """It is started in the middle of the run."""
+    said = []
+
+    def another(batch, logs=None):
+        if not said:
+            same = json.dumps({"die_at": None, "output": str(tmp_path)})
+            command = [sys.executable, "-m", "tests.training.runs", same]
+            said.append(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300).stderr)
+
+    _, history = run(tmp_path, epochs=1, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=another)])
+    assert f"another run (process {os.getpid()} on " in said[0] and f"trains in {tmp_path}; wait for it" in said[0]
+    assert len(history["loss"]) == len(log_of(tmp_path)) == 1
+    assert not list(tmp_path.glob(".*"))

@@ -15,8 +15,8 @@ from keras_res3d.data.sources.motion import motion_data_set
 from keras_res3d.nets.zoo import ZOO
 from keras_res3d.training import stream as stream_module
 from keras_res3d.training.compile import compile_by_recipe, twin_of
-from keras_res3d.training.fit import batch_norm_momentum, prepare_net, train
-from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.training.fit import prepare_net, train
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.validate import ValidateVideos
 from tests.training.runs import SAMPLING as SAMPLING_OF_TINY

@@ -94,7 +94,7 @@ def test_an_unfinished_run_of_one_label_is_another_run(tmp_path):
     single = Labelled(8)
     single.examples = tuple(Example(example.path, 0) for example in single.examples)
     several.examples = tuple(Example(example.path, None, labels=(0,)) for example in several.examples)
-    one, other = (checkpoint._describe(data) for data in (single, several))
+    one, other = (checkpoint.describe(data) for data in (single, several))
     assert one["digest"] == other["digest"] and one != other
 
 

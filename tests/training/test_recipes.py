@@ -134,3 +134,10 @@ def test_a_recipe_with_flags_over_it_is_written_beside_the_model(tmp_path, capsy
     assert main(["train", *flags]) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main(["train", *flags, "--overwrite"]) == 0
+
+
+def test_several_hosts_are_refused_by_what_one_host_does():
+    options = TrainingOptions(strategy="multi_worker")
+    assert TrainingOptions().on_one_host("a search") == TrainingOptions()
+    with pytest.raises(ValueError, match="'multi_worker', which train alone takes; a search runs on one host"):
+        options.on_one_host("a search")

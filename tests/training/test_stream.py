@@ -66,3 +66,31 @@ def test_smoothing_and_mixing_by_hand():
     np.testing.assert_allclose(soft_targets(labels, 3, 0.1), smooth, rtol=1e-6)
     mixed = [[0.7, 0.3, 0], [0.4, 0, 0.6], [0, 1, 0]]
     np.testing.assert_allclose(soft_targets(labels, 3, shares=shares), mixed, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"mixup": 0.3, "clips_per_video": 2}, {"label_smoothing": 0.1}], ids=["plain", "mixed", "smooth"]
+)
+def test_parts_for_hosts_are_every_nth_clip_of_each_batch(change):
+    options, weights = TrainingOptions(epochs=2, batch_size=6, **change), np.arange(8.0)
+
+    def stream(**part):
+        whole = recipe_stream(
+            Few("train", 8), SAMPLING, options, 1, preprocess=False, sample_weight=weights, **part
+        )  # fmt: skip
+        assert whole.cardinality().numpy() == -1
+        return list(whole.take(options.total_steps(8) - 1))
+
+    whole, parts = stream(), [stream(part=(number, 3)) for number in range(3)]
+    assert len(whole) == options.total_steps(8) - 1
+    for step, batch in enumerate(whole):
+        for number, part in enumerate(parts):
+            for expected, found in zip(batch, part[step], strict=True):
+                assert found.shape[0] == 2  # known beforehand
+                assert np.array_equal(expected[number::3], found)
+
+
+@pytest.mark.parametrize("part", [(0, 4), (3, 3), (-1, 2)])
+def test_parts_that_do_not_divide_a_batch_are_refused(part):
+    with pytest.raises(ValueError, match="divides the batch"):
+        recipe_stream(Few("train", 8), SAMPLING, TrainingOptions(batch_size=6), part=part)

@@ -190,6 +190,63 @@ def test_a_full_disk_then_space_again_the_same_command_goes_on(tmp_path, monkeyp
     assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True))
 
 
+def _failing_at(patched, number):
+    """From that write on the disk is full; returns the names of what was written."""
+    replace, written = os.replace, []
+
+    def counted(source, target):
+        if len(written) == number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(os.path.basename(target))
+        return replace(source, target)
+
+    patched.setattr(os, "replace", counted)
+    return written
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_at_any_write_costs_nothing(tmp_path, monkeypatch, capsys, alone):
+    flags = [*FLAGS, "--checkpoint_steps", "1", "--validation", "motion/test", "--output"]
+    written = []
+    for number in range(100):
+        output = str(tmp_path / str(number))
+        with monkeypatch.context() as patched:
+            written.append(_failing_at(patched, number))
+            code = main([*flags, output])
+        if code == 0:
+            break
+        assert "No space left on device" in capsys.readouterr().err
+        assert main([*flags, output]) == 0, written[-1]
+        said = capsys.readouterr().out
+        assert ("wrote " in said) != ("nothing was trained" in said)
+        assert (tmp_path / str(number) / "curves.png").exists() and not list((tmp_path / str(number)).glob(".*"))
+        found = keras.models.load_model(os.path.join(output, "model.keras")).get_weights()
+        assert all(np.array_equal(a, b) for a, b in zip(found, alone, strict=True)), written[-1]
+    assert number > 8 and written[-1][-3:] == ["model.keras", "model.json", "curves.png"]
+
+
+def test_killed_before_the_curves_the_same_command_draws_them(tmp_path, monkeypatch, capsys):
+    flags = [*FLAGS, "--iterations", "1", "--checkpoint_steps", "1", "--output", str(tmp_path)]
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "remove", lambda folder: None if state_of(folder) == "nothing" else killed(folder))
+        assert main(flags) == 130
+    checkpoint.save(tmp_path, [np.zeros(3)], {})
+    assert state_of(tmp_path) == "finished" and not (tmp_path / "curves.png").exists()
+    model = (tmp_path / "model.keras").read_bytes()
+    assert main([*flags, "--seed", "3"]) == 1
+    assert "holds a finished run" in capsys.readouterr().err
+    assert main(flags) == 0
+    assert "was finished but for curves.png, which is drawn now; nothing was trained" in capsys.readouterr().out
+    assert sorted(os.listdir(tmp_path)) == ["curves.png", "log.csv", "model.json", "model.keras"]
+    assert (tmp_path / "model.keras").read_bytes() == model
+    assert main(flags) == 1
+    assert "holds a finished run" in capsys.readouterr().err
+
+
 def test_finished_is_what_the_runs_own_record_says(tmp_path):
     """A run that starts again over a finished one and is killed is unfinished, whatever lies there."""
     assert state_of(tmp_path) == "nothing"
@@ -208,6 +265,7 @@ def test_finished_is_what_the_runs_own_record_says(tmp_path):
     (tmp_path / "model.json").write_text("{")
     assert state_of(tmp_path) == "foreign"
     (tmp_path / "model.json").unlink()
+    keras.models.load_model(tmp_path / "model.keras").save(tmp_path / "model.keras")  # Keras leaves the card out
     assert state_of(tmp_path) == "foreign"
 
 

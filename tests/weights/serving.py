@@ -9,7 +9,8 @@ class Server(http.server.ThreadingHTTPServer):
     """`files`: name -> bytes. `faults`: one dict per request, taken from the front; {} or none left: behave.
 
     Faults: status; html; cut (bytes sent, then the connection closes); stall (bytes sent, then nothing until
-    `release`); length (added to Content-Length); no_length; chunked; no_range; wrong_range; location (redirect).
+    `release`); length (added to Content-Length); no_length; chunked; no_range; wrong_range; location (redirect);
+    raw (bytes in place of an answer); drip (the same, a byte at a time, so many seconds apart); endless (chunks).
     """
 
     daemon_threads = True
@@ -36,6 +37,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             fault = server.faults.pop(0) if server.faults else {}
             server.requests.append((self.path, self.headers.get("Range")))
         name = self.path.lstrip("/").partition("?")[0]
+        if fault.get("raw"):
+            return self.send_raw(fault["raw"], fault.get("drip"))
         if fault.get("status") or name not in server.files:
             return self.send_error(fault.get("status", 404))
         if fault.get("location"):
@@ -44,6 +47,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             return None
         return self.send_file(server.files[name], server.etags.get(name, f'"{name}-1"'), fault)
+
+    def send_raw(self, data, drip):
+        for piece in [data] if drip is None else [data[at : at + 1] for at in range(len(data))]:
+            self.wfile.write(piece)
+            self.wfile.flush()
+            if drip and self.server.release.wait(drip):
+                break
 
     def send_file(self, data, etag, fault):
         start = 0
@@ -64,6 +74,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif not fault.get("no_length"):
             self.send_header("Content-Length", str(len(body) + fault.get("length", 0)))
         self.end_headers()
+        while fault.get("endless"):
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body))
         limit = fault.get("cut", fault.get("stall", len(body)))
         if fault.get("chunked"):
             for at in range(0, limit, 1000):

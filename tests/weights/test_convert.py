@@ -67,6 +67,15 @@ def test_scale_factor_zero_stays_zero_and_is_told():
     assert "bn_conv1 have scale factor 0" in converted.notices[0]
 
 
+@pytest.mark.parametrize("factor", [1e-40, -1e-39])
+def test_a_scale_factor_near_zero_is_refused_by_name(factor):
+    def tiny(layers):
+        layers["bn_conv1"][2][:] = factor
+
+    with pytest.raises(WeightsError, match=r"bn_conv1 becomes NaN or infinite; its scale factor is -?[\d.]+e-(39|4\d)"):
+        convert(caffe_source(nets.RES3D, tiny), nets.RES3D)
+
+
 def test_the_classifier_may_be_called_fc8_new():
     def rename(layers):
         layers["fc8-new"] = layers.pop("fc8")

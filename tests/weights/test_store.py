@@ -4,11 +4,13 @@ import hashlib
 import io
 import json
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import textwrap
 import time
+import types
 
 import filelock
 import numpy as np
@@ -283,6 +285,90 @@ def test_https_is_not_left(server, home, monkeypatch):
     monkeypatch.setattr(requests, "get", lambda url, **options: plain(server.url(NAME), **options))
     with pytest.raises(DownloadError, match="not https"):
         store.fetch(entry_at(server, url=f"https://localhost/{NAME}"), QUICK)
+
+
+def test_no_hop_of_a_redirect_may_leave_https():
+    part = download._Part(pathlib.Path("x"), "http://mirror/net")
+    answer = types.SimpleNamespace(url="https://a/net", is_redirect=True, headers={"Location": "http://b/net"})
+    with pytest.raises(DownloadError, match="sends on to http://b/net, which is not https"):
+        download._stays_safe(answer, part)
+    answer.headers["Location"] = "/elsewhere"
+    download._stays_safe(answer, part)
+    answer.url = "http://a/net"
+    download._stays_safe(answer, part)
+
+
+def test_an_answer_without_end_does_not_fill_the_disk(server, home):
+    server.faults = [{"chunked": True, "endless": True}]
+    part = home.parent / "part"
+    home.parent.mkdir(exist_ok=True)
+    with pytest.raises(DownloadError, match="sends more than 5,000,000 bytes"):
+        download.download(server.url(NAME), part, "x", QUICK, most=5_000_000)
+    assert not part.exists()
+    with pytest.raises(DownloadError, match=r"announces [\d,]+ bytes; expected at most 1,000"):
+        download.download(server.url(NAME), part, "x", QUICK, most=1000)
+
+
+def test_a_disk_that_fills_up_on_the_way_ends_it(server, home, monkeypatch):
+    server.faults = [{"chunked": True, "endless": True}]
+    monkeypatch.setattr(download.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10 << 20}))
+    with pytest.raises(DownloadError, match="is full but for 64 MB"):
+        download.download(server.url(NAME), tmp_part(home), "x", QUICK)
+
+
+def tmp_part(home):
+    home.parent.mkdir(exist_ok=True)
+    return home.parent / "part"
+
+
+HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 3000\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [HEADERS + bytes(3000), HEADERS, b"HTTP/1.1 200 OK\r\nX: " + b"y" * 3000])
+def test_a_server_that_drips_is_given_up_as_a_whole(server, home, data):
+    """Each byte comes in time, so that no read ever times out; in the second case all but the last come at once."""
+    server.faults = [{"raw": data, "drip": 0.05}] * 2
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="given up after 2 attempts: fewer than 1,000 bytes a second came"):
+        download.download(server.url(NAME), tmp_part(home), "x", Patience(5, 1, 0.01, grace=0.4))
+    assert time.monotonic() - start < 60
+
+
+LENGTHS = ["3000x", "-1", "\u00b2", "", "1e3", "9" * 5000, "3 000", "0x10"]
+
+
+@pytest.mark.parametrize("length", LENGTHS, ids=range(len(LENGTHS)))
+def test_a_length_that_is_no_number_is_told(server, home, length):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: " + length.encode("latin-1") + b"\r\n\r\n" + bytes(3000)
+    server.faults = [{"raw": answer}] * 3
+    with pytest.raises(DownloadError, match=r"which is no length|cannot be used|ended|bytes"):
+        download.download(server.url(NAME), tmp_part(home), "x", QUICK)
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"\0" * 100, b"HTTP/1.1 999 \xff\r\n\r\n", b"HTTP/9.9 200 OK\r\n\r\nx",
+    b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500,
+    b"HTTP/1.1 302 Found\r\nLocation: http://1\xb2.0.\xb1:41147/x\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:41199999999999999999999/\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\nx",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nx",
+    b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 206 Partial\r\nContent-Range: bytes 0-5/\xb2\r\nContent-Length: 5\r\n\r\nhello",
+], ids=range(12))  # fmt: skip
+def test_answers_that_are_no_http_are_one_kind_of_error(server, home, answer):
+    server.faults = [{"raw": answer or b"\r\n"}] * 3
+    with pytest.raises(DownloadError):
+        download.download(server.url(NAME), tmp_part(home), "x", QUICK)
+
+
+def test_the_answers_that_got_through_before(server, home, shared_data):
+    answers = sorted((shared_data / "hostile").glob("http_*.bin"))
+    assert answers
+    for path in answers:
+        server.faults = [{"raw": path.read_bytes()}] * 3
+        with pytest.raises(DownloadError):
+            download.download(server.url(NAME), tmp_part(home), "x", QUICK)
 
 
 def test_a_full_disk_is_told_before_and_during(server, home, monkeypatch):

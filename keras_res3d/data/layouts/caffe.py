@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 
@@ -39,7 +40,7 @@ def _check_frames(reading: Reading, where: str, folder: pathlib.Path, first: int
     if not reading.check_files:
         return
     if folder not in counts:
-        counts[folder] = len(frame_names(folder)) if folder.is_dir() else 0
+        counts[folder] = len(frame_names(folder)) if os.path.isdir(folder) else 0  # also of a name too long
     if not counts[folder]:
         reading.lack(where, folder, f"missing frames: no folder of frames (JPEG or PNG) {folder}")
     elif first > counts[folder]:

@@ -11,7 +11,7 @@ from keras_res3d.data.images import decode_jpeg
 from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest, sizes_in
-from keras_res3d.data.types import DataError, PathLike, one_line
+from keras_res3d.data.types import PathLike, one_line
 from keras_res3d.remote import BLOCK_BYTES, StorePath
 
 
@@ -107,10 +107,7 @@ class PackedDataSet:
         self._shards = [Shard(folder, entry) for entry in manifest["shards"]]
         # (shard, record in it) of each example.
         self._places = [(shard, number) for shard in self._shards for number in range(len(shard.entry["videos"]))]
-        try:
-            rows = [_row(video) for shard in self._shards for video in shard.entry["videos"]]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(self.name, [f"its manifest's videos lack {error}; pack the videos again"]) from error
+        rows = [_row(video) for shard in self._shards for video in shard.entry["videos"]]
         listing = make_listing(self.name, rows, faults, classes, manifest["classes"])
         self.classes, self.examples = listing.classes, examples_of(listing)
 

@@ -7,12 +7,9 @@ each frame stands, so that a clip is read without a look at what comes before it
 from __future__ import annotations
 
 import io
-import json
 import os
 import pathlib
 import threading
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
@@ -20,16 +17,22 @@ import numpy as np
 
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
-from keras_res3d.remote import StoreError, StorePath, as_path
+from keras_res3d.remote import StorePath, as_path
+from keras_res3d.untrusted import Npz, Range, check, read_json
 
 # Such a file in a folder says that the folder holds packed shards.
 MANIFEST = "manifest.json"
 FORMAT = "keras_res3d shards 1"
-# What NumPy and zipfile raise at damaged .npz files.
-_UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-SHARD_FIELDS = {"file": str, "records": int, "bytes": int, "sha256": str, "index": dict, "videos": list}
+_COUNT = Range(0, 2**50)
+_VIDEO = {"name": str, "label": (str, [str]), "group?": (str, None), "sha256?": (str, None)}
+# Of a shard in the manifest, and in the file in which it waits for the manifest.
+ENTRY = {"file": str, "records": _COUNT, "frames": _COUNT, "bytes": _COUNT, "sha256": str, "videos": [_VIDEO],
+         "index": {"file": str, "bytes": _COUNT, "sha256": str},
+         "left_out": [{"name": str, "label": (str, [str]), "fault": str}]}  # fmt: skip
+# Earlier releases said less of a shard.
+_LISTED = {f"{name}?" if name in ("frames", "left_out") else name: kind for name, kind in ENTRY.items()}
+_MANIFEST = {"classes": [str], "shards": [_LISTED], "resize": [Range(1, 2**16)], "records": _COUNT,
+             "mirror_safe?": bool, "reverse_safe?": bool, "source?": dict}  # fmt: skip
 
 
 class PackedVideoError(VideoError):
@@ -66,51 +69,29 @@ def read_manifest(folder: PathLike) -> dict:
     """
     path = as_path(folder) / MANIFEST
     try:
-        manifest = read_json(path)
+        manifest = read_json(path, {"format": str})
         found = manifest["format"]
         if found != FORMAT:
             raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
-        for name, kind in (("classes", list), ("shards", list), ("resize", list), ("records", int)):
-            if not isinstance(manifest[name], kind):
-                raise TypeError(f"{name} is {type(manifest[name]).__name__}")
+        check(manifest, _MANIFEST)
+        if len(manifest["resize"]) != 2:
+            raise ValueError(f"resize is {manifest['resize']}; expected height and width")
         for shard in manifest["shards"]:
-            check_entry(shard)
+            check_names(shard)
         return manifest
     except DataError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(str(folder), [f"{path} is not a manifest of packed shards ({type(error).__name__}: {error}); "
-                                      "pack the videos again"]) from error  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise DataError(str(folder), [f"{path} is not a manifest of packed shards ({error}); pack the videos again"]
+                        ) from error  # fmt: skip
 
 
-def read_json(path: pathlib.Path) -> dict:
-    """The object that a JSON file holds.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it holds no JSON, or no object.
-    """
-    try:
-        value = json.loads(path.read_bytes())
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"it holds {type(value).__name__}, not an object")
-    return value
-
-
-def check_entry(shard: dict) -> None:
-    """Checks that a shard's entry in the manifest has the fields that reading needs.
-
-    Raises:
-        KeyError, TypeError: a field is missing or of another type.
-    """
-    for entry, names in ((shard, SHARD_FIELDS), (shard["index"], ("file", "bytes", "sha256"))):
-        for name in names:
-            if not isinstance(entry[name], SHARD_FIELDS[name]):
-                raise TypeError(f"{name} of a shard is {type(entry[name]).__name__}")
-        if os.path.basename(entry["file"]) != entry["file"]:
-            raise TypeError(f"a shard is called {entry['file']!r}; expected a name in the manifest's folder")
+def check_names(shard: dict) -> None:
+    """Raises ValueError where an entry names a file that is not in the manifest's own folder."""
+    for entry in (shard, shard["index"]):
+        name = entry["file"]
+        if os.path.basename(name) != name or name in ("", os.curdir, os.pardir) or "\0" in name:
+            raise ValueError(f"a shard is called {name[:80]!r}; expected a name in the manifest's folder")
 
 
 def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:
@@ -207,11 +188,9 @@ class Shard:
     def _read_index(self) -> ShardIndex:
         path = self.path.parent / self.entry["index"]["file"]
         try:
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                index = ShardIndex(*(arrays[name] for name in ShardIndex._fields))
-        except StoreError:
-            raise
-        except _UNREADABLE as error:
+            with Npz(path) as arrays:
+                index = ShardIndex(*map(arrays.read, ShardIndex._fields))
+        except (OSError, ValueError) as error:
             raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
         if not self._fits(index):
             raise PackedVideoError(f"index {path} does not fit its shard; pack the videos again")

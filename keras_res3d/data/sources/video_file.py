@@ -13,7 +13,8 @@ from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.sources.base import FRAME_RATE, Source
 from keras_res3d.data.sources.colours import Colours
 from keras_res3d.data.sources.container import Medium, open_container
-from keras_res3d.data.sources.frame_table import UNTIMED_TAIL, read_frame_table
+from keras_res3d.data.sources.frame_table import UNTIMED_TAIL
+from keras_res3d.data.sources.known_tables import KnownTables
 from keras_res3d.data.types import PathLike, VideoError
 
 # Decoding this many frames costs about as much as one seek, which empties the decoder and starts at a key frame.
@@ -21,6 +22,7 @@ SEEK_MARGIN = 8
 # Decoders that can leave out a picture which no other one refers to, where it is not asked for: the others stay the
 # same, bit for bit.
 SKIPPING = frozenset({"h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video"})
+_TABLES = KnownTables()
 
 
 class Video(Source):
@@ -30,8 +32,9 @@ class Video(Source):
             for index, frame in video.frames(range(0, video.num_frames, 10)):
                 ...
 
-    Opening reads the file's packets and decodes nothing. Frames come out upright: rotation and mirroring in the
-    metadata are undone. Their colours follow the matrix and the range that the file names.
+    Opening reads the file's packets and decodes nothing; those of an MP4 that was opened before are not read again.
+    Frames come out upright: rotation and mirroring in the metadata are undone. Their colours follow the matrix and the
+    range that the file names.
 
     Args:
         path: a video file: its path, its bytes, or a binary file object that can be sought in. A file object is read
@@ -69,7 +72,7 @@ class Video(Source):
         self._opening, self._max_pixels = (medium, max_pixels, stream), max_pixels
         self._container, self._stream = open_container(*self._opening)
         try:
-            self._table = read_frame_table(medium, self._container, self._stream)
+            self._table = _TABLES.read(medium, self._container, self._stream)
             if self._table.damage:
                 self._damaged(self._table.damage)
             seconds = self._table.seconds

@@ -8,6 +8,7 @@ from keras_res3d.export.formats.litert import LITERT
 from keras_res3d.export.formats.onnx import ONNX
 from keras_res3d.export.formats.openvino import OPENVINO
 from keras_res3d.export.formats.saved_model import SAVED_MODEL
+from keras_res3d.io import half_replaced
 from keras_res3d.remote import as_path, is_remote, local_copy
 
 FORMATS: dict[str, Format] = {row.name: row for row in (SAVED_MODEL, LITERT, ONNX, OPENVINO)}
@@ -54,6 +55,8 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
         FileNotFoundError: there is no such file.
         ImportError: the runtime is not installed; the message has the extra to install.
     """
+    if hint := half_replaced(path):
+        raise FileNotFoundError(f"{path} does not exist{hint}")
     row = FORMATS[format_of(path)]
     if not as_path(path).exists():
         raise FileNotFoundError(f"{path}: no such file or folder")

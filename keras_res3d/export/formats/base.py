@@ -69,26 +69,28 @@ def missing_extra(format: str, error: ImportError) -> ImportError:
     return ImportError(f"{format} needs {error.name}, which is not installed: pip install 'keras-res3d[{format}]'")
 
 
-def check_batch(clips, input_shape: tuple, dtype) -> np.ndarray:
-    """`clips` as an array, if they are what an export takes.
+def check_batch(clips, input_shape: tuple, dtype, *, any_type: bool = False) -> np.ndarray:
+    """`clips` as an array, if they are what an export or a model takes.
 
     Args:
         clips: `(batch, frames, height, width, channels)`, batch from 1.
-        input_shape: of the export, `(frames, height, width, channels)`.
-        dtype: of the export.
+        input_shape: of the net, `(frames, height, width, channels)`; None where a size is open.
+        dtype: of the clips that the net takes.
+        any_type: whether clips of another dtype are taken too, for callers that convert them.
 
     Raises:
         ValueError: another rank, size or dtype, or an empty batch; the message has what is expected.
     """
     clips = np.asarray(clips)
-    sizes = ", ".join(str(n) for n in input_shape)
+    sizes = ", ".join("any" if n is None else str(n) for n in input_shape)
     meaning = "RGB pixels" if np.dtype(dtype) == np.uint8 else "preprocessed clips"
     expected = f"expected {np.dtype(dtype).name} ({meaning}) of shape (batch, {sizes})"
-    if clips.ndim != 5 or clips.shape[1:] != tuple(input_shape):
+    fit = clips.ndim == 5 and all(own in (None, n) for own, n in zip(input_shape, clips.shape[1:], strict=True))
+    if not fit or 0 in clips.shape[1:]:
         raise ValueError(f"clips have shape {clips.shape}; {expected}")
     if not len(clips):
         raise ValueError(f"clips are an empty batch; {expected}, batch from 1")
-    if clips.dtype != np.dtype(dtype):
+    if clips.dtype != np.dtype(dtype) and not any_type:
         raise ValueError(f"clips are {clips.dtype}; {expected}")
     return clips
 

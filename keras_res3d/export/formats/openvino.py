@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pathlib
+import re
 import tempfile
 
 import numpy as np
@@ -9,7 +11,12 @@ import numpy as np
 from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
 from keras_res3d.export.formats.nncf import quantized
 from keras_res3d.export.formats.saved_model import write as write_saved_model
+from keras_res3d.export.report import ExportError
+from keras_res3d.io import digest
 from keras_res3d.nets.padding import reads, same_pads
+
+# What the .xml file calls the SHA-256 of its .bin file, and what stands there until it is known.
+WEIGHTS_DIGEST, _UNKNOWN = "weights_sha256", "0123456789abcdef" * 4
 
 
 def write(graph, path, request: Request) -> None:
@@ -18,14 +25,37 @@ def write(graph, path, request: Request) -> None:
         import openvino
     except ImportError as error:
         raise missing_extra("openvino", error) from error
-    with tempfile.TemporaryDirectory() as folder:
+    # Within the hidden folder of the write, so that a kill leaves nothing elsewhere.
+    with tempfile.TemporaryDirectory(dir=pathlib.Path(path).parent) as folder:
         write_saved_model(graph, folder)
         model = openvino.convert_model(folder)
         _drop_dead_taps(model)
         if request.quantize == "int8":
             model = quantized(model, request.calibration, "openvino", max_drop=request.max_drop)
         model.set_rt_info(request.card.to_json(), ["keras_res3d", CARD_NAME])
+        model.set_rt_info(_UNKNOWN, ["keras_res3d", WEIGHTS_DIGEST])
         openvino.save_model(model, str(path), compress_to_fp16=request.quantize == "float16")
+    _put_digest(pathlib.Path(path))
+
+
+def _put_digest(path: pathlib.Path) -> None:
+    """Writes the digest of the .bin file into the .xml file, which is moved first: they are known to belong together.
+    """
+    text, place = path.read_bytes(), _UNKNOWN.encode()
+    if text.count(place) != 1:
+        raise ExportError(f"OpenVINO wrote the place of the digest {text.count(place)} times; expected once")
+    path.write_bytes(text.replace(place, digest(path.with_suffix(".bin")).encode()))
+
+
+def _check_pair(path: pathlib.Path) -> None:
+    """Raises ValueError where the .bin file is missing, or is not the one that the .xml file was written with."""
+    weights = path.with_suffix(".bin")
+    again = "a process was killed, or is at work, between writing the two: export the model again"
+    if not weights.exists():
+        raise ValueError(f"{weights.name} is missing beside it; {again}")
+    known = re.search(rf'<{WEIGHTS_DIGEST} value="([0-9a-f]{{64}})"'.encode(), path.read_bytes())
+    if known and known[1].decode() != digest(weights):  # earlier releases wrote no digest
+        raise ValueError(f"{weights.name} beside it is of another export; {again}")
 
 
 def _drop_dead_taps(model) -> None:
@@ -101,6 +131,7 @@ class OpenVINORunner(Runner):
             "INFERENCE_PRECISION_HINT": precision,
             "INFERENCE_NUM_THREADS": threads_or_all(threads),
         }
+        _check_pair(self.path)
         core = openvino.Core()
         model = core.read_model(str(path))
         if model.has_rt_info(["keras_res3d", CARD_NAME]):

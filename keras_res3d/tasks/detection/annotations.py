@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import pathlib
@@ -14,6 +13,7 @@ import numpy as np
 from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, AMBIGUOUS_NAME, Annotations, time_fault
+from keras_res3d.untrusted import parse_json
 
 CLASS_LIST = "detclasslist.txt"
 Row = tuple[str, str, float, float]
@@ -90,7 +90,7 @@ def _class_list(file: pathlib.Path, faults: list[str]) -> list[str]:
     for at, line in enumerate(_text(file).splitlines(), 1):
         words = line.split()
         number, name = words if len(words) == 2 else ("", "")
-        if number.isdecimal() and int(number) not in numbered and name not in numbered.values():
+        if re.fullmatch(r"\d{1,9}", number) and int(number) not in numbered and name not in numbered.values():
             numbered[int(number)] = name
         elif words:
             fault = f"{file.name} line {at}: {line!r}; expected a number and a name, each once"
@@ -118,8 +118,8 @@ def read_json(path: pathlib.Path, key: str) -> dict:
         DataError: the file is no JSON, or has no such object.
     """
     try:
-        whole = json.loads(_text(path))
-    except (ValueError, RecursionError) as error:
+        whole = parse_json(_text(path), nan=True)
+    except ValueError as error:
         if isinstance(error, DataError):
             raise
         raise DataError(str(path), [f"the file is no JSON ({error})"]) from None

@@ -17,27 +17,32 @@ from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.detection.annotations import is_number, is_segment, read_json
 from keras_res3d.tasks.detection.matlab import matrix
-from keras_res3d.tasks.detection.moments import Annotations, Detections, time_fault
+from keras_res3d.tasks.detection.moments import ACTION_NAME, Annotations, Detections, time_fault
 
 COLUMNS = ("video", "begin", "end", "label", "score")
-# Columns of the released matrix, from 0: video, frames of the window, begin and end in seconds, score, class from 1.
-VIDEO, WINDOW, BEGIN, END, SCORE, CLASS = 0, 1, 4, 5, 8, 10
+# Columns of the released matrix, from 0: video, frames of the window, begin and end in seconds, score of the class,
+# score of the proposal network, class from 1.
+VIDEO, WINDOW, BEGIN, END, SCORE, PROPOSAL, CLASS = 0, 1, 4, 5, 8, 9, 10
+_WINDOW = re.compile(r"\s*\d{1,9}\s*")
 # (where, video, begin, end, label, score, window or None)
 Row = tuple[str, str, float, float, str, float, int | None]
 
 
-def read_detections(path: str | os.PathLike, annotations: Annotations) -> Detections:
-    """Reads detections of the classes that annotations have.
+def read_detections(path: str | os.PathLike, annotations: Annotations, proposals: bool = False) -> Detections:
+    """Reads detections of the classes that annotations have, or proposals, which have no class.
 
     A .mat file holds the released matrix: one row a window, columns video number, frames of the window, first and last
-    frame, begin and end in seconds, two of no use, score, another, class from 1 or 0 for background; background is left
-    out. A .csv file has the columns video, begin (or start), end, label, score, and window where it is known. A .json
-    file is ActivityNet's: `results` has for each video a list of objects with `label`, `score` and `segment`.
+    frame, begin and end in seconds, two of no use, score, score of the proposal network, class from 1 or 0 for
+    background; background is left out. A .csv file has the columns video, begin (or start), end, label, score, and
+    window where it is known. A .json file is ActivityNet's: `results` has for each video a list of objects with
+    `label`, `score` and `segment`.
 
     Args:
         path: of the file; its extension says its kind.
         annotations: whose classes the labels are; where a video's duration is known, no time may lie beyond it. Numbers
             of videos become names like those of its videos.
+        proposals: labels do not count and may be missing; all become the one class "action". Of a .mat file background
+            is read too, and the score is that of the proposal network.
 
     Raises:
         FileNotFoundError: the file is not there.
@@ -50,8 +55,9 @@ def read_detections(path: str | os.PathLike, annotations: Annotations) -> Detect
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; expected a file of detections, .mat, .csv or .json")
     faults: list[str] = []
-    rows = list(reader(path, annotations, faults))
-    known = {name: number for number, name in enumerate(annotations.classes)}
+    classes = (ACTION_NAME,) if proposals else annotations.classes
+    rows = list(reader(path, annotations, faults, proposals))
+    known = {name: number for number, name in enumerate(classes)}
     for where, video, begin, end, label, score, _ in rows:
         if label not in known:
             faults.append(Fault(f"{where}: unknown class {label!r}", "unknown class"))
@@ -64,7 +70,7 @@ def read_detections(path: str | os.PathLike, annotations: Annotations) -> Detect
         raise DataError(str(path), faults)
     windows = [row[6] for row in rows]
     return Detections(
-        str(path), annotations.classes, tuple(row[1] for row in rows), np.array([known[row[4]] for row in rows], int),
+        str(path), classes, tuple(row[1] for row in rows), np.array([known[row[4]] for row in rows], int),
         np.array([row[2:4] for row in rows], np.float64), np.array([row[5] for row in rows], np.float64),
         None if None in windows or not windows else np.array(windows, np.int64), raw=reader is _mat,
     )  # fmt: skip
@@ -77,7 +83,7 @@ def _names_of_numbers(videos: Sequence[str]):
     return lambda number: f"{prefix}{number:0{len(digits)}d}"
 
 
-def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Iterator[Row]:
+def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
     table = matrix(path, "seg_swin")
     if table.shape[1] <= CLASS:
         raise DataError(str(path), [f"the matrix has {table.shape[1]} columns; expected 11 or more"])
@@ -88,13 +94,16 @@ def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Ite
         if not is_fit:
             numbers = f"video {row[VIDEO]:g}, window {row[WINDOW]:g}, class {row[CLASS]:g}"
             faults.append(Fault(f"row {at}: {numbers}; expected whole numbers", "whole numbers"))
+        elif proposals:
+            yield (f"row {at}", name(int(row[VIDEO])), row[BEGIN], row[END], ACTION_NAME, row[PROPOSAL],
+                   int(row[WINDOW]))  # fmt: skip
         elif row[CLASS]:
             number = int(row[CLASS])
             label = classes[number - 1] if number <= len(classes) else str(number)
             yield f"row {at}", name(int(row[VIDEO])), row[BEGIN], row[END], label, row[SCORE], int(row[WINDOW])
 
 
-def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Iterator[Row]:
+def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -104,19 +113,20 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Ite
         names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
     except csv.Error as error:
         raise DataError(str(path), [f"line 1: {error}"]) from None
-    missing = [name for name in COLUMNS if name not in names]
+    missing = [name for name in COLUMNS if name not in names and not (proposals and name == "label")]
     if missing:
         there = ", ".join(names) or "none"
-        raise DataError(str(path), [f"the columns {', '.join(missing)} are missing; there are {there}"])
+        hint = "; moments without classes are read as proposals" if missing == ["label"] else ""
+        raise DataError(str(path), [f"the columns {', '.join(missing)} are missing; there are {there}{hint}"])
     reader.fieldnames = names
     try:
         for row in reader:
             where = f"line {reader.line_num}"
             try:
-                window = row.get("window")
-                if row["video"] is None or row["label"] is None:
+                window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
+                if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
                     raise ValueError
-                yield (where, row["video"], float(row["begin"]), float(row["end"]), row["label"], float(row["score"]),
+                yield (where, row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
                        int(window) if window else None)  # fmt: skip
             except (ValueError, TypeError):
                 fault = f"{where}: expected video and label, numbers for begin, end and score, a whole one for window"
@@ -125,16 +135,17 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Ite
         raise DataError(str(path), [f"line {reader.line_num}: {error}"]) from None
 
 
-def _json(path: pathlib.Path, annotations: Annotations, faults: list[str]) -> Iterator[Row]:
+def _json(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
     for video, found in read_json(path, "results")["results"].items():
         for at, row in enumerate(found if isinstance(found, list) else [None], 1):
+            label = ACTION_NAME if proposals else row.get("label") if isinstance(row, dict) else None
             if not (isinstance(row, dict) and is_segment(row.get("segment")) and is_number(row.get("score"))
-                    and isinstance(row.get("label"), str)):  # fmt: skip
+                    and isinstance(label, str)):  # fmt: skip
                 fault = f"{video}, detection {at}: expected label, score and segment [begin, end]"
                 faults.append(Fault(fault, "malformed detection"))
             else:
                 window = row.get("window")
-                yield (f"detection {at}", video, *map(float, row["segment"]), row["label"], float(row["score"]),
+                yield (f"detection {at}", video, *map(float, row["segment"]), label, float(row["score"]),
                        window if isinstance(window, int) and not isinstance(window, bool) else None)  # fmt: skip
 
 

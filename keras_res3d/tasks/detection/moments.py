@@ -12,6 +12,8 @@ from keras_res3d.tasks.detection.intervals import as_spans
 
 # The label of a moment of which annotators could not say whether it shows an action.
 AMBIGUOUS, AMBIGUOUS_NAME = -1, "Ambiguous"
+# The one class of proposals, whose classes are not known.
+ACTION_NAME = "action"
 # Seconds by which a time may lie beyond its video: public lists give times to a tenth of a second.
 SLACK = 0.1
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
+
+from keras_res3d.training.objective import Objective
 
 # The released loss layer divides by the IoU to this power.
 ALPHA = 0.25
@@ -67,3 +70,14 @@ class WindowAccuracy(keras.metrics.SparseCategoricalAccuracy):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         return super().update_state(y_true[:, 0], y_pred, sample_weight)
+
+
+def overlap_objective(ious: np.ndarray, weight: float = 1.0) -> Objective:
+    """The loss as an objective of `train`.
+
+    Args:
+        ious: of each training window with its instance, `(windows,)`; 0 for background.
+        weight: as of `OverlapLoss`.
+    """
+    return Objective(f"the overlap loss by {weight:g}", ious, lambda logits: OverlapLoss(weight, from_logits=logits),
+                     lambda logits: WindowAccuracy(name="clip@1"))  # fmt: skip

@@ -27,17 +27,19 @@ def average_recall(
             first.
         annotations: the instances; ambiguous ones do not count.
         counts: how many proposals of each video count, from 1.
-        thresholds: of IoU, which a proposal must reach.
+        thresholds: of IoU, which a proposal must reach, above 0 and up to 1.
         blocked: videos that do not count.
 
     Returns:
         float64 `(counts,)` in 0..1.
 
     Raises:
-        ValueError: a count below 1, or no instance.
+        ValueError: a count below 1, a threshold out of range, or no instance.
     """
     if not len(counts) or min(counts) < 1:
         raise ValueError(f"the counts of proposals are {list(counts)}; expected one or more, from 1")
+    if not len(thresholds) or not all(0 < threshold <= 1 for threshold in thresholds):
+        raise ValueError(f"the thresholds of IoU are {list(thresholds)}; expected one or more, above 0 and up to 1")
     blocked = tuple(blocked)
     proposals, annotations = proposals.without(blocked), annotations.without(blocked)
     actions = np.flatnonzero(annotations.labels >= 0)

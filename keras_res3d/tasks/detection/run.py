@@ -12,10 +12,11 @@ import numpy as np
 from keras_res3d.data.crashes import reading
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import Example, VideoSource
+from keras_res3d.export.formats import FORMATS
 from keras_res3d.inference.classifier import Classifier, check_takes_videos, load_model
 from keras_res3d.tasks.detection.moments import Detections
 from keras_res3d.tasks.detection.segment_data import Cutting, name_of
-from keras_res3d.tasks.detection.suppression import suppress_groups
+from keras_res3d.tasks.detection.suppression import check_threshold, suppress_groups
 from keras_res3d.tasks.detection.window_clips import window_clips
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 from keras_res3d.tasks.detection.windows import LENGTHS, OVERLAP, seconds_of
@@ -77,7 +78,9 @@ def _file(folder: pathlib.Path, stage: str) -> pathlib.Path:
     """The folder of a run, or the file or export of that name."""
     if (folder / stage).exists():
         return folder / stage
-    found = sorted(path for path in folder.glob(f"{stage}.*") if path.suffix != ".json")
+    # Beside them lie cards (.json) and OpenVINO's weights (.bin).
+    ends = {".keras", *(row.suffix for row in FORMATS.values() if row.suffix)}
+    found = sorted(path for path in folder.glob(f"{stage}.*") if path.suffix in ends)
     if not found:
         raise FileNotFoundError(f"{folder} has no network {stage}; expected a run of keras-res3d detect train in a "
                                 f"folder {stage}, or {stage}.keras, or an export of that name")  # fmt: skip
@@ -109,7 +112,7 @@ def detect_actions(
         Detections in the order of descending scores. Times are in seconds from the first frame of the video.
 
     Raises:
-        ValueError: as of `suppress` and `WindowWeights.of`.
+        ValueError: as of `check_threshold` and `WindowWeights.of`.
         VideoError: the video cannot be read; names it.
     """
     if not isinstance(video, VideoSource):
@@ -117,6 +120,7 @@ def detect_actions(
         with reading(video), open_video(video) as opened:
             return detect_actions(detector, opened, name, proposal_score=proposal_score, nms=nms,
                                   window_weights=window_weights, batch_size=batch_size)  # fmt: skip
+    _check(detector, nms, window_weights)
     windows = detector.cutting.windows(video.num_frames)
     rows, labels, scores = [], [], []
     for found, probabilities in _localized(detector, video, windows, proposal_score, batch_size):
@@ -128,12 +132,23 @@ def detect_actions(
     chosen = windows[np.array(rows, np.int64)]
     lengths, labels, scores = chosen[:, 1] - chosen[:, 0], np.array(labels, np.int64), np.array(scores, np.float64)
     if window_weights is not None and len(rows):
-        scores = scores * window_weights.of(lengths, labels, detector.classes)
+        # A video that is shorter than all windows is a window of its own length, and counts as the shortest.
+        fitting = np.maximum(lengths, detector.cutting.lengths[0])
+        scores = scores * window_weights.of(fitting, labels, detector.classes)
     name = name or "video"
     spans = seconds_of(chosen, video.seconds)
     kept = np.arange(len(rows)) if nms is None else suppress_groups(spans, scores, labels[:, None], nms)
     detections = Detections(name, detector.classes, (name,) * len(rows), labels, spans, scores, lengths)
     return detections.rows(kept[np.argsort(-scores[kept], kind="stable")])
+
+
+def _check(detector: Detector, nms: float | None, weights: WindowWeights | None) -> None:
+    """Raises ValueError, before a long video is read, where the settings do not fit the networks."""
+    if nms is not None:
+        check_threshold(nms)
+    if weights is not None:
+        lengths = np.array(detector.cutting.lengths)
+        weights.of(lengths, np.zeros(len(lengths), np.int64), detector.classes)
 
 
 def _localized(

@@ -12,11 +12,11 @@ import numpy as np
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, VideoSource, one_line
 from keras_res3d.tasks.detection.intervals import shared
-from keras_res3d.tasks.detection.moments import Annotations
+from keras_res3d.tasks.detection.moments import ACTION_NAME, Annotations
 from keras_res3d.tasks.detection.segment_labels import BACKGROUND, LEFT_OUT, LabelRule, label_segments
 from keras_res3d.tasks.detection.windows import FRAMES, LENGTHS, OVERLAP, frames_of, seconds_of, sliding_windows
 
-BACKGROUND_NAME, ACTION_NAME = "background", "action"
+BACKGROUND_NAME = "background"
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,22 @@ class SegmentSet:
 
     Attributes:
         classes: background, and behind it the names of the actions, or the one class "action".
+        examples: of each window a name, its label, the long video as `group`, and its `span` there.
         windows: int64 `(windows, 2)`, frames from the first to before the second, of the video of each example.
         ious: float32 `(windows,)`, with the instance that each shows; 0 for background.
     """
 
     def __init__(self, videos: DataSet, classes: Sequence[str], numbers: np.ndarray, windows: np.ndarray,
-                 labels: np.ndarray, ious: np.ndarray, frames: int = FRAMES):  # fmt: skip
+                 spans: np.ndarray, labels: np.ndarray, ious: np.ndarray, frames: int = FRAMES):  # fmt: skip
         self._videos, self._numbers, self._frames = videos, numbers, frames
         self.classes, self.windows, self.ious = tuple(classes), windows, np.asarray(ious, np.float32)
         self.name = f"{len(labels)} windows of {videos.name}"
         self.mirror_safe, self.reverse_safe = videos.mirror_safe, getattr(videos, "reverse_safe", True)
         paths = [str(videos.examples[number].path) for number in numbers.tolist()]
         self.examples = tuple(
-            Example(f"{path} frames {first} to {end - 1}", label, group=path)
-            for path, (first, end), label in zip(paths, windows.tolist(), labels.tolist(), strict=True)
+            Example(f"{path} frames {first} to {end - 1}", label, group=path, span=tuple(span))
+            for path, (first, end), span, label
+            in zip(paths, windows.tolist(), spans.tolist(), labels.tolist(), strict=True)
         )
 
     __repr__ = one_line
@@ -138,7 +140,7 @@ def segment_set(
     if twice:
         raise DataError(videos.name, [f"several videos are called {name}, as annotations know them" for name in twice])
     parts = [_labelled(videos, number, name, annotations, cutting) for number, name in enumerate(names)]
-    numbers, windows, labels, ious = (np.concatenate(column) for column in zip(*parts, strict=True))
+    numbers, windows, spans, labels, ious = (np.concatenate(column) for column in zip(*parts, strict=True))
     positive = np.flatnonzero(labels > BACKGROUND)
     if not len(positive):
         raise ValueError(f"no window of {videos.name} shows an action of {annotations.name}; expected shorter or "
@@ -149,11 +151,12 @@ def segment_set(
     rows = np.sort(np.concatenate([positive, chosen]))
     classes = (BACKGROUND_NAME, ACTION_NAME) if binary else (BACKGROUND_NAME, *annotations.classes)
     labels = np.minimum(labels, 1) if binary else labels
-    return SegmentSet(videos, classes, numbers[rows], windows[rows], labels[rows], ious[rows], cutting.frames)
+    return SegmentSet(videos, classes, numbers[rows], windows[rows], spans[rows], labels[rows], ious[rows],
+                      cutting.frames)  # fmt: skip
 
 
 def _labelled(videos: DataSet, number: int, name: str, annotations: Annotations, cutting: Cutting) -> tuple:
-    """(number of the video, windows, labels, IoUs) of one video's windows that count for training."""
+    """(number of the video, windows, spans in seconds, labels, IoUs) of the windows of one video that count."""
     with videos.open(number) as video:
         windows = cutting.windows(video.num_frames)
         seconds = seconds_of(windows, video.seconds)
@@ -165,4 +168,4 @@ def _labelled(videos: DataSet, number: int, name: str, annotations: Annotations,
     # What annotators could not tell is no background.
     labels[(labels == BACKGROUND) & (shared(seconds, unsure) > 0).any(axis=1)] = LEFT_OUT
     rows = np.flatnonzero(labels != LEFT_OUT)
-    return np.full(len(rows), number), windows[rows], labels[rows], found.ious[rows]
+    return np.full(len(rows), number), windows[rows], seconds[rows], labels[rows], found.ious[rows]

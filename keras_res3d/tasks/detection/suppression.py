@@ -26,8 +26,7 @@ def suppress(spans: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndar
     Returns:
         The rows that stay, in the order of `by_score`.
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"the threshold of suppression is {threshold!r}; expected a number in 0..1")
+    check_threshold(threshold)
     order = by_score(np.asarray(scores))
     spans = spans[order]
     stays = np.ones(len(order), bool)
@@ -40,6 +39,12 @@ def suppress(spans: np.ndarray, scores: np.ndarray, threshold: float) -> np.ndar
                 nearby[row - start] = False
                 stays[start:] &= ~nearby
     return order[stays]
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises ValueError for a threshold of suppression outside 0..1."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"the threshold of suppression is {threshold!r}; expected a number in 0..1")
 
 
 def suppress_groups(spans: np.ndarray, scores: np.ndarray, groups: np.ndarray, threshold: float) -> np.ndarray:

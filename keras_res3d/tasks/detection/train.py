@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Callable
 
 import keras
-import numpy as np
-import tensorflow as tf
 
 from keras_res3d.cards import ModelCard, card_of
-from keras_res3d.data.batches import naming_the_video
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.types import DataSet
 from keras_res3d.inference.classifier import read_keras
@@ -21,23 +17,14 @@ from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.detection.networks import segment_net
-from keras_res3d.tasks.detection.overlap_loss import OverlapLoss, WindowAccuracy
+from keras_res3d.tasks.detection.overlap_loss import overlap_objective
 from keras_res3d.tasks.detection.segment_data import Cutting, SegmentSet, segment_set
 from keras_res3d.tasks.detection.segment_labels import BACKGROUND
 from keras_res3d.tasks.detection.stages import STAGES
-from keras_res3d.training import checkpoint
-from keras_res3d.training.callbacks import Speed, StopOnNaN
-from keras_res3d.training.checks import check_run
-from keras_res3d.training.compile import compile_by_recipe, twin_of
-from keras_res3d.training.distributed import check_built_for, strategy_for
-from keras_res3d.training.fit import batch_norm_momentum, train
-from keras_res3d.training.folder import Bar, RunFolder, figures_of
-from keras_res3d.training.recipes import TrainingOptions, recipe
-from keras_res3d.training.resume import ResumeExactly
-from keras_res3d.training.scored import gives_logits
+from keras_res3d.training.distributed import strategy_for
+from keras_res3d.training.fit import train
+from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum, recipe
 from keras_res3d.training.start import card_of_weights, starting_card, starting_sampling
-from keras_res3d.training.stream import has_soft_targets, recipe_stream
-from keras_res3d.weights.freeze import freeze
 
 PathLike = str | os.PathLike
 
@@ -87,7 +74,8 @@ def train_stage(
     row = STAGES[stage]
     if row.after is not None and start is None:
         raise ValueError(f"the {stage} network starts from the {row.after} network; give its folder or file")
-    options, overlap = options or recipe(row.recipe), row.overlap if overlap is None else overlap
+    options = (options or recipe(row.recipe)).on_one_host("the training of detectors")
+    overlap = row.overlap if overlap is None else overlap
     with strategy_for(options).scope():
         before = read_keras(model_file(start)) if row.after is not None else None
     if sampling is None:
@@ -104,10 +92,10 @@ def train_stage(
     report(f"{stage}: {data.name}, {quiet} of them background, {len(data.classes)} classes; "
            f"{options.total_steps(len(data))} steps of {options.batch_size} windows, overlap loss {overlap:g}")
     windows = {"lengths": list(cutting.lengths), "overlap": cutting.overlap, "labels": dataclasses.asdict(cutting.rule)}
-    card = dataclasses.replace(card, training={**card.training, "stage": stage, "windows": windows})
-    if not overlap:
-        return train(model, data, sampling, output, options, card=card, resume=resume)
-    return fit_with_overlap(model, data, sampling, output, options, card, overlap, resume)
+    card = dataclasses.replace(card, training={**card.training, "stage": stage, "windows": windows,
+                                               "overlap_loss": overlap})  # fmt: skip
+    objective = overlap_objective(data.ious, overlap) if overlap else None
+    return train(model, data, sampling, output, options, card=card, resume=resume, objective=objective)
 
 
 def _sampling(net, options: TrainingOptions, start, before: tuple | None) -> Sampling:
@@ -140,56 +128,3 @@ def _inherited(start, before: tuple[keras.Model, ModelCard | None], data: Segmen
         raise ValueError(f"{start} holds no net of this package's zoo; expected a network of the stage before")
     own = starting_card(architecture, None, data, sampling)
     return model, own if card is None else dataclasses.replace(own, licence=card.licence, trained_on=card.trained_on)
-
-
-def fit_with_overlap(
-    net: keras.Model,
-    data: SegmentSet,
-    sampling: Sampling,
-    output: PathLike,
-    options: TrainingOptions,
-    card: ModelCard,
-    overlap: float,
-    resume: bool = False,
-) -> dict[str, list[float]]:
-    """As `train`, by the overlap loss: each window comes with its IoU.
-
-    Args:
-        net, data, sampling, output, options, card, resume: as of `train`.
-        overlap: the weight of the overlap loss.
-
-    Raises:
-        ValueError: the options mix or smooth labels, for which the loss is not made; as of `train`.
-    """
-    strategy = strategy_for(options)
-    check_run(net, data, None, options, strategy.num_replicas_in_sync)
-    check_built_for(net, strategy)
-    if has_soft_targets(options) or options.tensorboard:
-        raise ValueError("mixup, label_smoothing or tensorboard is set, which the training by the overlap loss lacks")
-    if options.freeze:
-        freeze(net, options.freeze)
-    folder, found = pathlib.Path(output), card_of(net, sampling=sampling)
-    settings = {name: value for name, value in dataclasses.asdict(options).items() if name not in checkpoint.SAMPLED}
-    card = dataclasses.replace(card, architecture=found.architecture, frames=found.frames, trim=found.trim,
-                               training={**card.training, **settings, "overlap_loss": overlap})  # fmt: skip
-    if not resume:
-        checkpoint.remove(folder)
-    steps, total = options.steps_per_epoch(len(data)), options.total_steps(len(data))
-    weighed = checkpoint.digest_of(np.append(data.ious, np.float32(overlap)))
-    identity = checkpoint.identity(net, data, None, sampling, options, card.trained_on, weighed)
-    keeper = RunFolder(folder, card)
-    going_on = ResumeExactly(folder, options.checkpoint_steps, steps=total, callbacks=[keeper], identity=identity,
-                             keep=True)  # fmt: skip
-    with twin_of(net, options, sampling) as twin, naming_the_video():
-        compile_by_recipe(twin, options, total)
-        with strategy.scope():
-            twin.compile(twin.optimizer, OverlapLoss(overlap, from_logits=gives_logits(twin)),
-                         metrics=[WindowAccuracy(name="clip@1")], steps_per_execution=options.steps_per_execution,
-                         jit_compile=twin.jit_compile, auto_scale_loss=False)  # fmt: skip
-        # The stream's third part, a number for each video, is the IoU here and no weight.
-        stream = recipe_stream(data, sampling, options, going_on.start_step, False, data.ious).map(
-            lambda clips, labels, ious: (clips, tf.stack([tf.cast(labels, tf.float32), ious], axis=-1)))
-        twin.fit(stream, epochs=-(-total // steps), steps_per_epoch=steps, shuffle=False, verbose=0,
-                 callbacks=[going_on, StopOnNaN(), Speed(), Bar(), keeper])  # fmt: skip
-    checkpoint.remove(folder)
-    return figures_of(keeper.rows)

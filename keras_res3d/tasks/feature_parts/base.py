@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from keras_res3d.remote import StoreError, StorePath, as_path
+from keras_res3d.untrusted import Range, parse_json
 
 # What of a folder's header says how features were computed; features that differ in it are never mixed.
 SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip", "normalized")
@@ -46,8 +47,9 @@ class VideoRow:
     error: str | None = None
 
 
-_KINDS = {"id": str, "label": (str, type(None)), "group": (str, type(None)), "number": int,
-          "size": (int, type(None)), "rows": int, "error": (str, type(None))}  # fmt: skip
+_COUNT = Range(0, 2**50)
+_SCHEMA = {"id": str, "label": (str, None), "group": (str, None), "number": _COUNT, "size": (_COUNT, None),
+           "rows": _COUNT, "error": (str, None)}  # fmt: skip
 
 
 def settings_digest(header: Mapping) -> str:
@@ -87,7 +89,7 @@ class Part(ABC):
         except UNREADABLE as error:
             raise self._damaged(error) from error
         try:
-            about = json.loads(self._about())
+            about = parse_json(self._about(), {"settings": str, "videos": [_SCHEMA]})
             if about["settings"] != settings_digest(header):
                 raise ValueError("its settings are not those of the folder's header")
             self.videos = tuple(map(_video_row, about["videos"]))
@@ -147,11 +149,7 @@ class Part(ABC):
 
 def _video_row(fields: Mapping) -> VideoRow:
     row = VideoRow(**fields)
-    for name, kind in _KINDS.items():
-        value = getattr(row, name)
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise TypeError(f"{name} of a video is {value!r}")
-    if row.rows < 0 or (row.error is None) != (row.rows > 0):
+    if (row.error is None) != (row.rows > 0):
         raise ValueError(f"{row.id!r} has {row.rows} rows")
     return row
 

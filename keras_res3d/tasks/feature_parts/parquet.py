@@ -20,6 +20,7 @@ import numpy as np
 from keras_res3d.io import atomic_path
 from keras_res3d.remote import readable
 from keras_res3d.tasks.feature_parts.base import Part, VideoRow, about_text
+from keras_res3d.untrusted import parse_json
 
 SUFFIX = ".parquet"
 COLUMNS = ("id", "label", "group", "begin", "end")
@@ -117,7 +118,7 @@ class ParquetPart(Part):
         about = self._file.schema_arrow.metadata or {}
         if about[DIGEST_KEY] != _digest(about):
             raise ValueError("the checksum of what it says of its videos is wrong")
-        self._sums = json.loads(about[SUMS_KEY])
+        self._sums = parse_json(about[SUMS_KEY], [int])
         return about[VIDEOS_KEY]
 
     def _array(self, layer: str | None) -> np.ndarray:

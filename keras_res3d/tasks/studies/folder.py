@@ -13,16 +13,37 @@ however that ends.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tables import as_json, printable
-from keras_res3d.training.checkpoint import differences
+from keras_res3d.tasks.studies.budget import Planned
+from keras_res3d.tasks.studies.study import Study
+from keras_res3d.training.checkpoint import describe, differences
+from keras_res3d.training.recipes import TrainingOptions
+from keras_res3d.untrusted import read_json
 
+# Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
+_FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
+         "worker_timeout", "frames", "stride", "crop")  # fmt: skip
 HEADER, SEED = "study.json", "seed"
+# A folder gets a candidate's name.
+NAME = re.compile(r"[\w][\w.+-]*")
+_DATA = {"name": str, "videos": int, "classes": [str]}
+_CANDIDATE = {
+    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int, "off": float,
+    "printed": {str: (float, None)},
+    "sampling": {"frames": int, "stride": int, "crop": [int]},
+    "architecture": {"temporal_kernels": [int], "blocks": [int], "factorized": (str, None)},
+}  # fmt: skip
+_HEADER = {
+    "study": str, "question": str, "budget": ({"target": float, "count": str}, None), "data": _DATA,
+    "validation": _DATA, "clips": int, "options": dict, "candidates": [_CANDIDATE],
+}  # fmt: skip
 SCORES, FAILURE, LATENCY, LEFT_OUT = "scores.json", "failure.json", "latency.json", "left_out.json"
 
 
@@ -77,10 +98,10 @@ class StudyFolder:
             write_atomically(path, as_json(value))
 
 
-def read_json(path: pathlib.Path) -> dict | None:
-    """What a small JSON file holds; None where there is none, or one that is damaged."""
+def read_small(path: pathlib.Path, schema: object) -> dict | None:
+    """What a small JSON file of a schema holds; None where there is none, or one that is damaged."""
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path, schema, nan=True)
     except (OSError, ValueError):
         return None
 
@@ -96,7 +117,11 @@ def read_header(folder) -> dict:
     if not path.exists():
         raise FileNotFoundError(f"{printable(folder)} holds no {HEADER}; expected a folder of keras-res3d search")
     try:
-        return json.loads(path.read_bytes())
+        header = read_json(path, _HEADER, nan=True)
+        odd = [each["name"] for each in header["candidates"] if not NAME.fullmatch(each["name"])]
+        if odd:
+            raise ValueError(f"a candidate is called {odd[0][:80]!r}, which is no name of a folder")
+        return header
     except ValueError as error:
         raise ValueError(f"{printable(path)} is damaged: {error}") from error
 
@@ -104,14 +129,51 @@ def read_header(folder) -> dict:
 def seeds_in(folder, name: str) -> list[int]:
     """The seeds of a candidate that have a folder, in order."""
     found = [path.name.removeprefix(SEED) for path in (pathlib.Path(folder) / name).glob(f"{SEED}*") if path.is_dir()]
-    return sorted(int(seed) for seed in found if seed.isdigit())
+    return sorted(int(seed) for seed in found if re.fullmatch("[0-9]{1,18}", seed))
 
 
 def describe_data(data_set) -> dict:
     """A data set as the header names it: wherever its videos lie, other videos or labels make another digest."""
-    digest = hashlib.sha256()
-    for example in data_set.examples:
-        place = "/".join(pathlib.PurePath(example.path).parts[-2:])
-        digest.update(f"{place}\0{example.label}\n".encode("utf-8", "surrogateescape"))
-    return {"name": printable(data_set.name), "videos": len(data_set), "classes": len(data_set.classes),
-            "digest": digest.hexdigest()[:16]}  # fmt: skip
+    return {"name": printable(data_set.name), **describe(data_set)}
+
+
+def study_header(
+    study: Study, planned: Sequence[Planned], training_set, test_set, options: TrainingOptions, clips: int,
+    target: float | None, count: str,
+) -> dict:
+    """What `study.json` says: all that a study's runs have in common, as plain JSON values.
+
+    Args:
+        study, planned: as of `budget.plan`.
+        training_set, test_set: what the nets learn, and what they are scored on.
+        options: of all runs.
+        clips: that are scored of each video.
+        target, count: the budget, as of `budget.plan`.
+    """
+    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
+    return {
+        "study": study.name,
+        "question": study.question,
+        "source": study.source,
+        "base": study.base.name,
+        "budget": None if target is None else {"target": target, "count": count},
+        "data": describe_data(training_set),
+        "validation": describe_data(test_set),
+        "clips": clips,
+        "options": fields,
+        "candidates": [
+            {
+                "name": each.name,
+                "width": each.net.width,
+                "params": each.params,
+                "live_params": each.live_params,
+                "macs": each.macs,
+                "live_macs": each.live_macs,
+                "off": each.off,
+                "sampling": each.sampling.to_dict(),
+                "architecture": each.net.to_dict(),
+                "printed": dataclasses.asdict(each.printed),
+            }
+            for each in planned
+        ],
+    }

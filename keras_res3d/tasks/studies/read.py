@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import pathlib
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.tasks.studies.folder import NAME
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
 from keras_res3d.tasks.studies.study import SAMPLING_FIELDS, Candidate, Study
+from keras_res3d.untrusted import check, check_plain, parse_json
 
+_SCHEMA = {"name?": str, "question?": str, "study?": (str, None), "base?": (str, None), "fields?": (dict, None),
+           "sampling?": (dict, None), "candidates?": (dict, None)}  # fmt: skip
 KEYS = ("name", "question", "study", "base", "fields", "sampling", "candidates")
 _FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
-_NAME = re.compile(r"[\w][\w.+-]*")
 
 
 def read_study(study) -> Study:
@@ -53,15 +54,23 @@ def read_study(study) -> Study:
     found = _parsed(path)
     if not isinstance(found, Mapping):
         raise ValueError(f"{path} holds {type(found).__name__}; expected a mapping with {', '.join(KEYS)}")
-    return _from_mapping(found, path.stem)
+    try:
+        check_plain(found)
+        check(found, _SCHEMA)
+        return _from_mapping(found, path.stem)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _parsed(path: pathlib.Path):
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
     if path.suffix.lower() not in (".yaml", ".yml"):
         try:
-            return json.loads(text)
-        except json.JSONDecodeError as error:
+            return parse_json(text)
+        except ValueError as error:
             raise ValueError(f"{path} is no JSON: {error}; a YAML file is named .yaml") from error
     try:
         import yaml
@@ -70,7 +79,7 @@ def _parsed(path: pathlib.Path):
                           ) from None  # fmt: skip
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
 
 
@@ -99,7 +108,7 @@ def _from_mapping(given: Mapping, name: str) -> Study:
 
 
 def _candidate(name: str, row: Mapping, base: Architecture, fields: Mapping, study: str) -> Candidate:
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ValueError(f"study {study!r}: a candidate is called {name!r}; expected letters, digits, ., _, + and -, "
                          "since a folder gets its name")  # fmt: skip
     where = f"{study}: {name}"

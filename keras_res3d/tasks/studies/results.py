@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_json, seeds_in
+from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_small, seeds_in
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences
 
 MEASURES = ("video@1", "clip@1", "video@5")
+_SCORES = {"video@1": float, "clip@1?": float, "video@5?": float, "seconds": float}
 CSV, JSON = "results.csv", "results.json"
 
 
@@ -107,11 +108,15 @@ class StudyResults:
                 found[data] = agreement(ours, theirs)
         return found
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """A row for each candidate: counts, latency, and mean and standard deviation over the seeds."""
+    def table(self, paper: bool = True) -> tuple[list[str], list[list[str]]]:
+        """A row for each candidate: counts, latency, mean and standard deviation over the seeds, the paper's figures.
+
+        Args:
+            paper: whether the last columns have the paper's figures.
+        """
         measures = [name for name in MEASURES if any(name in _first(each) for each in self.scored)]
-        printed = [name for name in ("ucf101", "hmdb51")
-                   if any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
+        printed = [name for name in ("ucf101", "hmdb51") if paper
+                   and any(each.facts["printed"].get(name) is not None for each in self.candidates)]  # fmt: skip
         header = ["candidate", "width", "params", "live params", "MMACs", "live MMACs", "ms a clip", "seeds", *measures,
                   *(f"paper {name.upper()}" for name in printed)]  # fmt: skip
         return header, [_cells(each, measures, printed) for each in self.candidates]
@@ -170,11 +175,12 @@ def _result(folder: pathlib.Path, entry: Mapping) -> CandidateResult:
     place, runs, failures = folder / entry["name"], {}, {}
     for seed in seeds_in(folder, entry["name"]):
         run = place / f"{SEED}{seed}"
-        if (scores := read_json(run / SCORES)) is not None:
+        if (scores := read_small(run / SCORES, _SCORES)) is not None:
             runs[seed] = scores
-        elif (failure := read_json(run / FAILURE)) is not None:
+        elif (failure := read_small(run / FAILURE, {"error": str})) is not None:
             failures[seed] = failure["error"]
-    latency, left_out = read_json(place / LATENCY), read_json(place / LEFT_OUT)
+    latency = read_small(place / LATENCY, {"seconds": float})
+    left_out = read_small(place / LEFT_OUT, {"reason": str})
     return CandidateResult(entry["name"], entry, runs, failures, latency and latency["seconds"],
                            left_out["reason"] if left_out else "")  # fmt: skip
 

@@ -27,8 +27,8 @@ from keras_res3d.tasks.studies.folder import (
     LEFT_OUT,
     SCORES,
     StudyFolder,
-    describe_data,
-    read_json,
+    read_small,
+    study_header,
 )
 from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.tasks.studies.results import StudyResults, read_results
@@ -38,10 +38,6 @@ from keras_res3d.training.fit import prepare_net, train
 from keras_res3d.training.folder import state_of
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.start import starting_card
-
-# Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
-_FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
-         "frames", "stride", "crop")  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +103,14 @@ def search_architectures(
     """
     if count not in COUNTED:
         raise ValueError(f"count is {count!r}; expected one of {', '.join(COUNTED)}")
-    study, options = read_study(study), options or TrainingOptions()
+    study, options = read_study(study), (options or TrainingOptions()).on_one_host("a search")
     seeds = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not seeds or clips < 1:
         raise ValueError(f"seeds is {seeds}, clips is {clips}; expected at least one of each")
     training_set, test_set = _data(data, validation)
     planned = plan(study, len(training_set.classes), options, target_params, count, sampling)
-    folder = StudyFolder(output, _header(study, planned, training_set, test_set, options, clips, target_params, count))
+    header = study_header(study, planned, training_set, test_set, options, clips, target_params, count)
+    folder = StudyFolder(output, header)
     everything = _Study(study, planned, training_set, test_set, options, clips, folder, report)
     left = _within_limits(everything, max_macs, max_latency)
     # Seed by seed, so that what is done at any moment can be compared.
@@ -139,36 +136,6 @@ def _data(data, validation) -> tuple:
         validation = read_data_set(validation, classes=data.classes)
     check_data(data, validation)
     return data, validation
-
-
-def _header(study, planned, training_set, test_set, options, clips, target, count) -> dict:
-    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in _FREE}
-    return {
-        "study": study.name,
-        "question": study.question,
-        "source": study.source,
-        "base": study.base.name,
-        "budget": None if target is None else {"target": target, "count": count},
-        "data": describe_data(training_set),
-        "validation": describe_data(test_set),
-        "clips": clips,
-        "options": fields,
-        "candidates": [
-            {
-                "name": each.name,
-                "width": each.net.width,
-                "params": each.params,
-                "live_params": each.live_params,
-                "macs": each.macs,
-                "live_macs": each.live_macs,
-                "off": each.off,
-                "sampling": each.sampling.to_dict(),
-                "architecture": each.net.to_dict(),
-                "printed": dataclasses.asdict(each.printed),
-            }
-            for each in planned
-        ],
-    }
 
 
 def _within_limits(everything: _Study, max_macs: float | None, max_latency: float | None) -> list[Planned]:
@@ -204,7 +171,7 @@ def _latency(everything: _Study, each: Planned) -> float:
     """Seconds of one clip, measured once for the folder: all processes decide by the same number."""
     path = everything.folder.path / each.name / LATENCY
     with locked(path):
-        found = read_json(path)
+        found = read_small(path, {"seconds": float})
         if found is None:
             model = _net(everything, each, everything.options)
             clip = np.zeros((1, *each.input_shape), np.float32)

@@ -230,31 +230,33 @@ def agreement(
     rng = np.random.default_rng(seed)
     sides = [[np.asarray(side[name], float) for name in names] for side in (first, second)]
     tau = kendall_tau(*([values.mean() for values in side] for side in sides))
-    found = []
-    for _ in range(draws):
-        chosen = rng.integers(len(names), size=len(names))
-        means = [
-            [side[place][rng.integers(len(side[place]), size=len(side[place]))].mean() for place in chosen]
-            for side in sides
-        ]  # fmt: skip
-        # A candidate that is drawn twice has one rank; its copies say nothing about order.
-        found.append(_tau_of_different(chosen, *means))
-    found = np.array(found)[np.isfinite(found)]
+    chosen = rng.integers(len(names), size=(draws, len(names)))
+    found = _taus_of_different(chosen, *(_resampled_means(side, chosen, rng) for side in sides))
+    found = found[np.isfinite(found)]
     tail = (1 - level) / 2
     low, high = np.quantile(found, [tail, 1 - tail]) if len(found) else (math.nan, math.nan)
     return Agreement(tau, float(low), float(high), len(names))
 
 
-def _tau_of_different(chosen: np.ndarray, first: Sequence[float], second: Sequence[float]) -> float:
-    """Kendall's tau-b over the pairs of different candidates."""
-    above = np.triu_indices(len(chosen), 1)
-    different = chosen[above[0]] != chosen[above[1]]
-    signs = []
-    for values in (first, second):
-        values = np.asarray(values)
-        signs.append(np.sign(values[above[0]] - values[above[1]])[different])
-    scale = math.sqrt(float((signs[0] != 0).sum()) * float((signs[1] != 0).sum()))
-    return float((signs[0] * signs[1]).sum()) / scale if scale else math.nan
+def _resampled_means(side: list[np.ndarray], chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each candidate in `chosen`, the mean of as many of its figures as it has, drawn with replacement."""
+    means = np.empty(chosen.shape)
+    for place, values in enumerate(side):
+        here = chosen == place
+        means[here] = values[rng.integers(len(values), size=(here.sum(), len(values)))].mean(axis=1)
+    return means
+
+
+def _taus_of_different(chosen: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Kendall's tau-b of each row over its pairs of different candidates; NaN where a row has no order.
+
+    A candidate that is drawn twice has one rank; its copies say nothing about order.
+    """
+    left, right = np.triu_indices(chosen.shape[1], 1)
+    different = chosen[:, left] != chosen[:, right]
+    signs = [np.sign(values[:, left] - values[:, right]) * different for values in (first, second)]
+    scale = np.sqrt((signs[0] != 0).sum(axis=1) * (signs[1] != 0).sum(axis=1))
+    return np.divide((signs[0] * signs[1]).sum(axis=1), scale, out=np.full(len(chosen), math.nan), where=scale > 0)
 
 
 def pareto_front(costs: Sequence[float], values: Sequence[float]) -> list[int]:

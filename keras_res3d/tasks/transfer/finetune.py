@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.open import read_layout
@@ -20,7 +20,7 @@ from keras_res3d.tasks.paper import TABLE_9
 from keras_res3d.tasks.transfer.scores import TransferScores, split_scores
 from keras_res3d.training.checks import check_data
 from keras_res3d.training.fit import prepare_net, train
-from keras_res3d.training.folder import state_of
+from keras_res3d.training.folder import held, other_settings, state_of
 from keras_res3d.training.recipes import TrainingOptions, recipe
 from keras_res3d.training.start import card_of_weights, net_of_weights, starting_card, starting_sampling
 
@@ -62,14 +62,15 @@ def transfer_finetune(
         ValueError: a folder of a split holds another run; as of `train` and `evaluate`.
         DataError: lists have faults.
     """
-    options, net = options or recipe(RECIPE), _architecture(net, weights)
+    options, net = (options or recipe(RECIPE)).on_one_host("fine-tuning on splits"), _architecture(net, weights)
     scores = []
     for number, training_set, test_set in _pairs(data, layout, lists, splits, skip_missing):
         name = f"{layout} split {number}" if layout else f"split {number}"
         folder = pathlib.Path(output) / f"split{number}"
         check_data(training_set, test_set)
         report(f"{name}: {len(training_set)} training and {len(test_set)} test videos; {printable(folder)}")
-        model = _trained(net, weights, training_set, name if layout else training_set.name, folder, options)
+        with held(folder):
+            model = _trained(net, weights, training_set, name if layout else training_set.name, folder, options)
         found = evaluate(model, test_set, clips=clips, benchmark=name)
         write_atomically(folder / "scores.json", as_json({"data": test_set.name, **found.summary()}))
         scores += split_scores(net.name, name, found, len(training_set))
@@ -119,8 +120,7 @@ def _trained(net: Architecture, weights, training_set: DataSet, source: str, fol
 
 def _check_run(card: ModelCard, source: str, folder: pathlib.Path, options: TrainingOptions) -> None:
     """Raises ValueError where a finished run is not the one that was asked for."""
-    wanted = asdict(options)
-    other = [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
+    other = other_settings(card, options)
     if not card.trained_on.endswith(source):
         raise ValueError(f"{folder} holds a finished run on {card.trained_on}, not on {source}; choose another folder")
     if other:

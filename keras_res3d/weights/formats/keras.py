@@ -6,20 +6,21 @@ Keras' own loader goes by class and order and may fail halfway; this one goes by
 from __future__ import annotations
 
 import io
-import json
 import pathlib
 import zipfile
 
 import numpy as np
 
+from keras_res3d.untrusted import parse_json
+from keras_res3d.weights.formats.hdf5 import CONTENTS, HarmfulFileError, try_in_child
+from keras_res3d.weights.formats.keras_archive import CONFIG, check_archive
 from keras_res3d.weights.source import Format, WeightsError, zip_names
 
-_CONTENTS = "model.weights.h5"  # of a .keras file
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def _holds(path: pathlib.Path, head: bytes) -> bool:
-    return head.startswith(_HDF5) or _CONTENTS in zip_names(path, head)
+    return head.startswith(_HDF5) or CONTENTS in zip_names(path, head)
 
 
 def _hard_links(group):
@@ -69,7 +70,7 @@ def _saved_frames(path: pathlib.Path) -> int | None:
     """The clip length in the input layer of a `.keras` file's configuration; None where it is open or not said."""
     try:
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            layers = parse_json(archive.read(CONFIG), nan=True)["config"]["layers"]
         inputs = [layer["config"] for layer in layers if layer["class_name"] == "InputLayer"]
         frames = inputs[0].get("batch_shape", inputs[0].get("batch_input_shape"))[1]
     except (KeyError, IndexError, TypeError, ValueError, zipfile.BadZipFile):
@@ -78,14 +79,13 @@ def _saved_frames(path: pathlib.Path) -> int | None:
 
 
 def _opened(path: pathlib.Path):
-    """What HDF5 is to read, the file or the part of the archive, and its size in bytes."""
-    size = path.stat().st_size
+    """What HDF5 is to read, the file or the part of the archive, and its size in bytes; a child has read it before."""
     if not zipfile.is_zipfile(path):
-        return path, size
+        try_in_child(path)
+        return path, path.stat().st_size
+    check_archive(path)
     with zipfile.ZipFile(path) as archive:
-        if (claimed := sum(info.file_size for info in archive.infolist())) > size:
-            raise WeightsError(f"its entries claim {claimed:,} bytes in a file of {size:,}")
-        contents = archive.read(_CONTENTS)
+        contents = archive.read(CONTENTS)
     return io.BytesIO(contents), len(contents)
 
 
@@ -108,8 +108,9 @@ def read_keras(path: pathlib.Path) -> dict[str, np.ndarray]:
             return _keras_variables(file, budget)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
-    except (OSError, KeyError, RuntimeError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise WeightsError(f"{path}: damaged, or not saved by Keras 3 ({type(error).__name__}: {error})") from error
+    except Exception as error:  # h5py raises errors of nearly every kind at damaged files
+        reason = str(error) if type(error) in (ValueError, HarmfulFileError) else f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{path}: damaged, or not saved by Keras 3 ({reason})") from error
 
 
 KERAS = Format("keras", (".keras", ".weights.h5", ".h5"), "keras", _holds, read_keras, _saved_frames)

@@ -9,6 +9,9 @@ import numpy as np
 from keras_res3d.weights.formats.torch import plain_names
 from keras_res3d.weights.source import Format, WeightsError
 
+# Of the JSON that names the tensors; a net of a thousand has 100 kB. Each byte takes ten of memory to read.
+_MAX_HEADER_BYTES = 8 << 20
+
 
 def _holds(path: pathlib.Path, head: bytes) -> bool:
     """The file starts with the length of its JSON header, then the header."""
@@ -20,6 +23,10 @@ def read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
     """The tensors of a file by name. Raises WeightsError where its library refuses it."""
     from safetensors import SafetensorError, safe_open
 
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _MAX_HEADER_BYTES:
+        raise WeightsError(f"{path}: its header has {header:,} bytes; expected at most {_MAX_HEADER_BYTES:,}")
     tensors = {}
     try:
         with safe_open(path, framework="np") as file:

@@ -244,6 +244,8 @@ def test_recall_of_the_first_proposals():
     for counts in ((), (0,)):
         with pytest.raises(ValueError, match="counts of proposals"):
             average_recall(found, truth, counts)
+    with pytest.raises(ValueError, match="thresholds of IoU"):
+        average_recall(found, truth, thresholds=(0.5, 1.5))
 
 
 @pytest.fixture(scope="module")

@@ -166,6 +166,27 @@ def test_no_detection_at_all_is_no_fault(tmp_path):
     assert len(read_detections(tmp_path / "none.json", ANNOTATIONS)) == 0
 
 
+def test_proposals_need_no_labels(tmp_path):
+    table = _matrix((7, 16, 0.2, 0.8, 0.5, 2), (12, 512, 1, 21, 1.0, 0))
+    table["seg_swin"][:, 9] = 0.25, 0.75
+    savemat(tmp_path / "d.mat", table)
+    found = read_detections(tmp_path / "d.mat", ANNOTATIONS, proposals=True)
+    assert found.scores.tolist() == [0.25, 0.75] and found.windows.tolist() == [16, 512]
+    (tmp_path / "none.csv").write_text("video,start,end,score\nclip_07,1,2,0.5\n")
+    (tmp_path / "empty.csv").write_text("video,begin,end,label,score\nclip_07,1,2,,0.5\n")
+    (tmp_path / "other.csv").write_text("label,video,begin,end,score\nFly,clip_07,1,2,0.5\n")
+    (tmp_path / "none.json").write_text('{"results": {"clip_07": [{"score": 0.5, "segment": [1, 2]}]}}')
+    for name in ("none.csv", "empty.csv", "other.csv", "none.json"):
+        one = read_detections(tmp_path / name, ANNOTATIONS, proposals=True)
+        assert one.videos == ("clip_07",) and one.spans.tolist() == [[1, 2]] and one.scores.tolist() == [0.5]
+        assert one.classes == found.classes == ("action",) and one.labels.tolist() == [0]
+        with pytest.raises(DataError, match=r"label are missing.*as proposals|unknown class|expected label"):
+            read_detections(tmp_path / name, ANNOTATIONS)
+    (tmp_path / "late.csv").write_text("video,begin,end,score\nclip_07,1,2,x\nclip_07,19,21,1\n")
+    with pytest.raises(DataError, match="2 faults"):
+        read_detections(tmp_path / "late.csv", ANNOTATIONS, proposals=True)
+
+
 def test_window_weights_as_files(tmp_path):
     made = window_weights([0.6, 0.9, 5, 20], [0, 1, 1, 1], ("Run", "Dive"))
     found = read_window_weights(write_window_weights(made, tmp_path / "w.json"))

@@ -101,8 +101,17 @@ def test_thresholds_and_weights():
     weighed = detect_actions(detector, video, proposal_score=1.0, nms=None, window_weights=weights)
     a = weighed.labels == 0
     assert (weighed.scores[a] == np.where(weighed.windows[a] == 32, 0.5, 0)).all() and (weighed.scores[~a] == 1).all()
-    with pytest.raises(ValueError, match="suppression"):
-        detect_actions(detector, video, nms=2)
+    short = detect_actions(detector, _video(np.full(5, 100)), nms=None, window_weights=weights)
+    assert short.scores.tolist() == [0.0] and short.windows.tolist() == [5]  # counts as the shortest window
+    unread = _video(np.zeros(40))
+    for message, settings in (
+        ("suppression", {"nms": 2}),
+        ("lack the classes b", {"window_weights": WindowWeights((16, 32), ("a",), weights.table[:, :1])}),
+        ("has 32 frames", {"window_weights": WindowWeights((16,), ("a", "b"), weights.table[:1])}),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            detect_actions(detector, unread, **settings)
+    assert not hasattr(unread, "read")
 
 
 def test_a_folder_without_networks(tmp_path):

@@ -16,6 +16,7 @@ from keras_res3d.tasks.detection.run import detect_actions, load_detector
 
 SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1), frames=16, crop=32)
 SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
+LABELS = {"proposal": ("background", "action"), "localization": ("background", "run", "dive")}
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +25,10 @@ def video():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, video):
-    """Both networks as Keras models, in LiteRT's float32 and int8, in folders keras, float32 and int8."""
-    folder = tmp_path_factory.mktemp("networks")
-    clips = np.stack(list(video.clips([range(first, first + 16) for first in range(0, 96, 8)])))
-    for seed, (stage, labels) in enumerate({"proposal": ("background", "action"),
-                                            "localization": ("background", "run", "dive")}.items()):  # fmt: skip
+def networks(tmp_path_factory, video):
+    """(net, card) of both networks, and the scores that they give the video."""
+    folder, nets = tmp_path_factory.mktemp("networks"), {}
+    for seed, (stage, labels) in enumerate(LABELS.items()):
         keras.utils.set_random_seed(seed)
         net = segment_net(SMALL, len(labels), (16, 32, 32, 3), batch_norm_momentum=0.9)
         # Scores of a random net are all alike; these differ.
@@ -38,24 +37,39 @@ def folder(tmp_path_factory, video):
         card = dataclasses.replace(card_of(net, labels, SAMPLING), training={"windows": {"lengths": [16, 48]}})
         assert card.architecture == dataclasses.replace(SMALL, name=card.architecture.name, classes=len(labels),
                                                         batch_norm_momentum=0.9)  # fmt: skip
-        (folder / "keras").mkdir(exist_ok=True)
-        save_model(net, folder / "keras" / f"{stage}.keras", card)
-        for quantize, name in (("none", "float32"), ("int8", "int8")):
-            calibration = clips if quantize == "int8" else None
-            export_model(net, folder / name / f"{stage}.tflite", "litert", quantize=quantize, card=card,
-                         min_agreement=0, check_clips=clips, calibration=calibration)  # fmt: skip
-    return folder
+        save_model(net, folder / f"{stage}.keras", card)
+        nets[stage] = net, card
+    return nets, _scores(detect_actions(load_detector(folder), video, proposal_score=0, nms=None))
 
 
-@pytest.mark.parametrize(("kind", "tolerance"), [("float32", 1e-4), ("int8", 0.2)])
-def test_exports_find_what_keras_finds(folder, video, kind, tolerance):
-    detector = load_detector(folder / kind)
+def _scores(found):
+    """Score of each (begin, end, label)."""
+    return {(*span, label): score for span, label, score
+            in zip(found.spans.tolist(), found.labels.tolist(), found.scores.tolist(), strict=True)}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "quantize", "form", "tolerance"), [
+    ("net.tflite", "none", "2d", 1e-4), ("net.tflite", "int8", "2d", 0.2), ("net.onnx", "none", "2d", 1e-4),
+    pytest.param("net.xml", "none", "2d", 1e-4, marks=pytest.mark.slow),
+    pytest.param("net.xml", "int8", "3d", 0.2, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_exports_find_what_keras_finds(networks, video, tmp_path, name, quantize, form, tolerance):
+    formats = {"tflite": ("litert", ()), "onnx": ("onnx", ("onnx", "tf2onnx", "onnxruntime")),
+               "xml": ("openvino", ("openvino", "nncf"))}  # fmt: skip
+    suffix = name.partition(".")[2]
+    format, needed = formats[suffix]
+    for module in needed:
+        pytest.importorskip(module)
+    nets, expected = networks
+    clips = np.stack(list(video.clips([range(first, first + 16) for first in range(0, 96, 8)])))
+    for stage, (net, card) in nets.items():
+        report = export_model(net, tmp_path / f"{stage}.{suffix}", format, quantize=quantize, form=form, card=card,
+                              min_agreement=0, check_clips=clips,
+                              calibration=clips if quantize == "int8" else None)  # fmt: skip
+        assert report.form == form
+    detector = load_detector(tmp_path)
     assert detector.cutting.lengths == (16, 48) and detector.classes == ("run", "dive")
-    expected = detect_actions(load_detector(folder / "keras"), video, proposal_score=0, nms=None)
-    found = detect_actions(detector, video, proposal_score=0, nms=None)
-    by_window = [{(*span, label): score for span, label, score
-                  in zip(map(tuple, each.spans.tolist()), each.labels.tolist(), each.scores.tolist(), strict=True)}
-                 for each in (expected, found)]  # fmt: skip
-    both = set(by_window[0]) & set(by_window[1])
-    assert len(both) >= 0.9 * len(by_window[0]) > 5
-    assert max(abs(by_window[0][key] - by_window[1][key]) for key in both) < tolerance
+    found = _scores(detect_actions(detector, video, proposal_score=0, nms=None))
+    both = set(expected) & set(found)
+    assert len(both) >= 0.9 * len(expected) > 5
+    assert max(abs(expected[key] - found[key]) for key in both) < tolerance

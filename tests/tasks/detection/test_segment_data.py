@@ -64,6 +64,7 @@ def test_labels_agree_with_the_annotations(videos):
     data = segment_set(videos, truth, cutting=CUTTING, background=2.0)
     labels = np.array([example.label for example in data.examples])
     for example, (first, end), iou in zip(data.examples, data.windows / 25, data.ious, strict=True):
+        assert example.span == pytest.approx((first, end))
         spans = truth.spans[[video == example.group for video in truth.videos]]
         both = np.clip(np.minimum(end, spans[:, 1]) - np.maximum(first, spans[:, 0]), 0, None)
         ious = both / (end - first + spans[:, 1] - spans[:, 0] - both)

@@ -1,6 +1,7 @@
 """The three networks of S-CNN: their heads, and training from stage to stage on made videos."""
 
 import json
+import resource
 
 import keras
 import numpy as np
@@ -11,16 +12,16 @@ from keras_res3d.inference.classifier import load_model
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.tasks.detection.made import MadeVideos
 from keras_res3d.tasks.detection.networks import segment_net
-from keras_res3d.tasks.detection.segment_data import Cutting, segment_set
+from keras_res3d.tasks.detection.run import detect_actions, load_detector
+from keras_res3d.tasks.detection.segment_data import Cutting
 from keras_res3d.tasks.detection.stages import STAGES
-from keras_res3d.tasks.detection.train import fit_with_overlap, train_stage
-from keras_res3d.training.fit import train
+from keras_res3d.tasks.detection.train import train_stage
 from keras_res3d.training.folder import RunFolder, state_of
-from keras_res3d.training.recipes import RECIPES, TrainingOptions
+from keras_res3d.training.recipes import RECIPES, TrainingOptions, recipe
 
 SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
 CUTTING = Cutting((16, 32, 64))
-SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1), frames=16, crop=32)
+SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1, 1), shortcut=None, frames=16, crop=32)
 
 
 def _options(**changes):
@@ -45,6 +46,23 @@ def test_c3d_keeps_its_own_classifier():
     assert sum(isinstance(layer, keras.layers.Dense) for layer in net.layers) == 3
 
 
+@pytest.mark.slow
+def test_c3d_learns_and_searches_at_full_size(tmp_path):
+    """The paper's comparison: two fully connected layers of 4096 on clips of 16 x 112 x 112."""
+    videos = MadeVideos(1, actions=2, seed=2, size=112)
+    for name, stage in (("proposal", "proposal"), ("localization", "classification")):
+        options = recipe(STAGES[stage].recipe, iterations=1, batch_size=2)
+        train_stage(stage, videos, videos.annotations(), tmp_path / name, net="c3d", options=options, cutting=CUTTING)
+    detector = load_detector(tmp_path)
+    net = detector.localization.model
+    assert net.input_shape == (None, 16, 112, 112, 3) and net.count_params() > 78_000_000
+    assert [layer.units for layer in net.layers if isinstance(layer, keras.layers.Dense)] == [4096, 4096, 9]
+    with videos.open(0) as video:
+        found = detect_actions(detector, video, proposal_score=0, nms=None, batch_size=4)
+    assert len(found) <= len(CUTTING.windows(video.num_frames)) and np.isfinite(found.scores).all()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 24 * 2**20  # KiB
+
+
 def test_every_stage_has_a_recipe():
     assert all(row.recipe in RECIPES and row.after in (None, *STAGES) for row in STAGES.values())
 
@@ -57,10 +75,15 @@ def videos():
 @pytest.fixture(scope="module")
 def runs(videos, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
-    more = {"net": SMALL, "sampling": SAMPLING, "cutting": CUTTING, "options": _options()}
+    more = {"net": SMALL, "sampling": SAMPLING, "cutting": CUTTING}
+    # The last stage hardly learns, so that it shows where it began.
+    stages = (("proposal", None, 0.02), ("classification", None, 0.02),
+              ("localization", folder / "classification", 1e-12))  # fmt: skip
     histories = {}
-    for stage, start in (("proposal", None), ("classification", None), ("localization", folder / "classification")):
-        histories[stage] = train_stage(stage, videos, videos.annotations(), folder / stage, start=start, **more)
+    for stage, start, rate in stages:
+        options = _options(learning_rate=rate, weight_decay=0.0)
+        histories[stage] = train_stage(stage, videos, videos.annotations(), folder / stage, start=start,
+                                       options=options, **more)  # fmt: skip
     return folder, histories
 
 
@@ -79,31 +102,11 @@ def test_each_stage_writes_a_network(runs, videos):
     assert not (folder / "localization" / "checkpoint.npz").exists()
 
 
-def test_localization_starts_from_the_classification_network(runs, videos, tmp_path):
+def test_localization_starts_from_the_classification_network(runs):
     folder, _ = runs
-    options = _options(learning_rate=1e-12, weight_decay=0.0)
-    train_stage("localization", videos, videos.annotations(), tmp_path, start=folder / "classification",
-                cutting=CUTTING, options=options)  # fmt: skip
-    before, after = (load_model(path).model for path in (folder / "classification", tmp_path))
+    before, after = (load_model(folder / stage).model for stage in ("classification", "localization"))
     for mine, given in zip(after.trainable_variables, before.trainable_variables, strict=True):
         assert np.allclose(mine.numpy(), given.numpy(), atol=1e-7)
-
-
-def test_without_the_overlap_term_training_is_the_usual_one(videos, tmp_path):
-    data = segment_set(videos, videos.annotations(), cutting=CUTTING)
-    histories = []
-    for way in ("train", "fit_with_overlap", "overlap"):
-        keras.utils.set_random_seed(3)
-        net = segment_net(SMALL, 9, (16, 32, 32, 3), batch_norm_momentum=0.9)
-        if way == "train":
-            histories.append(train(net, data, SAMPLING, tmp_path / way, _options()))
-            continue
-        card = load_model(tmp_path / "train").card
-        weight = 0.0 if way == "fit_with_overlap" else 1.0
-        histories.append(fit_with_overlap(net, data, SAMPLING, tmp_path / way, _options(), card, weight))
-    usual, without, overlap = (np.array(history["loss"]) for history in histories)
-    assert np.allclose(usual, without, rtol=1e-5) and histories[0]["clip@1"] == histories[1]["clip@1"]
-    assert not np.allclose(usual, overlap, rtol=1e-3)
 
 
 def test_wrong_calls(runs, videos, tmp_path):

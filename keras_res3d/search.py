@@ -1,4 +1,4 @@
-"""A hypermodel for KerasTuner whose candidates all meet one budget."""
+"""`keras_res3d.search`: a hypermodel for KerasTuner whose candidates all meet one budget."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_res3d
 from keras_res3d import HyperModel, count_macs, count_params
 
 SHAPE = (4, 16, 16, 3)
@@ -27,6 +28,7 @@ class Chosen:
 
 
 def test_every_choice_meets_the_budget():
+    assert keras_res3d.search.HyperModel is HyperModel
     space = HyperModel("sr18", 1e6, classes=8, input_shape=SHAPE, count="live")
     assert set(space.choices) == {"convolution", "factorized", "depth"}
     for convolution in ("3d", "mc1", "mc5"):

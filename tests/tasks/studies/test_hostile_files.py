@@ -1,0 +1,68 @@
+"""The files of a study: one of any content is refused by name, and damaged results count as none."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from keras_res3d.nets.zoo import ZOO
+from keras_res3d.tasks.studies.folder import LATENCY, LEFT_OUT, SCORES, read_header
+from keras_res3d.tasks.studies.read import read_study
+from keras_res3d.tasks.studies.results import read_results
+
+DATA = {"name": "motion", "videos": 3, "classes": 2, "digest": "0"}
+CANDIDATE = {
+    "name": "flat", "width": 4, "params": 1, "live_params": 1, "macs": 1, "live_macs": 1, "off": 0.0, "printed": {},
+    "sampling": {"frames": 8, "stride": 2, "crop": [112, 112]}, "architecture": ZOO["sr18"].to_dict(),
+}  # fmt: skip
+HEADER = {"study": "own", "question": "", "source": "", "base": "sr18", "budget": None, "data": DATA,
+          "validation": DATA, "clips": 3, "options": {}, "candidates": [CANDIDATE]}  # fmt: skip
+
+
+def written(folder, header=HEADER):
+    (folder / "study.json").write_text(header if isinstance(header, str) else json.dumps(header))
+    return folder
+
+
+@pytest.mark.parametrize("header", [
+    "[", "[]", "[" * 10**5, {}, {**HEADER, "candidates": [1]}, {**HEADER, "data": {}}, {**HEADER, "budget": 3},
+    *({**HEADER, "candidates": [{**CANDIDATE, "name": name}]} for name in ("../x", "/etc", "", ".", "a/b", "a\0")),
+], ids=range(13))  # fmt: skip
+def test_a_header_of_any_content_is_refused_by_name(tmp_path, header):
+    with pytest.raises(ValueError, match=r"study\.json is damaged"):
+        read_header(written(tmp_path, header))
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"video@1": "x", "seconds": 1}', '{"seconds": []}', "3", "\0"])
+def test_small_files_that_are_damaged_count_as_none(tmp_path, text):
+    run = written(tmp_path) / "flat" / "seed0"
+    run.mkdir(parents=True)
+    (tmp_path / "flat" / "seed\u00b2").mkdir()
+    for path in (run / SCORES, run.parent / LATENCY, run.parent / LEFT_OUT):
+        path.write_text(text)
+    (found,) = read_results(tmp_path).candidates
+    assert not found.runs and found.latency in (None, 1) and not found.left_out
+
+
+@pytest.mark.parametrize("name", ["own.json", "own.yaml"])
+@pytest.mark.parametrize("text", [
+    "[1", "[1]", "[" * 10**4, '{"candidates": 3}', '{"candidates": {"../x": {}}}', '{"study": [1], "candidates": {}}',
+    '{"fields": [1], "candidates": {"a": {}}}', '{"candidates": {"a": {"blocks": 3}}}',
+    '{"candidates": {"a": {"blocks": [1000000000, 1, 1, 1]}}}',
+])  # fmt: skip
+def test_a_study_of_any_content_is_refused(tmp_path, name, text):
+    if name.endswith("yaml"):
+        pytest.importorskip("yaml")
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError):
+        read_study(tmp_path / name)
+
+
+def test_a_study_that_unfolds_without_end_is_refused(tmp_path):
+    pytest.importorskip("yaml")
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]" for at in range(1, 12)]
+    (tmp_path / "own.yaml").write_text("\n".join([*lines, "candidates: *a11"]))
+    with pytest.raises(ValueError, match="more than 10,000,000 values"):
+        read_study(tmp_path / "own.yaml")
