@@ -7,11 +7,23 @@ import subprocess
 import sys
 import zipfile
 
+import numpy as np
 import pytest
 
-from keras_res3d import remote
-from keras_res3d.io import atomic_group, atomic_path, digest, locked, sweep, write_atomically
+from keras_res3d import remote, untrusted
+from keras_res3d.cards import read_card
+from keras_res3d.io import (
+    atomic_group,
+    atomic_path,
+    digest,
+    half_replaced,
+    locked,
+    only_one,
+    sweep,
+    write_atomically,
+)
 from keras_res3d.remote import StoreError, StorePath, as_path, is_remote, joined, local_copy, readable, refuse
+from keras_res3d.untrusted import Npz, read_json
 
 from .stores import flaky, s3_server
 
@@ -110,8 +122,10 @@ def test_a_write_that_fails_leaves_what_was_there(root):
     assert path.read_bytes() == b"old"
     with locked(path, timeout=0) as first, locked(path, timeout=0) as second:
         assert (first, second) == (False, False)
-    sweep(path)
+    with only_one(path, "writes"), only_one(path, "writes"):  # without locks nobody is refused
+        sweep(path)
     assert [each.name for each in root.glob("*kept*")] == ["kept.bin"]
+    assert half_replaced(path) == half_replaced(root / "gone") == ""
 
 
 def test_a_folder_is_replaced_with_what_was_in_it(root):
@@ -136,6 +150,28 @@ def test_a_model_is_fetched_with_its_card_once_and_again_when_it_changes(root):
     assert local_copy(path) == found and found.read_text() == "net"
     write_atomically(path, "another net")
     assert local_copy(path).read_text() == "another net"
+
+
+def test_json_and_arrays_are_read_within_the_same_limits(root, monkeypatch):
+    path, arrays = root / "a.json", root / "a.npz"
+    write_atomically(path, '{"a": 1}')
+    assert read_json(path, {"a": int}) == {"a": 1}
+    with pytest.raises(ValueError, match="a is 1; expected a string"):
+        read_json(path, {"a": str})
+    with atomic_path(arrays) as aside:
+        np.savez(aside, a=np.arange(3), b=np.ones((2, 2)))
+    with Npz(arrays) as file:
+        assert file.names == ["a", "b"] and file.read("a").tolist() == [0, 1, 2] and file.read("b").sum() == 4
+    with atomic_path(arrays) as aside:
+        np.savez_compressed(aside, a=np.arange(3))
+    with pytest.raises(ValueError, match="is compressed"):
+        Npz(arrays)
+    for read in (read_json, Npz):
+        with pytest.raises(FileNotFoundError, match="gone: no such object"):
+            read(root / "gone")
+    monkeypatch.setattr(untrusted, "MAX_JSON_BYTES", 7)
+    with pytest.raises(ValueError, match="it has more than"):
+        read_json(path)
 
 
 def test_an_object_is_a_file_to_libraries(root, tmp_path):
@@ -176,6 +212,20 @@ def test_a_connection_that_stays_lost_is_named(failures):
     assert len(failures.calls) == 4 * remote.TRIES
     failures.left = 0
     assert path.read_bytes() == b"whole"
+
+
+def test_a_lost_connection_is_no_damage(failures, monkeypatch):
+    path = StorePath("flaky://b/model.keras")
+    with atomic_path(path) as aside, zipfile.ZipFile(aside, "w") as archive:
+        archive.writestr("a.npy", bytes(1000))
+
+    def lose(*_):
+        raise StoreError("the store failed")
+
+    monkeypatch.setattr(StorePath, "read_range", lose)
+    for read in (read_json, Npz, read_card):
+        with pytest.raises(StoreError, match="the store failed"):
+            read(path)
 
 
 def test_a_refusal_is_not_tried_again(failures):

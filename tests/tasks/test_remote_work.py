@@ -6,7 +6,7 @@ import pytest
 
 import keras_res3d
 from keras_res3d import export_model, extract_features, load_model, read_features
-from keras_res3d.cards import card_of
+from keras_res3d.cards import card_of, card_path, read_card
 from keras_res3d.commands.main import main
 from keras_res3d.io import write_atomically
 from keras_res3d.remote import StorePath
@@ -77,6 +77,8 @@ def test_models_and_weights_of_a_store(root, model, tmp_path):
     keras_res3d.save_model(model, str(path), labels="abc", sampling=SAMPLING)
     opened = load_model(str(path))
     assert opened.card.labels == ("a", "b", "c") and opened.card.sampling == SAMPLING
+    card_path(path).unlink()  # as a kill leaves it between the model and its card
+    assert read_card(path) == opened.card == load_model(str(path)).card
     for weights in (str(path), str(path.parent), path):
         other = keras_res3d.build_model(NARROW, input_shape=SHAPE, weights=weights)
         np.testing.assert_array_equal(other.get_weights()[0], model.get_weights()[0])
@@ -143,8 +145,12 @@ def test_commands_read_and_write_in_a_store(root, videos, capsys):
         (data.parent / name).upload(videos.parent / name)
     write_atomically(data, "path,label\na.mp4,x\nb.mp4,y\n")
     flags = ["--net", "sr18", "--width", "4", "--frames", "4", "--crop", "32", "--epochs", "1", "--batch_size", "2"]
-    assert main(["train", "--data", str(data), "--validation", str(data), "--output", str(output), *flags]) == 0
+    train = ["train", "--data", str(data), "--validation", str(data), "--output", str(output), *flags]
+    assert main(train) == 0
     assert f"wrote {output}/model.keras" in capsys.readouterr().out and (output / "curves.png").is_file()
+    (output / "curves.png").unlink()  # as a kill after the last epoch leaves it
+    assert main(train) == 0
+    assert "is drawn now; nothing was trained" in capsys.readouterr().out and (output / "curves.png").is_file()
     assert main(["evaluate", str(output), "--data", str(data), "--clips", "1", "--allow_contaminated"]) == 0
     assert (output.parent / "small" / "scores" / "scores.json").is_file()
     assert main(["predict", str(output / "best.keras"), str(data.parent / "a.mp4"), "--clips", "1"]) == 0
