@@ -80,12 +80,14 @@ _PUBLIC = {
     "keras_res3d.weights.trim": ["trim_weights", "untrim_weights"],
 }
 _MODULE_OF = {name: module for module, names in _PUBLIC.items() for name in names}
+# Modules that are public under their own names.
+_MODULES = ("search",)
 __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> object:
-    if name == "search":
-        return importlib.import_module("keras_res3d.search")
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
@@ -93,4 +95,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "search"})
+    return sorted({*globals(), *__all__, *_MODULES})

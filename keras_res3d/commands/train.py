@@ -21,7 +21,6 @@ probability by itself, and best.keras has the best val_mAP, the mean average pre
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from absl import flags
@@ -152,8 +151,7 @@ def run(args: list[str]) -> int:
 
     output = fresh_folder(FLAGS.output, overwrite=True)
     options, cluster = options_from_flags(), join_hosts_from_flags()
-    # Of several hosts the first one alone writes.
-    with held(output) if cluster.is_chief else contextlib.nullcontext():
+    with held(output, cluster):
         state = "nothing" if FLAGS.overwrite else state_of(output)
         if state == "finished" and _lacks_its_curves(output, options):
             return _conclude(output) if cluster.is_chief else 0

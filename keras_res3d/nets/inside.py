@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import keras
 
 _HALF = r"(_spatial|_temporal)?"
-_CONVOLUTION = re.compile(rf"(conv1|conv[1-5][a-z]|res[2-5][a-z]_branch(1|2a|2b)){_HALF}")
+_CONVOLUTION = re.compile(rf"(conv1|conv[1-5][ab]|res[2-5][a-z]_branch(1|2a|2b)){_HALF}")
 _FIRST = re.compile(rf"conv1a?{_HALF}")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import csv
+import datetime
 import hashlib
 import io
 import json
@@ -203,7 +204,8 @@ class FeatureWriter:
         if not waiting:
             return
         self._count += 1
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        # To the microsecond: of a video that was replaced and computed again within a second, the later row counts.
+        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S-%f")
         path = self.folder / f"{stamp}-{self._token}-{self._count:05d}{self._suffix}"
         rows = [_row(self._names[video.number], video) for video in waiting]
         good = [video for video in waiting if video.error is None]

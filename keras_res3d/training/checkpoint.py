@@ -20,8 +20,8 @@ from keras_res3d.untrusted import Npz, parse_json
 
 FILE = "checkpoint.npz"
 # Options that change how a run goes but not where it ends, so that a resumed run may have others.
-_FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes",
-         "worker_timeout")
+FREE = ("workers", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video", "processes",
+        "worker_timeout")
 # Options that came later: said only where they are used, so that runs begun before can go on.
 _LATER = (*AUGMENTATIONS, "one_way", "largest_stride")
 # The sampling says these.
@@ -49,7 +49,7 @@ def identity(
     fields = {
         each.name: getattr(options, each.name)
         for each in dataclasses.fields(options)
-        if each.name not in (*_FREE, *SAMPLED)
+        if each.name not in (*FREE, *SAMPLED)
         and not (each.name in _LATER and getattr(options, each.name) == each.default)
     }
     # Where each replica normalises by its own clips, their number says what is trained.

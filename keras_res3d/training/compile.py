@@ -57,13 +57,13 @@ def compile_by_recipe(
     strategy = model.distribute_strategy
     several = strategy.num_replicas_in_sync > 1
     logits = gives_logits(model)
-    if objective is None:
-        kind, soft = kind_for(multi_label), has_soft_targets(options)
-        loss, metric = kind.loss(soft, logits), kind.metric(soft, logits)
-    else:
-        loss, metric = objective.loss(logits), objective.metric(logits)
     on_gpu = bool(tf.config.list_physical_devices("GPU")) and not options.cpu_replicas
-    with strategy.scope():
+    with strategy.scope():  # a metric counts on every replica only where it is made in here
+        if objective is None:
+            kind, soft = kind_for(multi_label), has_soft_targets(options)
+            loss, metric = kind.loss(soft, logits), kind.metric(soft, logits)
+        else:
+            loss, metric = objective.loss(logits), objective.metric(logits)
         model.compile(
             make_optimizer(model, options, steps, strategy.num_replicas_in_sync),
             loss,

@@ -214,25 +214,12 @@ def train(
     """
     options, callbacks = options or TrainingOptions(), list(callbacks)
     check_callbacks(callbacks, options)
-    # Of several hosts the first one alone writes.
-    with held(output) if hosts.is_chief(strategy_for(options)) else contextlib.nullcontext():
-        return _train(
-            net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
-            objective,
-        )  # fmt: skip
-
-
-def _train(
-    net, data_set, sampling, output, options, validation, card, resume, callbacks, class_weight, sample_weight,
-    objective,
-) -> dict[str, list[float]]:  # fmt: skip
-    """As `train`, in a folder that is held."""
     strategy = strategy_for(options)
     check_run(net, data_set, validation, options, strategy.num_replicas_in_sync)
     check_built_for(net, strategy)
     cluster = hosts.cluster_of_strategy(strategy)
     for finding in findings(data_set, validation) if cluster.is_chief else ():
-        warnings.warn(finding, stacklevel=3)
+        warnings.warn(finding, stacklevel=2)
     numbers = video_weights(data_set, class_weight, sample_weight)
     weights = None if numbers is None else checkpoint.digest_of(numbers)
     if objective is not None:
@@ -242,10 +229,9 @@ def _train(
         freeze(net, options.freeze)
     folder, card = as_path(output), _full_card(card, net, data_set, sampling, options)
     identity = checkpoint.identity(
-        net, data_set, validation, sampling, options, card.trained_on, weights,
-        strategy.num_replicas_in_sync,
-    )  # fmt: skip
-    with hosts.naming_the_worker(strategy):
+        net, data_set, validation, sampling, options, card.trained_on, weights, strategy.num_replicas_in_sync
+    )
+    with held(folder, cluster), hosts.naming_the_worker(strategy):
         _prepare_folder(folder, resume, strategy, identity, net)
         bad = STOP
         if options.on_bad_video == SKIP:

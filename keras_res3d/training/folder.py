@@ -20,7 +20,7 @@ from keras_res3d.io import only_one, write_atomically
 from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
-from keras_res3d.training.cluster import Cluster
+from keras_res3d.training.cluster import ALONE, Cluster
 from keras_res3d.training.compile import Twin
 from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
 from keras_res3d.training.recipes import TrainingOptions
@@ -43,8 +43,13 @@ def state_of(folder) -> str:
     return "foreign" if model.exists() else "nothing"
 
 
-def held(folder) -> contextlib.AbstractContextManager[None]:
-    """Holds a run's folder for this process; raises ValueError where another one trains in it."""
+def held(folder, cluster: Cluster = ALONE) -> contextlib.AbstractContextManager[None]:
+    """Holds a run's folder for this process; raises ValueError where another one trains in it.
+
+    Of several hosts the first one alone holds it, as it alone writes.
+    """
+    if not cluster.is_chief:
+        return contextlib.nullcontext()
     return only_one(as_path(folder) / "model.keras", "trains in", folder)
 
 

@@ -141,8 +141,9 @@ class TrainingOptions:
         choices=("auto", "on", "off"),
     )  # fmt: skip
     strategy: str = _option(
-        "none", "mirrored trains on all GPUs of the machine, or on --cpu_replicas; multi_worker trains on several "
-        "hosts, each with all of its GPUs; none trains on one device.", choices=("none", "mirrored", "multi_worker"),
+        "none", "mirrored trains on all GPUs of the machine, or on --cpu_replicas; multi_worker (train alone) trains "
+        "on several hosts, each with all of its GPUs; none trains on one device.",
+        choices=("none", "mirrored", "multi_worker"),
     )  # fmt: skip
     worker_timeout: float = _option(
         600.0, "With --strategy multi_worker, how many seconds a worker waits at the start for the others to come.",

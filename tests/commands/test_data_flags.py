@@ -31,6 +31,7 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(StepWatch, "_take", taking)
 
 
+@pytest.mark.slow
 def test_train_lists_what_is_missing_and_resumes_with_the_same_files_alone(lists, monkeypatch, capsys):
     flags = ["train", "--data", str(lists / "list.csv"), "--validation", str(lists / "list.csv"),
              "--output", str(lists / "run"), *TRAIN_FLAGS, "--epochs", "4", "--checkpoint_steps", "1"]

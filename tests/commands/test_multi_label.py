@@ -60,6 +60,7 @@ def test_predict_marks_the_labels_above_a_half(trained, lists, capsys):
     assert [line.lstrip().startswith("*") for line in lines] == [each["given"] for each in row["predictions"]]
 
 
+@pytest.mark.slow
 def test_an_export_keeps_the_card_and_gives_the_same_scores(trained, lists, tmp_path, capsys):
     path = tmp_path / "exported.tflite"
     data = str(lists[0])
@@ -94,6 +95,7 @@ def test_check_split_and_pack(lists, tmp_path, capsys):
     assert main(["check", "--data", str(tmp_path / "shards")]) == 0
 
 
+@pytest.mark.slow
 def test_report(trained, lists, tmp_path):
     words = ["--data", str(lists[1]), "--out", str(tmp_path / "report.html")]
     assert main(["report", str(trained), *words]) == 0

@@ -79,7 +79,9 @@ def _ends(cases, at_once=4):
     return found
 
 
-@pytest.mark.parametrize("cases", [[("raise",), ("interrupt", "mirrored")]])
+@pytest.mark.parametrize("cases", [
+    [("raise",)], pytest.param([("interrupt", "mirrored")], marks=pytest.mark.slow),
+], ids=["raise", "interrupt"])  # fmt: skip
 def test_a_process_ends_while_iterators_are_alive(cases):
     for case, status, _, said in _ends(cases):
         assert status == STATUS[case[0]], (case, said)

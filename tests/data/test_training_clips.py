@@ -77,6 +77,7 @@ class Crashing(VideoFiles):
         return super().open(i, fps, strict)
 
 
+@pytest.mark.slow
 def test_a_native_crash_is_a_bad_video_that_is_skipped(files):
     data, bad = Crashing(files.examples, files.classes, files.name), BadVideos()
     got = _streamed(data, 4, processes=2, on_bad_video=bad)

@@ -166,6 +166,7 @@ MORE_EXPORTS = [("litert", "none"), ("onnx", "int8"), ("openvino", "int8")]
 NEEDS = {"onnx": ("onnx", "tf2onnx", "onnxruntime", "nncf"), "openvino": ("openvino", "nncf")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exports", [EXPORTS, pytest.param(MORE_EXPORTS, marks=pytest.mark.slow)])
 def test_readmes_own_model_goes_to_every_format(exports, here, capsys):
     """The transfer-learning model of README's first lines: trained, evaluated, exported and asked about a video."""

@@ -20,7 +20,9 @@ def clips():
     return embedded_clips(SAMPLING, 4, "test")
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in ("rescaled", "sequential") else name for name in MODELS
+])  # fmt: skip
 def test_a_saved_model_of_any_model(name, clips, tmp_path):
     keras.utils.set_random_seed(0)
     model = MODELS[name]()

@@ -60,6 +60,7 @@ def test_the_layer_that_spoils_the_rest_is_seen(three, tmp_path, sizes):
     assert by_name["second"].shape == (12, 12, 8) and by_name["second"].kind == "Conv2D"
 
 
+@pytest.mark.slow
 def test_the_report_is_written(model, card, clips, tmp_path):
     for name in ("layers.csv", "layers.txt"):
         export_model(model, tmp_path / "net.tflite", "litert", "int8", calibration=clips, check_clips=clips, card=card,

@@ -22,7 +22,9 @@ def test_what_keras_quantised_stays_with_tensorflow(mode, card, clips, tmp_path)
             export_model(model, tmp_path / name, card=card, **options)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float16"])
+@pytest.mark.parametrize("policy", [
+    "mixed_bfloat16", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mixed_float16", "float16")),
+])  # fmt: skip
 def test_other_float_types_are_exported_in_float32(policy, card, clips, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
@@ -33,6 +35,7 @@ def test_other_float_types_are_exported_in_float32(policy, card, clips, tmp_path
         assert export_model(model, tmp_path / name, format, card=card, check_clips=clips).largest_difference < 1e-5
 
 
+@pytest.mark.slow
 def test_a_model_compiled_by_xla_is_exported(card, clips, tmp_path):
     model = narrow_net("sr18", classes=3)
     model.compile("sgd", "mse", jit_compile=True)

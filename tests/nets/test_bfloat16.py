@@ -33,6 +33,7 @@ def run_cases(part):
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_every_convolution_of_the_zoo_gets_right_gradients():
     errors = run_cases("zoo")
     assert {name.split()[0] for name in errors} >= {"res3d18", "sr18", "c3d", "2.5d", "r3d_18", "r2plus1d_18"}
@@ -41,6 +42,7 @@ def test_every_convolution_of_the_zoo_gets_right_gradients():
     assert {name: error for name, error in errors.items() if error > TOLERANCE} == {}
 
 
+@pytest.mark.slow
 def test_a_users_own_convolutions_and_nets_switched_later_get_right_gradients():
     for part in ("users", "switched"):
         errors = run_cases(part)

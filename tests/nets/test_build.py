@@ -272,9 +272,9 @@ def test_a_net_inside_a_users_model_is_recognised():
         assert replace(architecture_of(model), name=net.name) == net
     assert is_trimmed(on_tensor) and not is_trimmed(nested)
     assert taps_of(on_tensor) == kernel_taps(net, 4) and taps_of(nested) == kernel_taps(net)
-    # A user's convolution with an initialiser of its own is no sign of a trimmed net.
+    # A user's convolution with an initialiser of its own is no sign of a trimmed net; Keras calls the first one conv3d.
     scaled = keras.initializers.VarianceScaling(1.0, "fan_out")
-    front = keras.layers.Conv3D(3, 3, padding="same", kernel_initializer=scaled)
+    front = keras.layers.Conv3D(3, 3, padding="same", kernel_initializer=scaled, name="conv3d")
     other = keras_res3d.build_model(net, input_tensor=front(keras.Input(net.input_shape)))
     assert not is_trimmed(other) and architecture_of(other) == net
 

@@ -60,6 +60,7 @@ def fitted(data, tmp_path_factory):
     return model, path
 
 
+@pytest.mark.slow
 def test_a_users_own_model_goes_all_the_way(fitted, videos, data, tmp_path):
     model, path = fitted
     card = read_card(path)

@@ -459,6 +459,7 @@ def _peak(extraction, data):
     return peak
 
 
+@pytest.mark.slow
 def test_memory_grows_neither_with_length_nor_with_number(run):
     """Clips of a whole video of 15,000 frames (ten minutes) would be 46 MB, and of 300 videos 37 MB."""
     extraction = Extraction(FeatureNet(run, "pool5"), batch_size=8, workers=2)

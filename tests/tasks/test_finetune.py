@@ -22,6 +22,7 @@ def ucf101(tmp_path, monkeypatch):
     return {"layout": "ucf101", "lists": lists, "splits": (1, 2)}
 
 
+@pytest.mark.slow
 def test_each_split_is_trained_and_scored_once(ucf101, tmp_path, monkeypatch):
     options = recipe(finetune.RECIPE, iterations=2, batch_size=2, frames=4, crop=32)
     lines, data = [], tmp_path / "UCF-101"

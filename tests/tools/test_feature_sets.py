@@ -48,6 +48,7 @@ def small(monkeypatch):
     motion._drawn.cache_clear()
 
 
+@pytest.mark.slow
 def test_the_command_makes_three_sets_and_prints_both_tables(videos, tmp_path, small, capsys):
     words = [*map(str, videos), "--output", str(tmp_path / "out"), "--seeds", "0,3", "--epochs", "1"]
     feature_sets.main(words)

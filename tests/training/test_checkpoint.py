@@ -111,6 +111,7 @@ def test_interrupted_runs_are_those_of_the_same_settings_alone(tmp_path):
     assert len(log_of(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_by_itself(tmp_path, monkeypatch, capsys):
     flags = ["train", "--data", "motion", "--net", "d10", "--width", "2", "--crop", "16", "--iterations", "3",
              "--checkpoint_steps", "1", "--output", str(tmp_path / "run")]  # fmt: skip

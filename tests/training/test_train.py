@@ -158,6 +158,7 @@ def alone(tmp_path_factory):
     return keras.models.load_model(output / "run" / "model.keras").get_weights()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "full",
     [

@@ -29,7 +29,7 @@ def compared(path, architecture, mode=None, **options):
         (nets.RES3D, {}),
         (nets.RES3D, {"packed": False}),
         (nets.RES3D, {"double": True}),
-        (nets.FACTORIZED, {}),
+        pytest.param(nets.FACTORIZED, {}, marks=pytest.mark.slow),
         (nets.C3D, {}),
     ],
     ids=["res3d", "unpacked", "double", "factorized", "c3d-v1.0"],

@@ -23,13 +23,12 @@ from keras_res3d.io import locked, sweep, write_atomically
 from keras_res3d.tables import as_json, printable
 from keras_res3d.tasks.studies.budget import Planned
 from keras_res3d.tasks.studies.study import Study
-from keras_res3d.training.checkpoint import describe, differences
+from keras_res3d.training.checkpoint import FREE, SAMPLED, describe, differences
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.untrusted import read_json
 
-# Options that say how a run goes and not where it ends, and the seed, which every run has its own of.
-_FREE = ("seed", "workers", "processes", "checkpoint_steps", "tensorboard", "steps_per_execution", "on_bad_video",
-         "worker_timeout", "frames", "stride", "crop")  # fmt: skip
+# Options that do not tell studies apart: every run has a seed of its own, and each candidate its sampling.
+_FREE = ("seed", *FREE, *SAMPLED)
 HEADER, SEED = "study.json", "seed"
 # A folder gets a candidate's name.
 NAME = re.compile(r"[\w][\w.+-]*")

@@ -11,7 +11,7 @@ from keras_res3d.tasks.studies.folder import LATENCY, LEFT_OUT, SCORES, read_hea
 from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.tasks.studies.results import read_results
 
-DATA = {"name": "motion", "videos": 3, "classes": 2, "digest": "0"}
+DATA = {"name": "motion", "videos": 3, "classes": ["a", "b"], "digest": "0"}
 CANDIDATE = {
     "name": "flat", "width": 4, "params": 1, "live_params": 1, "macs": 1, "live_macs": 1, "off": 0.0, "printed": {},
     "sampling": {"frames": 8, "stride": 2, "crop": [112, 112]}, "architecture": ZOO["sr18"].to_dict(),

@@ -124,6 +124,7 @@ def test_a_failure_is_recorded_and_the_rest_goes_on(tmp_path, data, monkeypatch)
     assert not again.failures and len(again.scored) == 2
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_same_end(tmp_path, done, data, monkeypatch):
     """Killed after its first step of two, and gone on with: the same scores and weights as a run in one go."""
     def interrupted(*args, **kwargs):
@@ -153,6 +154,7 @@ def test_limits_leave_candidates_out(tmp_path, data, done):
     assert all(each.left_out and 1 not in each.runs for each in none.candidates)
 
 
+@pytest.mark.slow
 def test_a_net_that_cannot_be_built_stops_no_other(tmp_path, data, monkeypatch):
     whole = search.prepare_net
 
