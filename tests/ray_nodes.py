@@ -53,15 +53,18 @@ def two_nodes():
         cluster.shutdown()
 
 
-def kill_actor() -> bool:
-    """Kills the process of an actor that runs a network, among this program's own; returns whether there was one."""
+def kill_actor(seconds: float = 30) -> bool:
+    """Kills the process of an actor that runs a network, among this program's own; returns whether one came in time."""
     import psutil
 
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if any("MapWorker" in word for word in process.cmdline()):
-                process.kill()
-                return True
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if any("MapWorker" in word for word in process.cmdline()):
+                    process.kill()
+                    return True
+        time.sleep(0.1)
     return False
 
 

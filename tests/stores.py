@@ -40,13 +40,17 @@ def s3_server():
 
 
 class Failures:
-    """How many calls of the store flaky:// are to fail, and those that came: (method, whether it failed)."""
+    """How many calls of the store flaky:// are to fail, of which methods (None: any), and those that came.
+
+    Attributes:
+        calls: (method, whether it failed) of each.
+    """
 
     def __init__(self):
-        self.left, self.error, self.calls = 0, ConnectionResetError("the connection was lost"), []
+        self.methods, self.left, self.error, self.calls = None, 0, ConnectionResetError("the connection was lost"), []
 
     def meet(self, method: str) -> None:
-        fails = self.left > 0
+        fails = self.left > 0 and (self.methods is None or method in self.methods)
         self.calls.append((method, fails))
         self.left -= fails
         if fails:

@@ -24,13 +24,13 @@ from absl import flags
 
 from keras_res3d.commands.common import define_ray_flags, define_sampling_flags, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH --output FOLDER"
-# What a net computes in, and where the work is done.
+# What a net computes in.
 ENGINES = ("keras", "bfloat16")
-PLACES = ("local", "ray")
 FORMATS = ("npz", "parquet")
 
 

@@ -22,6 +22,7 @@ from absl import flags
 
 from keras_res3d.commands.common import define_ray_flags, import_keras_quietly
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -36,7 +37,7 @@ def define_flags() -> None:
     flags.DEFINE_string("resize", "128x171", "Height x width that frames are resized to; the aspect ratio is not kept.")
     flags.DEFINE_integer("shard_mb", 128, "Size in MB at which a shard ends.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that decode at a time (one per core by default).", lower_bound=1)
-    flags.DEFINE_enum("engine", "local", ["local", "ray"], "Where videos are decoded: on this host, or on a Ray "
+    flags.DEFINE_enum("engine", "local", list(PLACES), "Where videos are decoded: on this host, or on a Ray "
                       "cluster.")  # fmt: skip
     define_ray_flags()
 

@@ -22,6 +22,8 @@ from typing import NamedTuple
 from keras_res3d.data.children import Children, Outcome
 from keras_res3d.remote import StoreError
 
+# Where work is done: in processes of this host, or on a Ray cluster.
+PLACES = ("local", "ray")
 # Items of a task. They are few: what is done waits for the slowest before it.
 ITEMS_PER_TASK = 4
 # Within so many seconds a cluster's first host must answer.
@@ -145,8 +147,8 @@ def _flow(ray: ModuleType, packed: list[bytes], each: Callable, workers: int | N
     context.execution_options.preserve_order = True
     context.target_max_block_size = BLOCK_BYTES
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    tables = [_table(packed[start : start + ITEMS_PER_TASK]) for start in range(0, len(packed), ITEMS_PER_TASK)]
-    data = ray.data.from_arrow(tables).map_batches(
+    # Of the ways into Ray Data this one takes the least time and memory for many small tasks.
+    data = ray.data.from_items(packed, override_num_blocks=-(-len(packed) // ITEMS_PER_TASK)).map_batches(
         functools.partial(_work, each, os.getcwd()), batch_size=None, batch_format="pyarrow", num_cpus=1,
         compute=ray.data.TaskPoolStrategy(workers),
     )  # fmt: skip

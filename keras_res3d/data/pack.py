@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.children import Outcome, map_in_children
-from keras_res3d.data.cluster import map_on_cluster
+from keras_res3d.data.cluster import PLACES, map_on_cluster
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
 from keras_res3d.data.sources.shards import (
@@ -35,8 +35,6 @@ from keras_res3d.tables import as_json
 from keras_res3d.untrusted import check, read_json
 
 SETTINGS = "packing.json"
-# Where videos are decoded: in child processes of this host, or on a Ray cluster.
-ENGINES = ("local", "ray")
 # How frames are resized. Earlier shards, whose frames FFmpeg's scaler made, can be read but not added to.
 RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
@@ -310,8 +308,8 @@ def pack(
 
 def _decoder(engine: str, workers: int | None, address: str | None) -> Callable[[list[tuple]], Iterator[Outcome]]:
     """What gives the outcome of `encode_video` for each of many tasks, in order."""
-    if engine not in ENGINES or (address is not None and engine != "ray"):
-        raise ValueError(f"engine is {engine!r} and ray_address {address!r}; expected one of {', '.join(ENGINES)}, and "
+    if engine not in PLACES or (address is not None and engine != "ray"):
+        raise ValueError(f"engine is {engine!r} and ray_address {address!r}; expected one of {', '.join(PLACES)}, and "
                          "an address with ray alone")  # fmt: skip
     if engine == "ray":
         return functools.partial(map_on_cluster, encode_video, workers=workers, address=address)

@@ -13,6 +13,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.open import kind_of, list_layout, open_video, read_data_set, videos_in
 from keras_res3d.data.pack import pack
 from keras_res3d.data.sources.packed import PackedVideoError
+from keras_res3d.data.sources.shards import Shard
 from keras_res3d.data.types import DataError, VideoError
 from keras_res3d.data.video_list import is_address, listed_videos
 from keras_res3d.io import write_atomically
@@ -180,6 +181,25 @@ def test_a_lost_connection_is_no_bad_video(failures, local, tmp_path):
     with pytest.raises(Exception, match=said) as found:
         next(iter(stream))
     assert "StoreError" in str(found.value)
+
+
+def test_a_connection_that_is_lost_at_shards(failures, local):
+    data_set, said = read_data_set(local / "list.csv"), r"flaky://{}.* cannot be {}: the store failed 5 times"
+    failures.left = 4
+    pack(data_set, "flaky://shards", workers=1)
+    assert failures.left == 0
+    packed = read_data_set("flaky://shards")
+    failures.left = 4
+    assert len(clips_of(packed)) == 1 and failures.left == 0
+    Shard._verified.clear()
+    failures.left = 10**6
+    with pytest.raises(StoreError, match=said.format("shards/shard-00000", "(read|looked for)")):
+        list(video_batches(packed, SAMPLING, 8, on_bad_video="skip"))
+    with pytest.raises(StoreError, match=said.format("others", "looked for")):
+        pack(data_set, "flaky://others", workers=1)
+    failures.methods = ("put_file",)
+    with pytest.raises(StoreError, match=said.format(r"others/packing\.json", "written")):
+        pack(data_set, "flaky://others", workers=1)
 
 
 def test_a_folder_is_listed_once_however_much_it_holds(failures):

@@ -9,10 +9,11 @@ from keras_res3d import export_model, extract_features, load_model, read_feature
 from keras_res3d.cards import card_of, card_path, read_card
 from keras_res3d.commands.main import main
 from keras_res3d.io import write_atomically
-from keras_res3d.remote import StorePath
+from keras_res3d.remote import TRIES, StoreError, StorePath
 from keras_res3d.tasks.feature_folder import parts, read_header
+from keras_res3d.training import checkpoint
 
-from ..stores import s3_server
+from ..stores import flaky, s3_server
 from ..training.runs import run
 from ..users_models import NARROW, SAMPLING, SHAPE
 
@@ -110,6 +111,51 @@ def test_an_export_is_written_into_a_store(root, model):
     write_atomically(root / "exports" / "full" / "mine.txt", "")
     with pytest.raises(ValueError, match="a folder that is not a SavedModel"):
         export_model(model, str(root / "exports" / "full"), "saved_model", card=card)
+
+
+@pytest.fixture
+def failures(monkeypatch):
+    pytest.importorskip("fsspec")
+    with flaky(monkeypatch) as found:
+        yield found
+
+
+SAID = r"flaky://{} cannot be {}: the store failed 5 times, the last time with ConnectionResetError"
+
+
+def test_a_connection_that_is_lost_at_a_checkpoint(failures):
+    failures.left = TRIES - 1
+    checkpoint.save("flaky://run", [np.arange(3)], {"step": 1})
+    assert failures.left == 0
+    failures.left = TRIES - 1
+    values, state = checkpoint.load("flaky://run")
+    assert (values[0].tolist(), state, failures.left) == ([0, 1, 2], {"step": 1}, 0)
+    failures.left = 10**6
+    with pytest.raises(StoreError, match=SAID.format(r"run/checkpoint\.npz", "written")):
+        checkpoint.save("flaky://run", [np.arange(4)], {"step": 2})
+    for method, does in (("info", "looked for"), ("cat_file", "read")):
+        failures.methods = (method,)
+        with pytest.raises(StoreError, match=SAID.format(r"run/checkpoint\.npz", does)):
+            checkpoint.load("flaky://run")
+    failures.left = 0
+    assert checkpoint.load("flaky://run")[1] == {"step": 1}  # the one before the write that failed
+
+
+@pytest.mark.slow
+def test_a_connection_that_is_lost_at_an_export(failures, model):
+    path, card = "flaky://exports/net.tflite", card_of(model, labels="abc", sampling=SAMPLING)
+    clips = np.zeros((2, *SHAPE), np.uint8)
+    failures.methods, failures.left = ("put_file",), TRIES - 1
+    export_model(model, path, "litert", card=card, check_clips=clips)
+    assert failures.left == 0
+    failures.methods, failures.left = None, TRIES - 1
+    assert load_model(path).card.labels == ("a", "b", "c") and failures.left == 0
+    failures.left = 10**6
+    with pytest.raises(StoreError, match=SAID.format(r"exports/net\.tflite", "looked for")):
+        load_model(path)
+    failures.methods = ("put_file",)
+    with pytest.raises(StoreError, match=SAID.format(r"exports/net\.tflite", "written")):
+        export_model(model, path, "litert", card=card, check_clips=clips)
 
 
 @pytest.mark.parametrize("format", ["npz", "parquet"])

@@ -13,7 +13,7 @@ from keras_res3d.data.faults import Fault
 from keras_res3d.data.layouts.tree import files_below
 from keras_res3d.data.listing import Row
 from keras_res3d.data.types import FRAME_EXTENSIONS, VIDEO_EXTENSIONS
-from keras_res3d.remote import StorePath
+from keras_res3d.remote import StorePath, opened
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 # Bytes of a file by which a list is told from a video, whose gigabytes are then not read.
@@ -61,7 +61,7 @@ class Reading:
             any_bytes: whether bytes that are not UTF-8 stay, as `os.fsdecode` keeps them, for the caller to judge.
         """
         try:
-            with path.open() if isinstance(path, StorePath) else open(path, "rb") as file:
+            with opened(path) as file:
                 data = file.read(HEAD)
                 binary = b"\0" in data and _fault_of(data.rpartition(b"\n")[0] or data) is not None
                 data += b"" if binary else file.read()

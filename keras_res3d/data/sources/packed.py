@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -60,7 +62,6 @@ class PackedVideo(Source):
                                        "again") from error  # fmt: skip
             yield pixels
 
-
     def _jpegs(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
         """Each number with the JPEG of its frame. Of a store, frames that lie near each other are fetched together."""
         if self._file is not None:
@@ -100,6 +101,7 @@ class PackedDataSet:
 
     def __init__(self, folder: PathLike, classes: Sequence[str] | None = None):
         self.name, manifest = str(folder), read_manifest(folder)
+        self._token = uuid.uuid4().hex
         faults = quick_faults(manifest, sizes_in(folder))
         self._resize = tuple(manifest["resize"])
         self.mirror_safe = bool(manifest.get("mirror_safe", True))
@@ -114,8 +116,8 @@ class PackedDataSet:
     __repr__ = one_line
 
     def __reduce__(self):
-        """Another process reads the manifest itself: locks do not travel."""
-        return PackedDataSet, (self.name, self.classes)
+        """Another process reads the manifest itself, since locks do not travel; once, however often this comes."""
+        return _reopened, (self.name, self.classes, self._token)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -138,3 +140,9 @@ class PackedDataSet:
             except PackedVideoError as error:
                 faults.append(str(error))
         return faults
+
+
+@functools.lru_cache(maxsize=4)
+def _reopened(folder: str, classes: tuple[str, ...], token: str) -> PackedDataSet:
+    """The copy of a data set in this process; `token` tells it from one of the same folder that was opened later."""
+    return PackedDataSet(folder, classes)
