@@ -186,7 +186,7 @@ class AcrossHosts(keras.Model):
 
     Keras reduces a first batch to build metrics and loss, which is no number of its own on several hosts, and reduces
     logs along an axis that scalars lack. Here metrics and loss are built from the shapes of one replica's batch, and
-    the logs of a step have that axis.
+    the logs of a step have that axis where there are several.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -197,18 +197,19 @@ class AcrossHosts(keras.Model):
             self._symbolic_build(data_batch=data_batch)
 
     def train_step(self, data):
-        return _with_an_axis(super().train_step(data))
+        return self._reducible(super().train_step(data))
 
     def test_step(self, data):
-        return _with_an_axis(super().test_step(data))
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, logs: dict) -> dict:
+        # Of a cluster of one host Keras takes the logs as they are.
+        several = hosts_of(self.distribute_strategy) > 1
+        return {name: tf.reshape(value, (1,)) for name, value in logs.items()} if several else logs
 
 
 def _of_one_replica(spec):
     return getattr(spec, "_value_specs", (spec,))[0]
-
-
-def _with_an_axis(logs: dict) -> dict:
-    return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
 
 
 @contextlib.contextmanager
