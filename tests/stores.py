@@ -1,40 +1,77 @@
-"""Stores for tests: memory://, a local S3 server, and a file system that fails as often as it is told to."""
+"""Stores for tests: memory://, local servers of S3 and of Google Cloud Storage, and one that fails when it is told to.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import socket
 import uuid
 
-from keras_res3d import remote
+import pytest
 
+from keras_res3d import remote
+from keras_res3d.remote import StorePath
+
+SCHEMES = ("memory", "s3", "gs")
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 
 
 @contextlib.contextmanager
-def s3_server():
-    """A local S3 server with an empty bucket; this process and its children find it. Yields the bucket's address."""
-    import s3fs
-    from moto.server import ThreadedMotoServer
+def store_of(scheme):
+    """Yields an empty folder of such a store; skips where packages are missing."""
+    pytest.importorskip("fsspec")
+    bucket = f"bucket-{uuid.uuid4().hex[:8]}"  # moto keeps what an earlier server of this process had
+    with {"memory": contextlib.nullcontext, "s3": _s3_server, "gs": _gs_server}[scheme](bucket):
+        yield StorePath(f"{scheme}://{bucket}/folder")
 
+
+@contextlib.contextmanager
+def _s3_server(bucket):
+    """A local S3 server with an empty bucket, which this process and its children find."""
+    s3fs = pytest.importorskip("s3fs")
+    server = pytest.importorskip("moto.server").ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    settings = {**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    remote._made.cache_clear()
-    s3fs.S3FileSystem.clear_instance_cache()
     try:
-        bucket = f"bucket-{uuid.uuid4().hex[:8]}"  # moto keeps what an earlier server of this process had
-        s3fs.S3FileSystem(anon=False).mkdir(bucket)
-        yield f"s3://{bucket}"
+        with _known({**KEYS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}, s3fs.S3FileSystem):
+            s3fs.S3FileSystem(anon=False).mkdir(bucket)
+            yield
     finally:
         server.stop()
+
+
+@contextlib.contextmanager
+def _gs_server(bucket):
+    """A local server of Google Cloud Storage, as `_s3_server`."""
+    gcsfs = pytest.importorskip("gcsfs")
+    emulator = pytest.importorskip("gcp_storage_emulator.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = emulator.create_server("127.0.0.1", port, in_memory=True, default_bucket=bucket)
+    server.start()
+    try:
+        with _known({"STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{port}"}, gcsfs.GCSFileSystem):
+            yield
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def _known(settings, system):
+    """Sets variables of the environment, and forgets the file systems that were made without them."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
         remote._made.cache_clear()
-        s3fs.S3FileSystem.clear_instance_cache()
+        system.clear_instance_cache()
+        yield
+    finally:
+        remote._made.cache_clear()
+        system.clear_instance_cache()
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 

@@ -25,20 +25,14 @@ from keras_res3d.io import (
 from keras_res3d.remote import StoreError, StorePath, as_path, is_remote, joined, local_copy, readable, refuse
 from keras_res3d.untrusted import Npz, read_json
 
-from .stores import flaky, s3_server
+from .stores import SCHEMES, flaky, store_of
 
 
-@pytest.fixture(scope="module", params=["memory", "s3"])
+@pytest.fixture(scope="module", params=SCHEMES)
 def root(request):
     """An empty folder of a store."""
-    pytest.importorskip("fsspec")
-    if request.param == "memory":
-        yield StorePath("memory://test_remote")
-        return
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    with s3_server() as bucket:
-        yield StorePath(f"{bucket}/test_remote")
+    with store_of(request.param) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from keras_res3d.data.video_list import is_address, listed_videos
 from keras_res3d.io import write_atomically
 from keras_res3d.remote import StoreError, StorePath
 
-from ..stores import flaky, lose, s3_server
+from ..stores import SCHEMES, flaky, lose, store_of
 
 SAMPLING = Sampling(frames=4, stride=2, resize=(36, 48), crop=(32, 32))
 NAMES = ("run/a ü.mp4", "run/b.mp4", "walk/c.mp4", "walk/d.mkv")
@@ -46,16 +46,11 @@ def put(local, root):
     return root
 
 
-@pytest.fixture(scope="module", params=["memory", "s3"])
+@pytest.fixture(scope="module", params=SCHEMES)
 def store(request, local):
     """The same in a store."""
-    if request.param == "memory":
-        yield put(local, StorePath("memory://base/videos"))
-        return
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    with s3_server() as bucket:
-        yield put(local, StorePath(f"{bucket}/videos"))
+    with store_of(request.param) as folder:
+        yield put(local, folder / "videos")
 
 
 @pytest.fixture

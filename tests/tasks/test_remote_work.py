@@ -9,25 +9,20 @@ from keras_res3d import export_model, extract_features, load_model, read_feature
 from keras_res3d.cards import card_of, card_path, read_card
 from keras_res3d.commands.main import main
 from keras_res3d.io import write_atomically
-from keras_res3d.remote import TRIES, StoreError, StorePath
+from keras_res3d.remote import TRIES, StoreError
 from keras_res3d.tasks.feature_folder import parts, read_header
 from keras_res3d.training import checkpoint
 
-from ..stores import flaky, s3_server
+from ..stores import SCHEMES, flaky, store_of
 from ..training.runs import run
 from ..users_models import NARROW, SAMPLING, SHAPE
 
 
-@pytest.fixture(scope="module", params=["memory", "s3"])
+@pytest.fixture(scope="module", params=SCHEMES)
 def root(request):
-    pytest.importorskip("fsspec")
-    if request.param == "memory":
-        yield StorePath("memory://work")
-        return
-    pytest.importorskip("s3fs")
-    pytest.importorskip("moto.server")
-    with s3_server() as bucket:
-        yield StorePath(f"{bucket}/work")
+    """An empty folder of a store."""
+    with store_of(request.param) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
