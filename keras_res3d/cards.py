@@ -323,10 +323,11 @@ def save_model(
         if card.architecture is None:
             given |= {"architecture": found.architecture, "frames": found.frames, "trim": found.trim}
         card = dataclasses.replace(card, **given)
+    text = card.to_json()  # the copy inside counts as the card's own only where it is the same to the byte
     with atomic_path(path) as aside:
         model.save(aside)
         with zipfile.ZipFile(aside, "a") as archive:
-            archive.writestr(zipfile.ZipInfo(_INSIDE), card.to_json())
+            archive.writestr(zipfile.ZipInfo(_INSIDE), text)
             archive.writestr(zipfile.ZipInfo(_REPLACES), _digest(card_path(path)))
-    write_card(path, card)
+    write_atomically(card_path(path), text)
     return card

@@ -103,6 +103,15 @@ def reader_threads(workers: int | None) -> int:
     return workers or min(16, usable_cores())
 
 
+def child_environment(**more: str) -> dict[str, str]:
+    """The environment of a Python child: it imports what this process does, wherever it runs.
+
+    Args:
+        more: variables that it gets beside this process's own, or in their place.
+    """
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), **more}
+
+
 def digest(path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with opened(as_path(path)) as file:

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import keras
-import numpy as np
 
 from keras_res3d.applications import build_model
 from keras_res3d.data.clips import Sampling
-from keras_res3d.export.measure import median_seconds
+from keras_res3d.export.measure import clip_seconds
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import COUNTED, count_macs, solve_width
 from keras_res3d.nets.zoo import get_architecture, mixed_temporal_kernels
@@ -107,15 +106,12 @@ class HyperModel:
             FailedTrialError: it is over `max_macs` or `max_latency`; ValueError where KerasTuner is missing.
         """
         net = self.architecture(hp)
-        macs = count_macs(net, self.input_shape, self.classes)
-        if self.max_macs is not None and macs > self.max_macs:
-            raise _refusal()(f"{macs:,} multiply-accumulates, more than {self.max_macs:,.0f}")
+        if reason := too_many_macs(count_macs(net, self.input_shape, self.classes), self.max_macs):
+            raise _refusal()(reason)
         model = build_model(net, input_shape=self.input_shape, classes=self.classes)
-        if self.max_latency is not None:
-            clip = np.zeros((1, *self.input_shape), np.float32)
-            seconds = median_seconds(lambda: model.predict_on_batch(clip))
-            if seconds > self.max_latency:
-                raise _refusal()(f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * self.max_latency:.1f}")
+        limit = self.max_latency
+        if limit is not None and (reason := too_slow(clip_seconds(model, self.input_shape), limit)):
+            raise _refusal()(reason)
         if self._compile is not None:
             self._compile(model, hp)
         else:
@@ -125,6 +121,16 @@ class HyperModel:
     def sampling(self) -> Sampling:
         """How the clips of the nets are taken, by the options."""
         return self.options.sampling(self.input_shape[0], self.input_shape[1])
+
+
+def too_many_macs(macs: int, limit: float | None) -> str | None:
+    """Why a candidate with so many multiply-accumulates of a clip is over a limit; None where it is not."""
+    return None if limit is None or macs <= limit else f"{macs:,} multiply-accumulates, more than {limit:,.0f}"
+
+
+def too_slow(seconds: float, limit: float | None) -> str | None:
+    """Why a candidate that needs so many seconds for a clip is over a limit; None where it is not."""
+    return None if limit is None or seconds <= limit else f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * limit:.1f}"
 
 
 def _refusal() -> type[Exception]:

@@ -7,6 +7,7 @@ knows what the file was to be and what to do; only a file that cannot be opened 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import math
@@ -23,7 +24,7 @@ from keras_res3d.remote import StoreError, opened
 
 MAX_JSON_BYTES = 256 * 2**20
 MAX_DEPTH = 100
-_PIECE = 2**20
+_PIECE = 2**16
 MAX_VALUES = 10_000_000
 # Wider integers are no number of anything here, and overflow in NumPy.
 _MAX_INTEGER = 2**63 - 1
@@ -40,6 +41,10 @@ class Range(NamedTuple):
     low: float
     high: float
     whole: bool = True
+
+
+# How many bytes, rows or videos a file may say that there are: no real one has more.
+COUNT = Range(0, 2**50)
 
 
 def read_json(path, schema: object = None, nan: bool = False) -> object:
@@ -61,7 +66,7 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
     """The value of a JSON text.
 
     Args:
-        text: of UTF-8 where it is bytes.
+        text: of UTF-8 where it is bytes, with or without a byte order mark.
         schema: what it must be, as of `check`; None takes any value.
         nan: whether NaN and infinite numbers, which are no JSON, are taken.
 
@@ -71,6 +76,8 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
     """
     if len(text) > MAX_JSON_BYTES:
         raise ValueError(f"it has more than {MAX_JSON_BYTES // 2**20} MB")
+    if isinstance(text, bytes):  # json would guess at UTF-16 and UTF-32, and take encoded surrogates
+        text = text.decode("utf-8-sig")
     refuse = None if nan else _not_finite
     try:
         value = json.loads(text, parse_int=_integer, parse_constant=refuse, parse_float=None if nan else _float)
@@ -229,13 +236,16 @@ class Npz:
     """
 
     def __init__(self, path):
-        with _reasons():
+        with reasons():
             self._file, self._archive = opened(path), None
             try:
                 size = self._file.seek(0, os.SEEK_END)
                 self._archive = zipfile.ZipFile(self._file)
                 members = self._archive.infolist()
-                check_stored(members, size)
+                packed = next((each.filename for each in members if each.compress_type != zipfile.ZIP_STORED), None)
+                if packed is not None:
+                    raise ValueError(f"its entry {packed} is compressed")
+                check_claims(members, size)
                 self.names = [member.filename.removesuffix(".npy") for member in members]
                 if len(set(self.names)) < len(members):
                     raise ValueError("it has an array twice")
@@ -266,7 +276,7 @@ class Npz:
         Raises:
             ValueError: it is missing, damaged, holds objects, or is of another type or shape.
         """
-        with _reasons():
+        with reasons():
             if name not in self.names:
                 raise ValueError(f"it has no array {name}")
             raw = io.BytesIO(self._archive.read(f"{name}.npy"))
@@ -284,29 +294,35 @@ class Npz:
             return np.frombuffer(data, kind).reshape(found, order="F" if fortran else "C")
 
 
-def check_stored(members: list[zipfile.ZipInfo], size: int) -> None:
-    """Checks that entries of a zip archive are stored as they are, so that none unpacks to more than the file has.
+def check_claims(members: list[zipfile.ZipInfo], size: int, ratio: float = 1) -> None:
+    """Checks that the entries of a zip archive do not unpack to more than so many times the file.
 
     Args:
         members: of the archive.
         size: of its file, in bytes.
+        ratio: how many times the file's bytes they may claim.
 
     Raises:
-        ValueError: an entry is compressed, or they claim more bytes.
+        ValueError: they claim more.
     """
-    packed = next((member.filename for member in members if member.compress_type != zipfile.ZIP_STORED), None)
-    if packed is not None:
-        raise ValueError(f"its entry {packed} is compressed")
-    if (claimed := sum(member.file_size for member in members)) > size:
+    if (claimed := sum(member.file_size for member in members)) > ratio * size:
         raise ValueError(f"its entries claim {claimed:,} bytes in a file of {size:,}")
 
 
 @contextlib.contextmanager
-def _reasons() -> Iterator[None]:
-    """What zipfile, zlib and NumPy raise at damaged files, which is nearly anything, as a ValueError."""
+def reasons() -> Iterator[None]:
+    """What zipfile, its decompressors and NumPy raise at damaged files, which is nearly anything, as a ValueError."""
     try:
         yield
-    except (ValueError, OSError, StoreError):
+    except (ValueError, StoreError):
         raise
     except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        if isinstance(error, OSError) and not _by_damage(error):
+            raise
+        raise ValueError(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
+
+
+def _by_damage(error: OSError) -> bool:
+    """Whether a file's content raised the error: bz2 gives it no number, and a place before the file's start is EINVAL.
+    """
+    return type(error) is OSError and error.filename is None and error.errno in (None, errno.EINVAL)

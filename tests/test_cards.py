@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import zipfile
 
 import keras
 import pytest
@@ -108,6 +109,8 @@ def test_one_line_saves_a_users_own_model(tmp_path):
     with pytest.raises(ValueError, match=r"\.keras"):
         save_model(model, tmp_path / "mine.h5", card)
     assert read_card(tmp_path / "mine.keras") == card and sorted(os.listdir(tmp_path)) == ["mine.json", "mine.keras"]
+    with zipfile.ZipFile(tmp_path / "mine.keras") as archive:
+        assert archive.read("keras_res3d/model.json") == (tmp_path / "mine.json").read_bytes()
 
 
 def test_a_net_of_another_family_has_a_card_without_an_architecture():

@@ -1,6 +1,5 @@
 """Silence, names of outputs, one process at a time, and what killed processes leave."""
 
-import contextlib
 import os
 import pathlib
 import re
@@ -13,6 +12,7 @@ import pytest
 
 from keras_res3d import io
 from keras_res3d.io import atomic_group, atomic_path, half_replaced, only_one, output_paths, silenced, write_atomically
+from tests.processes import child, holding, replaced
 
 
 def test_silence_hides_what_native_code_prints_unless_it_fails(capfd):
@@ -38,29 +38,24 @@ def test_no_two_inputs_have_one_output(tmp_path):
     assert output_paths([], "out", ".png") == []
 
 
-@contextlib.contextmanager
-def child(code, *arguments):
-    """A process that runs `code` and has printed a line; it is killed when the block ends."""
-    code = f"import os, sys, time\nfrom keras_res3d.io import *\n{code}"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline()
-            yield process
-        finally:
-            process.kill()
-
-
-HOLDING = """
-with only_one(sys.argv[1], "writes"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
+def test_a_child_imports_what_its_parent_does_wherever_it_runs(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "only_here.py").write_text("NAME = 'found'")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", "here", *sys.path])
+    code = "import os, only_here; print(only_here.NAME, os.environ['MORE'], os.environ['KEPT'])"
+    monkeypatch.setenv("MORE", "other")
+    monkeypatch.setenv("KEPT", "kept")
+    environment = io.child_environment(MORE="more")
+    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd="/", capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    assert done.stdout.split() == ["found", "more", "kept"]
+    assert all(map(os.path.isabs, environment["PYTHONPATH"].split(os.pathsep)))
 
 
 def test_a_second_process_is_refused_until_the_first_is_dead(tmp_path):
     path = tmp_path / "folder" / "model"
-    with child(HOLDING, path) as other:
+    with holding(path, "writes") as other:
         said = rf"another run \(process {other.pid} on .+\) writes .*folder; wait for it"
         for _ in range(2):  # who is refused does not wipe out who holds it
             with pytest.raises(ValueError, match=said), only_one(path, "writes", path.parent):
@@ -133,44 +128,26 @@ def test_the_next_run_sweeps_what_the_dead_left_and_nothing_else(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [users.name, "new"]
 
 
-REPLACING = """
-steps = int(sys.argv[2])
-def counted(function):
-    def step(*arguments):
-        global steps
-        steps -= 1
-        if steps < 0:
-            os._exit(9)
-        return function(*arguments)
-    return step
-print("started", flush=True)
-os.replace = counted(os.replace)
-with atomic_group(sys.argv[1]) as stage:
-    stage.mkdir()
-    for name in ("weights", "card"):
-        (stage / name).write_text("new")
-os._exit(0)
-"""
-
-
 def test_a_folder_is_replaced_wholly_or_put_back(tmp_path):
     """Killed before each move: the old folder, or nothing and a word on it, until the next run puts it back."""
-    target, seen = tmp_path / "model.v1", []
+    place, source, seen = tmp_path / "place", tmp_path / "source", []
+    target = place / "model.v1"
+    (source / target.name).mkdir(parents=True)
+    for name in ("weights", "card"):
+        (source / target.name / name).write_text("new")
     for steps in range(4):
         with atomic_group(target) as stage:
             stage.mkdir()
             for name in ("weights", "card"):
                 (stage / name).write_text("old")
-        with child(REPLACING, target, steps) as process:
-            code = process.wait(timeout=30)
-        assert code == (9 if steps < 2 else 0)
+        assert replaced(target, source, steps) == (9 if steps < 2 else 0)
         contents = {file.read_text() for file in target.glob("*")}
         seen.append((*contents, *["gone"] * (not target.exists())))
         assert bool(half_replaced(target)) == (not target.exists())
         io._swept.clear()  # as in a new process
-        write_atomically(tmp_path / "other", "text")
+        write_atomically(place / "other", "text")
         assert {file.read_text() for file in target.glob("*")} == (contents or {"old"})
-        assert sorted(os.listdir(tmp_path)) == ["model.v1", "other"]
+        assert sorted(os.listdir(place)) == ["model.v1", "other"]
     assert seen == [("old",), ("gone",), ("new",), ("new",)]
 
 

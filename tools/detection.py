@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -147,6 +146,7 @@ def search_one(path: pathlib.Path) -> None:
     """Searches a video, and prints what was found and the highest memory of this process."""
     from keras_res3d.cards import ModelCard
     from keras_res3d.data.clips import Sampling
+    from keras_res3d.export.measure import peak_memory_bytes
     from keras_res3d.inference.classifier import Classifier
     from keras_res3d.tasks.detection.run import Detector, detect_actions
     from keras_res3d.tasks.detection.segment_data import Cutting
@@ -155,8 +155,8 @@ def search_one(path: pathlib.Path) -> None:
     network = Classifier(_bright, card)
     start = time.perf_counter()
     found = detect_actions(Detector(network, network, Cutting()), path, proposal_score=0.5)
-    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{path.stem} minutes: {highest:.0f} MiB at most, {time.perf_counter() - start:.0f} s, {len(found)} moments")
+    highest, seconds = peak_memory_bytes() / 2**20, time.perf_counter() - start
+    print(f"{path.stem} minutes: {highest:.0f} MiB at most, {seconds:.0f} s, {len(found)} moments")
 
 
 def measure_memory(minutes: list[float]) -> None:

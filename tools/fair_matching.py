@@ -22,10 +22,10 @@ from collections.abc import Iterator
 import fair_matching_tables
 
 import keras_res3d
-from keras_res3d.io import locked
+from keras_res3d.io import atomic_group, locked
 from keras_res3d.nets.counts import COUNTED
 from keras_res3d.tasks.studies.budget import plan
-from keras_res3d.tasks.studies.folder import HEADER, StudyFolder, study_header
+from keras_res3d.tasks.studies.folder import HEADER, StudyFolder, run_folder, study_header
 from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.tasks.studies.results import StudyResults
 
@@ -62,15 +62,19 @@ def target(data: str, frames: int, count: str) -> float:
 
 
 def reuse(done: pathlib.Path, cell: pathlib.Path, wanted: list) -> None:
-    """Copies the scored runs of a cell whose nets another cell wants too."""
-    if not (done / "study.json").exists() or done == cell:
+    """Copies the scored runs of a cell whose nets another cell wants too; each is there whole or not at all."""
+    if not (done / HEADER).exists() or done == cell:
         return
     for each in keras_res3d.read_results(done).candidates:
         same = [p for p in wanted if p.name == each.name and p.net.width == each.facts["width"]]
         for seed in each.runs if same else ():
-            place = cell / each.name / f"seed{seed}"
-            if not place.exists():
-                shutil.copytree(done / each.name / f"seed{seed}", place)
+            place = run_folder(cell, each.name, seed)
+            if place.exists():
+                continue
+            with locked(place):  # of several processes one copies
+                if not place.exists():
+                    with atomic_group(place) as aside:
+                        shutil.copytree(run_folder(done, each.name, seed), aside)
 
 
 def cells(args) -> Iterator[tuple[str, int, int, str, pathlib.Path]]:

@@ -12,7 +12,7 @@ import numpy as np
 from keras_res3d.nets.counts import COUNTED
 from keras_res3d.reports.plots import COLOURS, new_figure, plain_axes, save_png
 from keras_res3d.tables import as_markdown
-from keras_res3d.tasks.studies.results import StudyResults, mean_text
+from keras_res3d.tasks.studies.results import StudyResults, agreement_with_paper, by_candidate, mean_text
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences, paired_difference
 
 MEASURE = "video@1"
@@ -132,15 +132,9 @@ def _together(found: Results, data: list[str], frames: list[int], epochs: int, r
 def _rankings(found: Results, pools: Mapping[str, Figures], data, frames, epochs) -> Iterator[str]:
     """A line for each matching: agreement with the paper, and of the data sets with each other."""
     for count, figures in pools.items():
-        ours = {name: list(runs.values()) for name, runs in figures.items()}
-        told = []
-        for where in ("ucf101", "hmdb51"):
-            printed = {each.name: each.facts["printed"].get(where)
-                       for each in found[data[0], frames[0], epochs, count].candidates}  # fmt: skip
-            printed = {name: [value] for name, value in printed.items() if value is not None}
-            told.append(f"the paper's on {where} {_tau(agreement(ours, printed))}")
-        sides = [{name: list(runs.values()) for name, runs in pooled(found, [each], frames, epochs, count).items()}
-                 for each in data]  # fmt: skip
+        papers = agreement_with_paper(figures, found[data[0], frames[0], epochs, count].candidates)
+        told = [f"the paper's on {where} {_tau(tau)}" for where, tau in papers.items()]
+        sides = [by_candidate(pooled(found, [each], frames, epochs, count)) for each in data]
         for first, second in itertools.combinations(range(len(data)), 2):
             told.append(f"{data[first]} with {data[second]} {_tau(agreement(sides[first], sides[second]))}")
         yield f"- Matched in {COUNTED[count]}, Kendall's tau of the ranking with {'; '.join(told)}."

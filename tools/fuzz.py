@@ -10,7 +10,7 @@ that know JSON, lists and zip archives. Columns of the table:
     same, changed   parsed without an error, to the value of the good input or to another one
     typed           an error of the kind that the parser promises, whose text names the file
     untyped         any other error: a fault
-    hangs, crashes  the process stood still for 20 seconds, or died: a fault
+    hangs, crashes  the process stood still for 90 seconds, or died: a fault
     memory          the most memory that an input took, as a multiple of its size (of 4 KiB where it is smaller)
     slowest         seconds that the slowest input took, the start of measuring memory included
 
@@ -21,6 +21,7 @@ tool exits with 1 where there are faults.
 from __future__ import annotations
 
 import argparse
+import math
 import pathlib
 import sys
 import tempfile
@@ -41,7 +42,8 @@ def row_of(name: str, result: Result) -> list[str]:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", help="parsers, or all, or light: all that need no TensorFlow")
-    parser.add_argument("--seconds", type=float, default=60, help="for each parser")
+    parser.add_argument("--seconds", type=float, default=60, help="for each parser, at most")
+    parser.add_argument("--inputs", type=int, default=math.inf, help="for each parser, at most; no bound by default")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--findings", type=pathlib.Path, default=pathlib.Path("findings"), help="folder for the faults")
     parser.add_argument("--list", action="store_true", help="names the parsers, and ends")
@@ -55,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         for name in names:
             start = time.monotonic()
             result = fuzzed(name, TARGETS[name], arguments.seconds, arguments.seed, pathlib.Path(folder),
-                            arguments.findings)  # fmt: skip
+                            arguments.findings, arguments.inputs)  # fmt: skip
             rows.append(row_of(name, result))
             faults += [f"{name}: {count} x {what}" for what, count in result.signatures.most_common()]
             print(f"{name}: {result.counts['inputs']:,} inputs in {time.monotonic() - start:.0f} s", file=sys.stderr)

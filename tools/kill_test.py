@@ -38,6 +38,8 @@ import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
+from forks import forked
+
 import keras_res3d
 from keras_res3d.commands.main import main as keras_res3d_main
 from keras_res3d.data.sources.shards import MANIFEST
@@ -198,7 +200,7 @@ def _convert_left(place: pathlib.Path, inputs: pathlib.Path) -> str:
 def _converted(place: pathlib.Path) -> dict:
     from keras_res3d.weights.about import read_sidecar
 
-    (file,) = (place / "keras_res3d").glob("*.h5") if list((place / "keras_res3d").glob("*.h5")) else (place / "none",)
+    (file,) = [*(place / "keras_res3d").glob("*.h5")] or [place / "none"]
     fields = read_sidecar(file) or {}
     if not file.exists() or fields.get("sha256") != digest(file):
         raise ValueError("not converted")
@@ -290,28 +292,6 @@ TARGETS = {
 }
 
 
-def forked(function: Callable[[], int], log: pathlib.Path) -> int:
-    """Starts a function in a process of its own, which prints to `log`; returns its id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 70
-    try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        code = function()
-    except BaseException:
-        import traceback
-
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
-
-
 def ended(pid: int, seconds: float, place: pathlib.Path | None = None, changes: int | None = None) -> tuple:
     """Waits for a process, and kills it after so many seconds or changes of a folder.
 
@@ -378,7 +358,7 @@ def chain(target: Target, inputs, place, alone: Undisturbed, rng: random.Random,
     log = place.with_suffix(".last.log")
     code, _ = ended(forked(lambda: target.run(inputs, place), log), LONGEST, place)
     said = log.read_text(errors="replace")
-    refused = code == 1 and "holds a finished run" in said.splitlines()[-1]
+    refused = code == 1 and "holds a finished run" in "".join(said.splitlines()[-1:])
     if code != 0 and not refused:
         return left, f"exit code {code}: {said[-2000:]}"
     if "Traceback" in said:
@@ -387,8 +367,8 @@ def chain(target: Target, inputs, place, alone: Undisturbed, rng: random.Random,
     remains = [name for name in remains if not name.endswith(".lock")]
     found = target.result(place)
     differ = [name for name in {**found, **alone.result} if found.get(name) != alone.result.get(name)]
-    if target.left(place, inputs) not in ("done", "new"):
-        differ.append(f"what is there ({target.left(place, inputs)})")
+    if (there := target.left(place, inputs)) not in ("done", "new"):
+        differ.append(f"what is there ({there})")
     return left, "; ".join([*(f"differs in {name}" for name in differ), *(f"remains: {name}" for name in remains)])
 
 
@@ -401,7 +381,7 @@ def kill_test(name: str, kills: int, seed: int, folder: pathlib.Path) -> tuple[c
     target, rng = TARGETS[name], random.Random(seed)
     inputs, counts, wrong = folder / "inputs", collections.Counter(), []
     inputs.mkdir()
-    code, _ = ended(forked(lambda: target.prepare(inputs) or 0, folder / "prepare.log"), LONGEST)
+    code, _ = ended(forked(lambda: target.prepare(inputs), folder / "prepare.log"), LONGEST)
     if code != 0:
         raise RuntimeError((folder / "prepare.log").read_text(errors="replace")[-2000:])
     alone = undisturbed(target, inputs, folder / "alone")

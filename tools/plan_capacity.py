@@ -25,7 +25,6 @@ from benchmarks import capacity
 from keras_res3d.data.open import read_data_set
 from keras_res3d.io import usable_cores
 from keras_res3d.nets.counts import count_macs, count_params
-from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tables import as_markdown
 
 # A training step multiplies three times what the forward pass does: forward, gradients of inputs, gradients of weights.
@@ -123,20 +122,20 @@ def plan(work: Work, rates: Rates) -> list[tuple[str, float, str, str]]:
 
 
 def _macs(net: capacity.Net, classes: int | None = None) -> tuple[int, int]:
-    architecture = get_architecture(net.name)
-    architecture = architecture if net.width is None else replace(architecture, width=net.width)
     shape = (net.frames, net.crop, net.crop, 3)
-    return count_macs(architecture, shape, classes), count_params(architecture, classes, shape)
+    return count_macs(net.architecture, shape, classes), count_params(net.architecture, classes, shape)
 
 
-def _sample(data: pathlib.Path, count: int) -> list[str]:
+def _sample(data: pathlib.Path, count: int, least: int) -> list[str]:
     examples = read_data_set(data).examples
+    if min(count, len(examples)) < least:
+        raise SystemExit(f"--sample {count} of the {len(examples)} video(s) in {data}: at least {least} are needed")
     return [os.fspath(each.path) for each in examples[:: max(1, len(examples) // count)]][:count]
 
 
 def measure(options) -> None:
     """Prints the rates of this machine on a sample, and writes them."""
-    paths = _sample(options.data, options.sample)
+    paths = _sample(options.data, options.sample, 1)
     found = capacity.packing(paths)
     (steps,) = capacity.train_steps([SMALL])
     macs = training_rate(_macs(SMALL, CLASSES)[0], 1 / steps.processor)
@@ -170,7 +169,7 @@ def show_plan(options) -> None:
 def check(options) -> None:
     """Prints planned and measured values side by side."""
     print(f"load before {_load()}, {usable_cores()} cores")
-    paths = _sample(options.data, options.sample)
+    paths = _sample(options.data, options.sample, 2)  # one for each half
     base, other = capacity.packing(paths[::2]), capacity.packing(paths[1::2])
     rates, rows = rates_of(base, 0, 1), []
     rows.append(("packing the other half, s", other.frames * rates.frame_seconds, other.processor))
@@ -208,7 +207,8 @@ def main(arguments=None) -> None:
         verb.add_argument(f"--{name}", type=kind, required=True, help="see `Work`")
     for name, value in {"frames": 8, "crop": 112, "batch": 40, "classes": 487, "hosts": 1, "devices": 1}.items():
         verb.add_argument(f"--{name}", type=int, default=value, help="%(default)s")
-    verb.add_argument("--clips_per_second", type=float, help="that one device trains of this net (from `measure`)")
+    verb.add_argument("--clips_per_second", type=float,
+                      help="that one device trains of this net (from log.csv of a run)")  # fmt: skip
     options = parser.parse_args(arguments)
     options.run(options)
 

@@ -40,6 +40,8 @@ PLAYED = 12
 
 
 def define_flags() -> None:
+    from keras_res3d.tasks.detection.protocols import PROTOCOLS
+
     flags.DEFINE_string("annotations", None, "Folder of annotations as of THUMOS, or a JSON file as of ActivityNet.")
     flags.DEFINE_string("subset", None, "The part of the annotations, such as test (a folder's only one by default; "
                         "all of a JSON file).")  # fmt: skip
@@ -51,7 +53,7 @@ def define_flags() -> None:
                         "or .json (none by default).")  # fmt: skip
     flags.DEFINE_bool("proposals", False, "evaluate: the detections have no classes, or these do not count: average "
                       "recall alone is computed. Of a .mat file the proposal scores rank the windows.")  # fmt: skip
-    flags.DEFINE_enum("protocol", "thumos14", ["thumos14", "activitynet"], "evaluate: the rules of the scoring.")
+    flags.DEFINE_enum("protocol", "thumos14", list(PROTOCOLS), "evaluate: the rules of the scoring.")
     flags.DEFINE_list("iou", None, "evaluate: thresholds of IoU, with commas between them (the protocol's by default).")
     flags.DEFINE_string("nms", "auto", "run, evaluate: IoU above which weaker detections are suppressed, none is off. "
                         "auto is 0.4 for run. For evaluate it is released, 0.1 below each threshold, for .mat, and "
@@ -63,7 +65,9 @@ def define_flags() -> None:
 
 
 def _define_train_flags() -> None:
-    flags.DEFINE_enum("stage", None, ["proposal", "classification", "localization"], "train: the network to train.")
+    from keras_res3d.tasks.detection.stages import STAGES
+
+    flags.DEFINE_enum("stage", None, list(STAGES), "train: the network to train.")
     flags.DEFINE_string("videos", None, "train: folder of the videos, called as in the annotations.")
     flags.DEFINE_string("weights", None, "train: what to start from, as of keras-res3d train; for localization, the "
                         "folder of the classification network.")  # fmt: skip
@@ -358,10 +362,11 @@ def _shown(path: str, detections, truth):
     with open_video(path) as video:
         first, last = float(video.seconds[0]), float(video.seconds[-1])
     name, rows = name_of(Example(path, 0)), []
+    annotated = {} if truth is None else truth.spans_of(name)
     for label, of_class in enumerate(detections.classes):
         mine = [(*detections.spans[row].tolist(), float(detections.scores[row]))
                 for row in range(len(detections)) if detections.labels[row] == label]  # fmt: skip
-        true = [] if truth is None else truth.spans_of(name, of_class)
+        true = annotated.get(of_class, [])
         if mine or true:
             rows.append((of_class, mine, [(begin, end, 1.0) for begin, end in true]))
     played = []

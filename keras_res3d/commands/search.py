@@ -39,7 +39,7 @@ def define_flags() -> None:
                         "a JSON or YAML file of your own.")  # fmt: skip
     flags.DEFINE_string("output", None, "Folder that the study writes into. It is made where it is missing.")
     flags.DEFINE_float("target_params", None, "The budget that the width of every candidate is solved for, from 1e4 to "
-                       "1e8 (the widths of the paper by default).")  # fmt: skip
+                       "1e8 where it counts parameters (the widths of the paper by default).")  # fmt: skip
     flags.DEFINE_enum("count", "all", list(COUNTED), "What the budget counts: all parameters; live ones, which leave "
                       "out kernel taps that meet padding alone; or live multiply-accumulates of one clip.")  # fmt: skip
     flags.DEFINE_integer("seeds", 3, "The number of seeds that every candidate is trained with.", lower_bound=1)
@@ -58,8 +58,8 @@ def define_flags() -> None:
                          "by default).", lower_bound=1)  # fmt: skip
     flags.DEFINE_list("resize", None, "Height and width that frames are resized to before the crop, such as 32,32 (the "
                       "paper's proportion to the crop by default).")  # fmt: skip
-    flags.DEFINE_integer("parallel", 1, "Processes that share the runs. Where there are GPUs, each sees one of them.",
-                         lower_bound=1)  # fmt: skip
+    flags.DEFINE_integer("parallel", 1, "Processes that share the runs, with GPU 0, 1 and so on, one each; where "
+                         "CUDA_VISIBLE_DEVICES is set, its GPUs are dealt out in turn.", lower_bound=1)  # fmt: skip
     define_recipe_flags()
 
 
@@ -95,11 +95,11 @@ def _plan_text(study, planned, options, data) -> str:
 
 
 def _children(count: int) -> list[subprocess.Popen]:
-    """Processes that make the same call, each on a GPU of its own where there are some."""
+    """Processes that make the same call: on GPU 0, 1 and so on, or on those that the environment names, in turn."""
     given = [word for name in FLAGS if FLAGS[name].present and name != "parallel"
              for word in FLAGS[name].serialize().splitlines() if word]  # fmt: skip
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(number) for number in range(count)]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")  # all where it is not set, none where it is empty
+    devices = [str(number) for number in range(count)] if visible is None else visible.split(",")
     return [
         subprocess.Popen(
             [sys.executable, "-m", "keras_res3d.commands.main", "search", *given, "--parallel=1"],
@@ -146,10 +146,11 @@ def _check_comparisons(names: set[str]) -> None:
 
 def _test_split():
     """The test split of the embedded data that --data names; otherwise --validation is asked for."""
-    from keras_res3d.data.open import is_motion, read_data_set
+    from keras_res3d.data.open import embedded_test_split, read_data_set
 
-    if FLAGS.layout is None and is_motion(FLAGS.data):
-        return read_data_set(f"{FLAGS.data.partition('/')[0]}/test")
+    path = embedded_test_split(FLAGS.data) if FLAGS.layout is None else None
+    if path is not None:
+        return read_data_set(path)
     raise ValueError("--validation is required: held-out videos, which the nets are scored on")
 
 
@@ -163,7 +164,8 @@ def _run_in_parallel() -> int:
         for child in children:
             if child.poll() is None:
                 child.terminate()
-    return max(codes, key=abs) if 2 in codes else _show(read_results(FLAGS.output))
+    worst = max(1 if code < 0 else code for code in codes)  # a code below 0 is the signal that ended the process
+    return worst if 2 in codes else _show(read_results(FLAGS.output)) or worst
 
 
 def _show(results) -> int:

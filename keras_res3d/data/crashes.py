@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from keras_res3d.io import child_environment
 from keras_res3d.tables import printable
 
 if TYPE_CHECKING:
@@ -100,10 +101,9 @@ def watched(who: str) -> Iterator[None]:
         alive, ours = os.pipe()
         stack.callback(os.close, ours)
         command = [sys.executable, "-c", _WATCH, str(alive), str(file.fileno()), who]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
         try:
             # In a session of its own: Ctrl-C is for the process that works.
-            watcher = subprocess.Popen(command, pass_fds=(alive, file.fileno()), env=environment,
+            watcher = subprocess.Popen(command, pass_fds=(alive, file.fileno()), env=child_environment(),
                                        stdin=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         except OSError:  # no process can be started: the work goes on unwatched
             watcher = None

@@ -77,6 +77,11 @@ def is_motion(path: PathLike) -> bool:
     return kind_of(path) == "motion"
 
 
+def embedded_test_split(path: PathLike) -> str | None:
+    """The name of the embedded data set's test split, "motion/test" of "motion/train"; None of any other path."""
+    return f"{str(path).partition('/')[0]}/test" if is_motion(path) else None
+
+
 def is_packed(path: PathLike) -> bool:
     """Whether a path is a folder of packed shards."""
     return kind_of(path) == "packed"

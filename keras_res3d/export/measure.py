@@ -17,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_res3d.io import child_environment
+
 BATCH = 4
 TIMED_RUNS = 5
 
@@ -39,6 +41,12 @@ def median_seconds(run, repeats: int = TIMED_RUNS) -> float:
         run()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def clip_seconds(model, shape: tuple[int, ...]) -> float:
+    """Median wall-clock time of a Keras model on one clip of a shape, without the batch."""
+    clip = np.zeros((1, *shape), np.float32)
+    return median_seconds(lambda: model.predict_on_batch(clip))
 
 
 def in_batches(run, clips: np.ndarray, batch: int = BATCH) -> np.ndarray:
@@ -78,9 +86,8 @@ def run_export(path, clips: np.ndarray) -> Measurement:
     with tempfile.TemporaryDirectory() as folder:
         clips_path, result = os.path.join(folder, "clips.npy"), os.path.join(folder, "result")
         np.save(clips_path, clips)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
         command = [sys.executable, "-m", __name__, str(path), clips_path, result]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=child_environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             said = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
             raise RuntimeError(f"running {path} failed with exit code {done.returncode}: {said}")

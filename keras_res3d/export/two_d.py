@@ -20,6 +20,7 @@ from keras_res3d.export.maps import Maps, as_maps
 from keras_res3d.export.two_d_convs import folds_into
 from keras_res3d.export.two_d_layers import RULES, rule_for
 from keras_res3d.export.two_d_writer import Writer, unique_name
+from keras_res3d.nets.model_counts import graph_of
 
 Shape = tuple[int, ...]
 # Operations of TensorFlow that a model in the 2-D form must not have.
@@ -61,14 +62,14 @@ def to_2d(
         The model, called `NAME_2d`. Convolutions keep their names.
 
     Raises:
-        NoTwoDFormError: the model is neither functional nor sequential, or has layers with 3-D operations that this
-            module does not know; all of them are named.
+        NoTwoDFormError: the model is neither functional nor sequential, or has a `call` of its own, or layers with 3-D
+            operations that this module does not know; all of them are named.
         ValueError: the size of a clip is unknown or not the model's, or a stand-in computes something else.
     """
-    graph = _graph_of(model)
+    graph = graph_of(model)
     if graph is None:
-        raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, so its layers and how "
-                              "they hang together are not known")  # fmt: skip
+        raise NoTwoDFormError(f"{model.name} is neither a functional nor a sequential model, or has a call of its own, "
+                              "so its layers and how they hang together are not known")  # fmt: skip
     inputs = _inputs(model, graph, input_shape)
     writer = Writer(stand_ins)
     values = [as_maps(x) if len(x.shape) == 5 else x for x in inputs]
@@ -87,13 +88,6 @@ def has_two_d_form(model: keras.Model, input_shape: Shape | None = None) -> bool
     except ValueError:
         return False
     return True
-
-
-def _graph_of(model):
-    """The functional model that a Keras model is or holds; None for subclassed models."""
-    if isinstance(model, keras.Sequential):
-        return model._functional if model.built else None
-    return model if hasattr(model, "_nodes_by_depth") else None
 
 
 def _inputs(model, graph, input_shape) -> list:
@@ -152,7 +146,7 @@ def _run(graph, values: list, writer: Writer):
 
 def _apply(operation, writer: Writer, args, kwargs, norm):
     """One node's results."""
-    inner = _graph_of(operation) if isinstance(operation, keras.Model) else None
+    inner = graph_of(operation) if isinstance(operation, keras.Model) else None
     kwargs = {name: value for name, value in kwargs.items() if name not in ("training", "mask")}
     if inner is not None:
         return _run(inner, keras.tree.flatten((args, kwargs)), writer)

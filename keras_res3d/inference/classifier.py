@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import keras
 import numpy as np
@@ -21,6 +21,8 @@ from keras_res3d.export.formats.base import Runner, check_batch
 from keras_res3d.inference.model_file import is_published, model_file
 from keras_res3d.nets.architecture import check_input_shape
 from keras_res3d.weights.catalog import find_name
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -48,17 +50,18 @@ class Classifier:
 
     def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
         """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
-        found = [self.predict(np.stack(batch)) for batch in _batched(clips, batch_size)]
+        found = [self.predict(np.stack(batch)) for batch in batched(clips, batch_size)]
         if not found:
             raise ValueError("there are no clips; expected one or more")
         return np.concatenate(found)
 
 
-def _batched(clips: Iterable[np.ndarray], batch_size: int) -> Iterator[list[np.ndarray]]:
-    waiting: list[np.ndarray] = []
-    for clip in clips:
-        waiting.append(clip)
-        if len(waiting) == batch_size:
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yields `size` items at a time, and at last those that are left."""
+    waiting: list[Item] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) == size:
             yield waiting
             waiting = []
     if waiting:

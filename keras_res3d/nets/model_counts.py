@@ -101,11 +101,13 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
         The counts by layer; `skipped` names what multiplies in a way that is not counted.
 
     Raises:
-        ValueError: the model is neither functional nor sequential, or a size of its input is not known.
+        ValueError: the model is neither functional nor sequential, or has a `call` of its own, or a size of its input
+            is not known.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     if graph is None:
-        raise ValueError(f"{model.name} is neither functional nor sequential, so that its layers cannot be followed")
+        raise ValueError(f"{model.name} is neither functional nor sequential, or has a call of its own, so that its "
+                         "layers cannot be followed")  # fmt: skip
     shapes = [tuple(x.shape[1:]) for x in graph.inputs]
     if input_shape is not None:
         if len(shapes) != 1:
@@ -121,10 +123,13 @@ def model_counts(model, input_shape: Sequence[int] | None = None) -> ModelCounts
     return ModelCounts(tuple(counter.found))
 
 
-def _graph(model):
-    """The functional graph of a model; None where it has none."""
-    graph = model if hasattr(model, "_run_through_graph") else getattr(model, "_functional", None)
-    return graph if getattr(graph, "inputs", None) else None
+def graph_of(model) -> object | None:
+    """The functional graph that a Keras model is or holds; None where it has none, or has a `call` of its own."""
+    import keras  # the model has it loaded
+
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    keras_own = type(model).call.__module__.partition(".")[0] == "keras"
+    return graph if keras_own and hasattr(graph, "_run_through_graph") and graph.inputs else None
 
 
 class _Counter:
@@ -142,7 +147,7 @@ class _Counter:
 
     def _called(self, operation) -> Callable:
         def call(*args, **kwargs):
-            inner = _graph(operation) if hasattr(operation, "layers") else None
+            inner = graph_of(operation) if hasattr(operation, "layers") else None
             if inner is not None:
                 return self.run(inner, args[0])
             output = operation.compute_output_spec(*args, **kwargs)

@@ -46,15 +46,11 @@ class Saliency:
 
     def frames(self) -> list[np.ndarray]:
         """The clips one after another, plain on the left and with the heat on the right: uint8 RGB."""
-        hot = [overlay(clip, heat) for clip, heat in zip(self.pixels, self.heat, strict=True)]
-        both = np.concatenate([self.pixels, np.stack(hot)], axis=3).reshape(-1, *self._shape())
+        both = np.concatenate([np.concatenate([clip, overlay(clip, heat)], axis=2)
+                               for clip, heat in zip(self.pixels, self.heat, strict=True)])  # fmt: skip
         scale = max(1.0, SIDE / max(self.pixels.shape[2:4]))
         height, width = (2 * round(side * scale / 2) for side in both.shape[1:3])
         return [frame if (height, width) == frame.shape[:2] else resize(frame, (height, width)) for frame in both]
-
-    def _shape(self) -> tuple[int, int, int]:
-        _, _, height, width, channels = self.pixels.shape
-        return height, 2 * width, channels
 
     def save(self, path) -> pathlib.Path:
         """Writes the animation, as GIF or MP4 by the suffix of the path.

@@ -14,7 +14,7 @@ from keras_res3d.reports.run import read_log
 from keras_res3d.reports.scatter import Scatter, scatter
 from keras_res3d.reports.sections import Numbers, Pairs, Section, Table, Text, curves, page
 from keras_res3d.reports.surroundings import surroundings
-from keras_res3d.tasks.studies.folder import SEED
+from keras_res3d.tasks.studies.folder import run_folder
 from keras_res3d.tasks.studies.results import MEASURES, StudyResults, mean_text, read_results
 
 PAPER_DATA = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
@@ -69,7 +69,7 @@ def _budget_text(header) -> str:
     budget = header["budget"]
     if budget is None:
         return "Candidates have the widths of the study's rows."
-    off = max(abs(each["off"]) for each in header["candidates"])
+    off = max(abs(each["off"] or 0) for each in header["candidates"])
     return (f"The width of each candidate is solved for {budget['target']:,.0f} {COUNTED[budget['count']]}; whole "
             f"widths come within {100 * off:.1f} % of it.")  # fmt: skip
 
@@ -149,9 +149,9 @@ def _curves(results: StudyResults) -> Section:
     """Learning curves, the mean over a candidate's seeds."""
     histories = {}
     for each in results.scored:
-        logs = [read_log(results.folder / each.name / f"{SEED}{seed}" / "log.csv") for seed in each.runs]
+        logs = [read_log(run_folder(results.folder, each.name, seed) / "log.csv") for seed in each.runs]
         names = [name for name in logs[0] if all(name in log for log in logs)]
-        shortest = min(len(log[name]) for log in logs for name in names)
+        shortest = min((len(log[name]) for log in logs for name in names), default=0)
         histories[each.name] = {name: np.mean([log[name][:shortest] for log in logs], axis=0).tolist()
                                 for name in names}  # fmt: skip
     return curves(histories, 1 / len(results.header["data"]["classes"]))

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from keras_res3d import __version__
 from keras_res3d.io import sync, write_atomically
-from keras_res3d.untrusted import Range, read_json
+from keras_res3d.untrusted import COUNT, read_json
 from keras_res3d.weights.formats.registry import looks_like_html
 
 # Bytes of an incomplete chunk are lost: this many at most when a download is cut.
@@ -30,7 +30,7 @@ PROGRESS_BYTES = 1 << 20
 # What a server may send where the caller does not know how much the file has; this much of the disk stays free.
 MAX_BYTES, RESERVED_BYTES = 16 << 30, 64 << 20
 _LENGTH = re.compile(r"[0-9]{1,15}")
-_STATE = {"url": str, "validator": str, "total": (Range(0, 2**50), None)}
+_STATE = {"url": str, "validator": str, "total": (COUNT, None)}
 _PASSING_CODES = {408, 416, 425, 429, 500, 502, 503, 504}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -157,6 +158,13 @@ def test_train_run_and_evaluate_go_together(made, capsys):
         assert main(["detect", "train", "--stage", "proposal", *words, *flags]) == 2
         assert message in capsys.readouterr().err
     assert main(["detect", "run", str(made), str(made / "videos"), "--output", str(made / "x")]) == 2
+    shutil.copytree(made / "models", made / "damaged")
+    path = made / "damaged" / "localization" / "model.json"
+    card = json.loads(path.read_text())
+    card["training"]["windows"] = 3
+    path.write_text(json.dumps(card))
+    assert main(["detect", "run", str(made / "damaged"), str(made / "videos"), "--output", str(made / "x")]) == 2
+    assert "localization in" in (error := capsys.readouterr().err) and error.endswith("expected an object\n")
     (made / "no videos").mkdir()
     assert main(["detect", "run", str(made / "models"), str(made / "no videos"), "--output", str(made / "x")]) == 2
     assert "is a folder without a video" in capsys.readouterr().err

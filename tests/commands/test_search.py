@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import types
 
 import pytest
 
+from keras_res3d.commands import search
 from keras_res3d.commands.main import main
 from keras_res3d.reports.studies import write_study_report
 from keras_res3d.tasks.studies.results import read_results
@@ -17,7 +19,7 @@ def called(tmp_path_factory, two_classes):
     """A folder with a study of two candidates and two seeds on four bright and four dark videos."""
     folder = tmp_path_factory.mktemp("search")
     candidates = {"flat": {"temporal_kernels": [1] * 5}, "deep": {}}
-    study = {"fields": {"blocks": [1, 1, 1, 1], "conv1": 3}, "candidates": candidates}
+    study = {"fields": {"blocks": [1, 1, 1, 1, 1], "shortcut": None, "conv1": 3}, "candidates": candidates}
     (folder / "mine.json").write_text(json.dumps(study))
     words = ["search", "--study", str(folder / "mine.json"), "--data", str(two_classes), "--validation",
              str(two_classes), "--target_params", "1e4", "--seeds", "2", "--clips", "1", "--crop", "16",
@@ -69,3 +71,38 @@ def test_processes_share_the_runs(called, capsys):
     assert main(words) == 0
     assert [len(each.runs) for each in read_results(folder / "shared").candidates] == [2, 2]
     assert read_results(folder / "shared").figures() == read_results(folder / "out").figures()
+
+
+@pytest.fixture
+def children(monkeypatch):
+    """Starts no process: notes what each would see, and lets them end with the codes in `codes`."""
+    noted = types.SimpleNamespace(codes=[0, 0], devices=[])
+
+    def started(command, env):
+        code = noted.codes[len(noted.devices)]
+        noted.devices.append(env["CUDA_VISIBLE_DEVICES"])
+        return types.SimpleNamespace(wait=lambda: code, poll=lambda: code)
+
+    monkeypatch.setattr(search, "subprocess", types.SimpleNamespace(Popen=started))
+    return noted
+
+
+@pytest.mark.parametrize(("codes", "code"), [
+    ([0, 0], 0), ([0, 1], 1), ([1, 0], 1), ([0, -9], 1), ([-9, -11], 1), ([0, 2], 2), ([2, 1], 2), ([130, 0], 130),
+])  # fmt: skip
+def test_a_process_that_fails_fails_the_search(called, children, codes, code):
+    """The whole study is in the folder, and what the processes ended with counts nevertheless."""
+    children.codes = codes
+    assert main([*called[1], "--parallel", "2"]) == code
+
+
+@pytest.mark.parametrize(("visible", "devices"), [
+    (None, ["0", "1"]), ("", ["", ""]), ("3", ["3", "3"]), ("2,0", ["2", "0"]), ("GPU-5a,GPU-7,4", ["GPU-5a", "GPU-7"]),
+])  # fmt: skip
+def test_processes_see_no_gpu_that_this_one_does_not(called, children, monkeypatch, visible, devices):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert main([*called[1], "--parallel", "2"]) == 0
+    assert children.devices == devices

@@ -11,6 +11,7 @@ from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections
 from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.similarity import read_pairs
+from tests.test_hostile_files import outcome
 
 # Each stands for what a file may hold in place of a name or a number.
 TOKENS = {
@@ -39,21 +40,12 @@ def written(folder, files: dict, token: str):
         yield place
 
 
-def told(read) -> str | None:
-    """What the faults say; None where it was read. Any other error is the test's."""
-    try:
-        read()
-    except DataError as error:
-        return str(error)
-    return None
-
-
 @pytest.mark.parametrize("token", TOKENS)
 def test_lists_of_videos(tmp_path, token):
     for layout, files in LISTS.items():
         for _ in written(tmp_path, files, TOKENS[token]):
             lists = tmp_path / "train.csv" if layout == "csv" else tmp_path
-            said = told(lambda lists=lists, layout=layout: read_layout(layout, lists, tmp_path))
+            said = outcome(lambda lists=lists, layout=layout: read_layout(layout, lists, tmp_path), DataError)
             assert said and (" line " in said or "UTF-8" in said), (layout, said)  # the videos are missing, at least
             assert "\x1b" not in said and "\0" not in said and "\r" not in said
 
@@ -70,6 +62,6 @@ def test_other_lists(tmp_path, token):
         for read in (lambda: listed_videos(tmp_path / "videos.csv"), lambda: read_pairs(tmp_path / "pairs.txt"),
                      lambda: read_detections(tmp_path / "found.csv", annotations),
                      lambda: read_annotations(tmp_path, "test")):  # fmt: skip
-            said = told(read)
+            said = outcome(read, DataError)
             assert said is None or ("line" in said or "UTF-8" in said or "missing file" in said), said
             assert said is None or not set("\x1b\0\r") & set(said)

@@ -43,6 +43,15 @@ def test_what_is_known_gives_the_same_frames(make_video, tmp_path, reads, number
     assert count == again == COUNT and np.array_equal(first, second) and reads == [str(path)]
 
 
+def test_times_that_a_user_changes_are_the_users_own(make_video, tmp_path, reads):
+    path = _write(make_video, tmp_path / "a.mp4")
+    with Video(path) as video:
+        found = video.seconds.copy()
+        video.seconds += 100
+    with Video(path) as video:
+        assert np.array_equal(video.seconds, found) and len(reads) == 1
+
+
 def test_a_file_that_changed_or_may_still_change_is_read_again(make_video, tmp_path, reads):
     path = _write(make_video, tmp_path / "a.mp4")
     _frames(path, [0])

@@ -7,7 +7,16 @@ import sys
 
 import pytest
 
-from keras_res3d.data.open import is_motion, is_packed, kind_of, list_videos, open_video, read_data_set, videos_in
+from keras_res3d.data.open import (
+    embedded_test_split,
+    is_motion,
+    is_packed,
+    kind_of,
+    list_videos,
+    open_video,
+    read_data_set,
+    videos_in,
+)
 from keras_res3d.data.sources import video_file
 from keras_res3d.data.types import DataError, DataSet, Example, VideoError
 
@@ -100,6 +109,8 @@ def test_what_a_path_is(tmp_path):
     assert {name: kind_of(tmp_path / name) for name in expected} == expected
     assert kind_of("motion") == kind_of("motion/test") == kind_of("motion/other") == "motion"
     assert is_motion("motion") and not is_motion(tmp_path) and is_packed(tmp_path / "packed")
+    splits = {"motion": "motion/test", "motion/test": "motion/test", "textures/train": "textures/test", tmp_path: None}
+    assert {name: embedded_test_split(name) for name in splits} == splits
     for name in ("a.MP4", "frames"):
         with pytest.raises(DataError, match="is a single video"):
             read_data_set(tmp_path / name)

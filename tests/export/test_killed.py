@@ -19,23 +19,9 @@ from keras_res3d.export.export import export_model
 from keras_res3d.export.formats import FORMATS, load_runner
 from keras_res3d.io import atomic_group
 from tests.export.test_runners import CARD, written
+from tests.processes import holding, replaced
 
 CLIPS = np.random.default_rng(0).integers(0, 256, (2, 2, 8, 8, 3), np.uint8)
-# Puts the files of a folder in place, and dies before the moves begin, or after so many of them.
-REPLACING = """
-import os, shutil, sys
-from keras_res3d.io import atomic_group
-left, move = int(sys.argv[3]), os.replace
-def counted(*arguments):
-    global left
-    left -= 1
-    if left < 0:
-        os._exit(9)
-    return move(*arguments)
-os.replace = counted
-with atomic_group(sys.argv[1]) as stage:
-    shutil.copytree(sys.argv[2], stage.parent, dirs_exist_ok=True)
-"""
 
 
 def tiny(seed):
@@ -70,8 +56,7 @@ def test_killed_between_the_moves_nothing_is_mixed(format, tmp_path):
     for moves in itertools.count():
         shutil.rmtree(target.parent)
         shutil.copytree(folders[0], target.parent)
-        command = [sys.executable, "-c", REPLACING, str(target), str(folders[1]), str(moves)]
-        code = subprocess.run(command, timeout=60, check=False).returncode
+        code = replaced(target, folders[1], moves)
         seen.append(answer(target))
         assert seen[-1] in (old, new, None)
         io._swept.clear()  # as in a new process
@@ -92,13 +77,10 @@ def test_an_openvino_file_without_its_weights_is_refused(tmp_path):
 
 def test_a_second_export_to_one_place_is_refused(tmp_path):
     path = tmp_path / "net.tflite"
-    holding = "import sys, time\nfrom keras_res3d.io import only_one\nwith only_one(sys.argv[1], 'exports to'):\n" \
-              "    print('held', flush=True)\n    time.sleep(60)"  # fmt: skip
-    with subprocess.Popen([sys.executable, "-c", holding, str(path)], stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline()
-        with pytest.raises(ValueError, match=rf"another run \(process {other.pid} on .*\) exports to .*net\.tflite"):
+    with holding(path, "exports to") as other:
+        said = rf"another run \(process {other.pid} on .*\) exports to .*net\.tflite"
+        with pytest.raises(ValueError, match=said):
             export_model(tiny(0), path, "litert", card=CARD, check_clips=CLIPS)
-        other.kill()
     export_model(tiny(0), path, "litert", card=CARD, check_clips=CLIPS)
     assert os.listdir(tmp_path) == ["net.tflite"]
 

@@ -143,7 +143,13 @@ def test_what_cannot_be_counted_is_refused():
         def call(self, x):
             return x
 
-    with pytest.raises(ValueError, match="neither functional nor sequential"):
-        count_macs(Subclassed())
+    class Doubled(keras.Model):
+        def call(self, x):
+            return 2 * super().call(x)
+
+    x = keras.Input((4,))
+    for model in (Subclassed(), Doubled(x, keras.layers.Dense(3)(x))):
+        with pytest.raises(ValueError, match="neither functional nor sequential, or has a call of its own"):
+            count_macs(model)
     with pytest.raises(ValueError, match="leave classes out"):
         count_params(foreign(), classes=4)

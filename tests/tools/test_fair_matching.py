@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import pathlib
+import types
 
 import pytest
 
@@ -66,6 +67,33 @@ def test_tables_and_reuse(tool, tmp_path, capsys, monkeypatch):
     trained.clear()
     tool.main([*words, "--tables"])
     assert "### motion" in capsys.readouterr().out and not trained
+
+
+def test_a_run_that_is_reused_appears_whole_or_not_at_all(tool, tmp_path, monkeypatch):
+    """Copying is killed after half of the files; the next process copies all of them."""
+    done, cell = tmp_path / "all", tmp_path / "live"
+    place, copied = cell / "3D" / "seed0", []
+    (done / "3D" / "seed0" / "tensorboard").mkdir(parents=True)
+    for path in (done / "study.json", done / "3D" / "seed0" / "log.csv", done / "3D" / "seed0" / "tensorboard" / "1"):
+        path.write_text(path.name)
+    candidates = [types.SimpleNamespace(name="3D", facts={"width": 4}, runs={0: {}})]
+    results = types.SimpleNamespace(candidates=candidates)
+    monkeypatch.setattr(tool, "keras_res3d", types.SimpleNamespace(read_results=lambda folder: results))
+
+    def killed(source, target):
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "log.csv").write_text("half")
+        copied.append(place.exists())
+        raise KeyboardInterrupt
+
+    wanted = [types.SimpleNamespace(name="3D", net=types.SimpleNamespace(width=width)) for width in (4, 5)]
+    with monkeypatch.context() as patch:
+        patch.setattr(tool.shutil, "copytree", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tool.reuse(done, cell, wanted)
+    assert copied == [False] and not place.exists()
+    tool.reuse(done, cell, wanted)
+    assert (place / "log.csv").read_text() == "log.csv" and (place / "tensorboard" / "1").read_text() == "1"
 
 
 def made_up(scores):

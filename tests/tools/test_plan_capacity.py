@@ -61,3 +61,22 @@ def test_packing_is_measured(tmp_path, make_video):
     rates = plan_capacity.rates_of(found, 0.1, 1e9)
     assert rates.fps == pytest.approx(25, abs=0.2) and rates.frame_bytes == found.packed_bytes / 20
     assert capacity.clip_seconds(paths, 4, rounds=1) > 0
+
+
+@pytest.mark.parametrize(("verb", "sample", "least"), [("check", 1, 2), ("check", 9, 2), ("measure", 0, 1)])
+def test_a_sample_that_is_too_small_is_told(tmp_path, make_video, verb, sample, least):
+    frames = np.zeros((4, 40, 48, 3), np.uint8)
+    rows = [f"{make_video(tmp_path / f'{number}.mp4', frames)},a\n" for number in range(1 if sample > 1 else 3)]
+    (tmp_path / "videos.csv").write_text("path,label\n" + "".join(rows))
+    said = rf"^--sample {sample} of the {len(rows)} video\(s\) in .*videos\.csv: at least {least} are needed$"
+    with pytest.raises(SystemExit, match=said):
+        plan_capacity.main([verb, "--data", str(tmp_path / "videos.csv"), "--sample", str(sample)])
+
+
+def test_hosts_have_ports_of_their_own():
+    assert len(set(capacity._free_ports(50))) == 50
+
+
+def test_a_net_may_have_another_width():
+    assert plan_capacity.SMALL.architecture.width == 16
+    assert capacity.Net("sr18", None, 8, 56, 8).architecture == capacity.get_architecture("sr18")

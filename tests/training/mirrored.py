@@ -16,6 +16,7 @@ from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.distributed import average_moving_statistics, make_logical_cpus, strategy_for
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.validate import Predictor, ValidateVideos
+from tests.training import workers
 from tests.training.runs import SAMPLING, Few, run, run_labelled, tiny_net
 from tests.training.test_callbacks import Kill, fit_resumable
 
@@ -23,9 +24,8 @@ MIRRORED = {"strategy": "mirrored", "cpu_replicas": 2}
 
 
 def distance(first, second):
-    """Largest difference of the weights, batch norm's statistics included; relative where they are above 1."""
-    pairs = zip(first.get_weights(), second.get_weights(), strict=True)
-    return max(float((np.abs(a - b) / np.maximum(1, np.abs(a))).max()) for a, b in pairs)
+    """Of the nets' weights, as of `workers.distance`."""
+    return workers.distance(first.get_weights(), second.get_weights())
 
 
 def results(folder):

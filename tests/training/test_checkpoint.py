@@ -22,7 +22,8 @@ from keras_res3d.training.fit import train
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.resume import ResumeExactly
 from keras_res3d.training.steps import StepWatch
-from tests.training.runs import SAMPLING, Few, run, tiny_net
+from tests.processes import holding
+from tests.training.runs import SAMPLING, Damaged, Few, run, tiny_net
 
 STATE = {"identity": None, "step": 3, "metrics": 0, "callbacks": [], "history": {"epoch": [0], "history": {}}}
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -130,20 +131,6 @@ def test_the_command_goes_on_by_itself(tmp_path, monkeypatch, capsys):
     assert main(flags) == 0
     assert "going on at step 2 of 3" in capsys.readouterr().out
     assert len(log_of(tmp_path / "run", scored=False)) == 1
-
-
-class Damaged(Few):
-    """Videos of the embedded data set, some of which cannot be read."""
-
-    def __init__(self, split, count, bad):
-        super().__init__(split, count)
-        self.bad, self._open = bad, self.open
-        self.open = self._or_fail
-
-    def _or_fail(self, i, *args, **options):
-        if i in self.bad:
-            raise VideoError(f"{self.examples[i].path}: is damaged")
-        return self._open(i, *args, **options)
 
 
 def test_bad_videos_stop_a_run_which_goes_on_without_them_exactly(tmp_path):
@@ -267,24 +254,12 @@ def test_runs_begun_before_an_option_came_can_go_on():
         "brightness: None before, 0.2 now", "one_way: None before, a now"]
 
 
-HOLDING = """
-import sys, time
-from keras_res3d.io import only_one
-with only_one(sys.argv[1], "trains in"):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
 def test_a_folder_that_another_process_trains_in_is_refused(tmp_path, capsys):
-    command = [sys.executable, "-c", HOLDING, str(tmp_path / "model.keras")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline()
+    with holding(tmp_path / "model.keras", "trains in") as other:
         with pytest.raises(ValueError, match=rf"another run \(process {other.pid} on .+\) trains in {tmp_path}; wait"):
             run(tmp_path)
         assert main(["train", "--data", "motion", "--output", str(tmp_path)]) == 1
         assert f"another run (process {other.pid} on " in capsys.readouterr().err
-        other.kill()
     run(tmp_path, epochs=1, videos=8, validation=0)
     assert sorted(os.listdir(tmp_path)) == ["log.csv", "model.json", "model.keras"]
 

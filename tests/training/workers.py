@@ -92,37 +92,11 @@ def distance(first, second):
     return max(float((np.abs(a - b) / np.maximum(1, np.abs(a))).max()) for a, b in pairs)
 
 
-class Holed:
-    """A data set in which the videos of some numbers cannot be read."""
-
-    def __init__(self, data_set, holes):
-        self._data_set, self._holes = data_set, holes
-        self.examples, self.classes, self.name = data_set.examples, data_set.classes, data_set.name
-        self.mirror_safe = data_set.mirror_safe
-
-    def __len__(self):
-        return len(self._data_set)
-
-    def open(self, i, *args, **kwargs):
-        from keras_res3d.data.types import VideoError
-
-        if i in self._holes:
-            raise VideoError(f"video {i} is a hole")
-        return self._data_set.open(i, *args, **kwargs)
-
-
-def run_case(output, holes=(), labelled=False, **arguments):
-    """As of `tests.training.runs.run`; the videos of the numbers in `holes` cannot be read."""
+def run_case(output, labelled=False, **arguments):
+    """As of `tests.training.runs.run`, or of its `run_labelled`."""
     from tests.training import runs
 
-    if labelled:
-        return runs.run_labelled(output, **arguments)
-    few = runs.Few
-    try:
-        runs.Few = lambda *which: Holed(few(*which), holes) if holes else few(*which)
-        return runs.run(output, **arguments)
-    finally:
-        runs.Few = few
+    return (runs.run_labelled if labelled else runs.run)(output, **arguments)
 
 
 def plain_fit():

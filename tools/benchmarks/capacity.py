@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.pack import encode_video, pack
 from keras_res3d.data.transform import random_crop_and_mirror
+from keras_res3d.io import child_environment
+from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.zoo import get_architecture
 
 RESIZE, QUALITY = (128, 171), 90  # as `keras-res3d pack` has them
 # Steps before the clock starts: the first ones compile the net.
@@ -85,13 +89,25 @@ def clip_seconds(paths: list[str], frames: int, rounds: int = 3) -> float:
 
 @dataclass(frozen=True)
 class Net:
-    """A net in training, as `train_steps` takes it."""
+    """A net in training, as `train_steps` takes it.
+
+    Attributes:
+        name: of an architecture.
+        width: to have in place of the architecture's own; None leaves it.
+        frames, crop: of a clip.
+        batch: clips in a step, over all hosts.
+    """
 
     name: str
     width: int | None
     frames: int
     crop: int
     batch: int
+
+    @property
+    def architecture(self) -> Architecture:
+        found = get_architecture(self.name)
+        return found if self.width is None else replace(found, width=self.width)
 
 
 @dataclass(frozen=True)
@@ -111,12 +127,7 @@ class Steps:
 
 def train_steps(nets: list[Net], hosts: int = 1, steps: int = 8) -> list[Steps]:
     """Trains the nets one after another for some steps on the embedded data set, by as many processes as hosts."""
-    ports, held = [], [socket.socket() for _ in range(hosts)]
-    for each in held:
-        each.bind(("", 0))
-        ports.append(each.getsockname()[1])
-        each.close()
-    workers = [f"localhost:{port}" for port in ports]
+    workers = [f"localhost:{port}" for port in _free_ports(hosts)]
     with tempfile.TemporaryDirectory() as folder:
         task = {"nets": [vars(net) for net in nets], "steps": steps, "folder": folder}
         children = [subprocess.Popen([sys.executable, __file__, json.dumps(task)], env=_environment(workers, index),
@@ -129,6 +140,15 @@ def train_steps(nets: list[Net], hosts: int = 1, steps: int = 8) -> list[Steps]:
     return [_together(found, steps, net.batch) for net, found in zip(nets, zip(*by_host, strict=True), strict=True)]
 
 
+def _free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now; all are held at once, so that no two are the same."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in held:
+            each.bind(("", 0))
+        return [each.getsockname()[1] for each in held]
+
+
 def _together(found: list[dict[str, float]], steps: int, batch: int) -> Steps:
     """What all hosts together took."""
     clips = steps * batch
@@ -137,11 +157,8 @@ def _together(found: list[dict[str, float]], steps: int, batch: int) -> Steps:
 
 
 def _environment(workers: list[str], index: int) -> dict[str, str]:
-    here = pathlib.Path(__file__).resolve()
-    paths = [str(here.parents[1]), str(here.parents[2])]
     config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "TF_CONFIG": json.dumps(config) if workers[1:] else "",
-            "TF_CPP_MIN_LOG_LEVEL": "3"}  # fmt: skip
+    return child_environment(TF_CONFIG=json.dumps(config) if workers[1:] else "", TF_CPP_MIN_LOG_LEVEL="3")
 
 
 def _sent() -> int:
@@ -161,12 +178,9 @@ def _child(nets: list[dict], steps: int, folder: str) -> None:
 
 def _cost(net: Net, steps: int, folder: pathlib.Path) -> dict[str, float]:
     """What the steps after the first few cost this process."""
-    import dataclasses
-
     import keras
 
     from keras_res3d.data.clips import for_crop
-    from keras_res3d.nets.zoo import get_architecture
     from keras_res3d.training.fit import prepare_net, train
     from keras_res3d.training.recipes import TrainingOptions
 
@@ -180,14 +194,11 @@ def _cost(net: Net, steps: int, folder: pathlib.Path) -> dict[str, float]:
                 else:
                     self.cost = now - self.begun
 
-    architecture = get_architecture(net.name)
-    if net.width is not None:
-        architecture = dataclasses.replace(architecture, width=net.width)
     several = bool(os.environ.get("TF_CONFIG"))
     options = TrainingOptions(iterations=WARM + steps, batch_size=net.batch,
                               strategy="multi_worker" if several else "none")  # fmt: skip
     data, sampling, clock = read_data_set("motion"), for_crop(net.frames, 1, net.crop), Clock()
-    model = prepare_net(architecture, sampling, len(data.classes), options, len(data))
+    model = prepare_net(net.architecture, sampling, len(data.classes), options, len(data))
     train(model, data, sampling, folder, options, callbacks=[clock])
     return dict(zip(("processor", "clock", "sent"), clock.cost.tolist(), strict=True))
 

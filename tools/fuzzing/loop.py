@@ -6,12 +6,12 @@ import collections
 import contextlib
 import hashlib
 import json
+import math
 import os
 import pathlib
 import random
 import resource
 import signal
-import sys
 import time
 import traceback
 import tracemalloc
@@ -19,11 +19,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from tools.forks import FAILED, forked
 from tools.fuzzing.mutations import MUTATIONS
 
 COUNTS = ("inputs", "same", "changed", "typed", "untyped", "hangs", "crashes")
-# Seconds after which an input counts as a hang, and bytes of memory beyond what the process has at its start.
-HANG, MEMORY = 20.0, 4 << 30
+# Seconds after which an input counts as a hang: the package gives a child 60 for a small HDF5 file, which takes them on
+# a busy machine. Bytes of memory are beyond what the process has at its start.
+HANG, MEMORY = 90.0, 4 << 30
 MEASURED = 25  # one input in so many has its memory measured, which takes time
 MINIMISING = 200  # parses that making an input smaller may take
 
@@ -33,7 +35,8 @@ class Target(NamedTuple):
 
     Args:
         seeds: `seeds(folder)` makes good inputs, by the names of their files.
-        parse: `parse(path)` reads the file; plain values, by which a changed result is told.
+        parse: `parse(path)` reads the file, beside which the other inputs lie as good ones; plain values, by which a
+            changed result is told.
         kind: of its mutations, a name in `MUTATIONS`.
         names_file: whether its errors name the file.
         typed: classes of errors that it may raise.
@@ -49,11 +52,12 @@ class Target(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one input came to: an outcome of `COUNTS`, and where an error came from."""
+    """What one input came to: an outcome of `COUNTS`, where an error came from, and the digest of a value."""
 
     outcome: str
     signature: str = ""
     text: str = ""
+    value: str = ""
 
 
 def value_of(result) -> str:
@@ -79,7 +83,7 @@ def tried(target: Target, path: pathlib.Path, data: bytes, before: str | None) -
         how = "" if isinstance(error, target.typed) else "untyped "
         kind = how or "without its file's name "
         return Found("untyped", f"{kind}{type(error).__name__} in {where}", "".join(traceback.format_exception(error)))
-    return Found("same" if now == before else "changed")
+    return Found("same" if now == before else "changed", value=now)
 
 
 def smaller(target: Target, path: pathlib.Path, data: bytes, found: Found, alive: Callable[[], None]) -> bytes:
@@ -113,15 +117,15 @@ class Worker:
         self.names: list[str] = []
         self.kept: list[tuple[pathlib.Path, bytes, Found]] = []
 
-    def run(self, seconds: float, seed: int) -> None:
-        """Feeds inputs for so long, and writes what came of them again and again."""
+    def run(self, seconds: float, seed: int, inputs: float = math.inf) -> None:
+        """Feeds so many inputs, for so long at most, and writes what came of them again and again."""
         rng = random.Random(seed)
         seeds, before = self._seeds()
         end = time.monotonic() + seconds  # imports are over
         self.names = list(seeds)
         self._save()
         mutate = MUTATIONS[self.target.kind]
-        while time.monotonic() < end:
+        while time.monotonic() < end and self.counts["inputs"] < inputs:
             name = rng.choice(list(seeds))
             data = seeds[name]
             for _ in range(rng.choice((1, 1, 1, 2, 3))):
@@ -133,21 +137,25 @@ class Worker:
                 found = self._measured(path, data, before[name])
             self.counts.update(("inputs", found.outcome))
             self.slowest = max(self.slowest, time.monotonic() - start)
+            path.write_bytes(seeds[name])
             if found.outcome == "untyped":
                 self._keep(path, data, found)
             self._alive()
         for path, data, found in self.kept:
             self._write(path, smaller(self.target, path, data, found, self._alive), found)
+            path.write_bytes(seeds[path.name])
         self._save()
 
     def _seeds(self) -> tuple[dict[str, bytes], dict[str, str]]:
         seeds = dict(self.target.seeds(self.folder))
+        for name, data in seeds.items():
+            (self.folder / name).write_bytes(data)
         before = {}
         for name, data in seeds.items():
             found = tried(self.target, self.folder / name, data, None)
             if found.outcome != "changed":
                 raise SystemExit(f"{self.name}: the good input {name} is refused: {found.text}")
-            before[name] = value_of(self.target.parse(self.folder / name))
+            before[name] = found.value
         # Beyond what is there already; what asks for more gets a MemoryError.
         used = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -211,24 +219,34 @@ class Result(NamedTuple):
 
 
 def fuzzed(
-    name: str, target: Target, seconds: float, seed: int, folder: pathlib.Path, findings: pathlib.Path
-) -> Result:
-    """Feeds a target for so long; where its process hangs or dies, another one goes on.
+    name: str, target: Target, seconds: float, seed: int, folder: pathlib.Path, findings: pathlib.Path,
+    inputs: float = math.inf,
+) -> Result:  # fmt: skip
+    """Feeds a target; where its process hangs or dies, another one goes on.
+
+    Args:
+        name, target: a row of the targets.
+        seconds: after which no input is fed.
+        seed: the same inputs for the same seed.
+        folder: to work in.
+        findings: folder for the faults.
+        inputs: after so many it ends, too.
 
     Raises:
         RuntimeError: a good input is refused, so that nothing can be learnt.
     """
     counts, signatures, ratio, slowest = collections.Counter(), collections.Counter(), 0.0, 0.0
     end, number = time.monotonic() + seconds, 0
-    while number == 0 or time.monotonic() < end:
+    while number == 0 or (time.monotonic() < end and counts["inputs"] < inputs):
         place = folder / f"{name}{number}"
         place.mkdir(parents=True)
         left = max(0.1, end - time.monotonic())
-        code, hung = _watched(lambda place=place, left=left, number=number: Worker(name, target, place, findings).run(
-            left, seed + number), place, left)  # fmt: skip
+        work = (left, seed + number, inputs - counts["inputs"])
+        code, hung = _watched(lambda place=place, work=work: Worker(name, target, place, findings).run(*work), place,
+                              left)  # fmt: skip
         state = place / "state.json"
         found = json.loads(state.read_text()) if state.exists() else None
-        if (code == 0 and found is None) or code == 1:
+        if (code == 0 and found is None) or code == FAILED:
             raise RuntimeError((place / "log.txt").read_text(errors="replace")[-3000:])
         if found is not None:
             counts.update(found["counts"])
@@ -248,9 +266,7 @@ def fuzzed(
 
 def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) -> tuple[int, bool]:
     """Runs a function in a process; its exit code, and whether it was killed because nothing changed any more."""
-    pid = os.fork()
-    if not pid:
-        _child(function, place / "log.txt")
+    pid = forked(function, place / "log.txt")
     # While it works it writes its state twice a second.
     changed, before, start = time.monotonic(), None, time.monotonic()
     while True:
@@ -267,20 +283,3 @@ def _watched(function: Callable[[], None], place: pathlib.Path, seconds: float) 
             os.waitpid(pid, 0)
             return -signal.SIGKILL, True
         time.sleep(0.02)
-
-
-def _child(function: Callable[[], None], log: pathlib.Path) -> None:
-    code = 1
-    try:
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        sys.stdout = sys.stderr = open(log, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the process
-        function()
-        code = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)

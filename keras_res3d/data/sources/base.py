@@ -44,7 +44,7 @@ class Source:
             fps: ticks a second; None numbers the frames as stored.
             rate: frames a second where the times do not tell.
         """
-        times = np.asarray(seconds, np.float64)
+        times = np.array(seconds, np.float64)  # a copy, which a user may change: tables of known files are kept
         try:
             self._ticks = None if fps is None else at_frame_rate(times, fps)
         except ValueError as error:
@@ -103,12 +103,13 @@ class Source:
         clips = [np.asarray(clip, np.int64) for clip in clips]
         for clip in clips:
             self._check(clip)
-        return self._clips([clip.tolist() for clip in clips], size)
+        return self._clips(clips, size)
 
-    def _clips(self, clips: list[list[int]], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
-        last_use = {index: number for number, clip in enumerate(clips) for index in clip}
+    def _clips(self, clips: list[np.ndarray], size: tuple[int, int] | None) -> Iterator[np.ndarray]:
+        # The clips of an hour stay arrays, which are smaller than lists of numbers.
+        last_use = {index: number for number, clip in enumerate(clips) for index in clip.tolist()}
         stream, held = self.frames(sorted(last_use), size), {}
-        for number, clip in enumerate(clips):
+        for number, clip in enumerate(map(np.ndarray.tolist, clips)):
             while any(index not in held for index in clip):
                 index, pixels = next(stream)
                 held[index] = pixels

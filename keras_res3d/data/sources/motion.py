@@ -9,7 +9,7 @@ of the paired class: left/right, up/down, turn_left/turn_right, grow/shrink.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -70,13 +70,18 @@ def motion_videos(
     Raises:
         ValueError: another split, or a number out of range.
     """
+    check_request(split, count, frames, size)
+    rng = np.random.default_rng((seed, sorted(SPLIT_SIZES).index(split)))
+    labels = np.arange(count, dtype=np.int32) % len(CLASSES)
+    return draw_videos(draw_scenes(rng, count, frames), labels, frames, size), labels, CLASSES
+
+
+def check_request(split: str, count: int = 1, frames: int = 16, size: int = 32) -> None:
+    """Raises ValueError where videos that are asked for, as of `motion_videos`, cannot be drawn."""
     if split not in SPLIT_SIZES:
         raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
     if count < 1 or frames < 1 or size < 8:
         raise ValueError(f"count, frames, size are {count}, {frames}, {size}; expected at least 1, 1, 8")
-    rng = np.random.default_rng((seed, sorted(SPLIT_SIZES).index(split)))
-    labels = np.arange(count, dtype=np.int32) % len(CLASSES)
-    return draw_videos(draw_scenes(rng, count, frames), labels, frames, size), labels, CLASSES
 
 
 def draw_scenes(rng: np.random.Generator, count: int, frames: int) -> Scenes:
@@ -183,14 +188,14 @@ class MotionDataSet:
 
     classes = CLASSES
     family = "motion"
+    draw = staticmethod(motion_videos)
     # A mirrored "left" is a "right".
     mirror_safe = False
     # A "left" played backwards is a "right" too.
     reverse_safe = False
 
     def __init__(self, split: str):
-        if split not in SPLIT_SIZES:
-            raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
+        check_request(split)
         self.split, self.name = split, f"{self.family}/{split}"
         numbers = range(SPLIT_SIZES[split])
         self.examples = tuple(Example(f"{self.name}/{i:04d}", i % len(self.classes)) for i in numbers)
@@ -202,10 +207,7 @@ class MotionDataSet:
 
     def open(self, i: int, fps: float | None = None, strict: bool = False) -> MotionVideo:
         """Opens a video as `types.DataSet.open` does; it has the same frames at any rate, and no damage."""
-        return MotionVideo(self.examples[i].path, self._pixels()[range(len(self))[i]], fps)
-
-    def _pixels(self) -> np.ndarray:
-        return _drawn(self.split)
+        return MotionVideo(self.examples[i].path, _drawn(self.draw, self.split)[range(len(self))[i]], fps)
 
 
 def motion_data_set(split: str) -> MotionDataSet:
@@ -220,6 +222,6 @@ def motion_data_set(split: str) -> MotionDataSet:
     return MotionDataSet(split)
 
 
-@functools.lru_cache(maxsize=len(SPLIT_SIZES))
-def _drawn(split: str) -> np.ndarray:
-    return motion_videos(split, SPLIT_SIZES[split])[0]
+@functools.lru_cache(maxsize=2 * len(SPLIT_SIZES))  # the splits of two data sets
+def _drawn(draw: Callable, split: str) -> np.ndarray:
+    return draw(split, SPLIT_SIZES[split])[0]

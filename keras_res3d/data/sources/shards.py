@@ -18,20 +18,19 @@ import numpy as np
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
 from keras_res3d.remote import StorePath, as_path
-from keras_res3d.untrusted import Npz, Range, check, read_json
+from keras_res3d.untrusted import COUNT, Npz, Range, check, read_json
 
 # Such a file in a folder says that the folder holds packed shards.
 MANIFEST = "manifest.json"
 FORMAT = "keras_res3d shards 1"
-_COUNT = Range(0, 2**50)
 _VIDEO = {"name": str, "label": (str, [str]), "group?": (str, None), "sha256?": (str, None)}
 # Of a shard in the manifest, and in the file in which it waits for the manifest.
-ENTRY = {"file": str, "records": _COUNT, "frames": _COUNT, "bytes": _COUNT, "sha256": str, "videos": [_VIDEO],
-         "index": {"file": str, "bytes": _COUNT, "sha256": str},
+ENTRY = {"file": str, "records": COUNT, "frames": COUNT, "bytes": COUNT, "sha256": str, "videos": [_VIDEO],
+         "index": {"file": str, "bytes": COUNT, "sha256": str},
          "left_out": [{"name": str, "label": (str, [str]), "fault": str}]}  # fmt: skip
 # Earlier releases said less of a shard.
 _LISTED = {f"{name}?" if name in ("frames", "left_out") else name: kind for name, kind in ENTRY.items()}
-_MANIFEST = {"classes": [str], "shards": [_LISTED], "resize": [Range(1, 2**16)], "records": _COUNT,
+_MANIFEST = {"classes": [str], "shards": [_LISTED], "resize": [Range(1, 2**16)], "records": COUNT,
              "mirror_safe?": bool, "reverse_safe?": bool, "source?": dict}  # fmt: skip
 
 
@@ -59,6 +58,9 @@ class ShardIndex(NamedTuple):
         buffer = io.BytesIO()
         np.savez(buffer, **self._asdict())
         return buffer.getvalue()
+
+
+_KINDS = ShardIndex(first=np.int64, offsets=np.int64, sizes=np.int64, seconds=np.float64)
 
 
 def read_manifest(folder: PathLike) -> dict:
@@ -189,7 +191,7 @@ class Shard:
         path = self.path.parent / self.entry["index"]["file"]
         try:
             with Npz(path) as arrays:
-                index = ShardIndex(*map(arrays.read, ShardIndex._fields))
+                index = ShardIndex(*map(arrays.read, ShardIndex._fields, _KINDS))
         except (OSError, ValueError) as error:
             raise PackedVideoError(f"index {path} cannot be read ({error}); pack the videos again") from error
         if not self._fits(index):
@@ -198,8 +200,7 @@ class Shard:
 
     def _fits(self, index: ShardIndex) -> bool:
         first, offsets, sizes, seconds = index
-        kinds = [getattr(column, "dtype", None) for column in index]
-        if kinds != [np.int64, np.int64, np.int64, np.float64] or first.shape != (self.entry["records"] + 1,):
+        if first.shape != (self.entry["records"] + 1,):
             return False
         counted = first[0] == 0 and (np.diff(first) > 0).all()
         if not (counted and offsets.shape == sizes.shape == seconds.shape == (first[-1],)):

@@ -8,7 +8,6 @@ and the motion can tell it; each texture goes with each motion equally often.
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from keras_res3d.data.sources.motion import (
     PATCH_TEXELS,
     SPLIT_SIZES,
     MotionDataSet,
+    check_request,
     draw_scenes,
     draw_videos,
 )
@@ -93,10 +93,7 @@ def texture_videos(
     split: str, count: int, frames: int = 16, size: int = 32, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Draws videos, balanced over the classes; arguments, results and errors as of `motion.motion_videos`."""
-    if split not in SPLIT_SIZES:
-        raise ValueError(f"split is {split!r}; expected one of {sorted(SPLIT_SIZES)}")
-    if count < 1 or frames < 1 or size < 8:
-        raise ValueError(f"count, frames, size are {count}, {frames}, {size}; expected at least 1, 1, 8")
+    check_request(split, count, frames, size)
     rng = np.random.default_rng((seed, sorted(SPLIT_SIZES).index(split), _STREAM))
     labels = np.arange(count, dtype=np.int32) % len(CLASSES)
     scenes, surfaces = draw_scenes(rng, count, frames), draw_surfaces(rng, count)
@@ -113,11 +110,4 @@ class TextureDataSet(MotionDataSet):
 
     classes = CLASSES
     family = "textures"
-
-    def _pixels(self) -> np.ndarray:
-        return _drawn(self.split)
-
-
-@functools.lru_cache(maxsize=len(SPLIT_SIZES))
-def _drawn(split: str) -> np.ndarray:
-    return texture_videos(split, SPLIT_SIZES[split])[0]
+    draw = staticmethod(texture_videos)

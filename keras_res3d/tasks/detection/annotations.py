@@ -13,7 +13,7 @@ import numpy as np
 from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, AMBIGUOUS_NAME, Annotations, time_fault
-from keras_res3d.untrusted import parse_json
+from keras_res3d.untrusted import read_json
 
 CLASS_LIST = "detclasslist.txt"
 Row = tuple[str, str, float, float]
@@ -77,7 +77,8 @@ def _folder(folder: pathlib.Path, subset: str | None) -> tuple[list[str], list[t
     return classes, rows, {}, faults
 
 
-def _text(file: pathlib.Path) -> str:
+def read_text(file: pathlib.Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark; DataError of any other."""
     try:
         return file.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -87,7 +88,7 @@ def _text(file: pathlib.Path) -> str:
 def _class_list(file: pathlib.Path, faults: list[str]) -> list[str]:
     """The names of `detclasslist.txt` in the order of their numbers, which need not be 1, 2, 3."""
     numbered = {}
-    for at, line in enumerate(_text(file).splitlines(), 1):
+    for at, line in enumerate(read_text(file).splitlines(), 1):
         words = line.split()
         number, name = words if len(words) == 2 else ("", "")
         if re.fullmatch(r"\d{1,9}", number) and int(number) not in numbered and name not in numbered.values():
@@ -100,7 +101,7 @@ def _class_list(file: pathlib.Path, faults: list[str]) -> list[str]:
 
 def _lines(file: pathlib.Path, label: str, faults: list[str]) -> Iterator[tuple[str, Row]]:
     """(where, row) of each instance in a file; what is no instance goes to the faults."""
-    for at, line in enumerate(_text(file).splitlines(), 1):
+    for at, line in enumerate(read_text(file).splitlines(), 1):
         words = line.split()
         try:
             video, begin, end = words
@@ -111,17 +112,15 @@ def _lines(file: pathlib.Path, label: str, faults: list[str]) -> Iterator[tuple[
                 faults.append(Fault(fault, "malformed line"))
 
 
-def read_json(path: pathlib.Path, key: str) -> dict:
-    """The object that a JSON file has under a key.
+def read_object(path: pathlib.Path, key: str) -> dict:
+    """What a JSON file holds, with an object under a key.
 
     Raises:
         DataError: the file is no JSON, or has no such object.
     """
     try:
-        whole = parse_json(_text(path), nan=True)
+        whole = read_json(path, nan=True)
     except ValueError as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(str(path), [f"the file is no JSON ({error})"]) from None
     if not isinstance(whole, dict) or not isinstance(whole.get(key), dict):
         raise DataError(str(path), [f"the file has no object {key!r}; expected JSON as of ActivityNet"])
@@ -129,8 +128,8 @@ def read_json(path: pathlib.Path, key: str) -> dict:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value of JSON is a number that a float can hold; True and False are none."""
-    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1e300)
+    """Whether a value of JSON is a number; True and False are none."""
+    return type(value) in (int, float)
 
 
 def is_segment(value: object) -> bool:
@@ -140,7 +139,7 @@ def is_segment(value: object) -> bool:
 
 def _json(path: pathlib.Path, subset: str | None) -> tuple[list[str], list[tuple[str, Row]], dict, list]:
     """(classes, rows with their places, durations, faults) of a file of ActivityNet."""
-    whole = read_json(path, "database")
+    whole = read_object(path, "database")
     rows, durations, faults, labels = [], {}, [], set()
     for video, facts in whole["database"].items():
         instances = facts.get("annotations", []) if isinstance(facts, dict) else None

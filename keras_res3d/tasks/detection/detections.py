@@ -15,7 +15,7 @@ from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import DataError
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.detection.annotations import is_number, is_segment, read_json
+from keras_res3d.tasks.detection.annotations import is_number, is_segment, read_object, read_text
 from keras_res3d.tasks.detection.matlab import matrix
 from keras_res3d.tasks.detection.moments import ACTION_NAME, Annotations, Detections, time_fault
 
@@ -104,11 +104,7 @@ def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
 
 
 def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError(str(path), ["the file is no text in UTF-8"]) from None
-    reader = csv.DictReader(io.StringIO(text, newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
         names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
     except csv.Error as error:
@@ -136,7 +132,7 @@ def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
 
 
 def _json(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
-    for video, found in read_json(path, "results")["results"].items():
+    for video, found in read_object(path, "results")["results"].items():
         for at, row in enumerate(found if isinstance(found, list) else [None], 1):
             label = ACTION_NAME if proposals else row.get("label") if isinstance(row, dict) else None
             if not (isinstance(row, dict) and is_segment(row.get("segment")) and is_number(row.get("score"))

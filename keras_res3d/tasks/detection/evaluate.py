@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,18 @@ import numpy as np
 from keras_res3d.tasks.detection.intervals import shared, temporal_iou
 from keras_res3d.tasks.detection.matching import precision_and_recall
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, Annotations, Detections
-from keras_res3d.tasks.detection.protocols import PROTOCOLS, RELEASED_MARGIN, RELEASED_NMS, Protocol
+from keras_res3d.tasks.detection.protocols import (
+    PROTOCOLS,
+    RELEASED_MARGIN,
+    RELEASED_NMS,
+    Protocol,
+    check_thresholds,
+)
 from keras_res3d.tasks.detection.suppression import by_score, grouped, suppress
 from keras_res3d.tasks.detection.window_weights import WindowWeights
+
+# Of each (class, video) the places of detections among those of that class in that video.
+Orders = Mapping[tuple[int, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -88,7 +98,8 @@ def evaluate_detections(
         raise ValueError(f"the protocol is {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
     rules = PROTOCOLS[protocol]
     thresholds = tuple(map(float, rules.thresholds if thresholds is None else thresholds))
-    nms = _checked(thresholds, (RELEASED_NMS if detections.raw else None) if nms == "auto" else nms)
+    check_thresholds(thresholds)
+    nms = _checked((RELEASED_NMS if detections.raw else None) if nms == "auto" else nms)
     if detections.classes != annotations.classes:
         raise ValueError(f"{detections.name} has other classes than {annotations.name}, or another order of them")
     blocked = tuple(blocked)
@@ -97,17 +108,16 @@ def evaluate_detections(
     if not instances.any():
         raise ValueError(f"{annotations.name} has no instance of an action in the videos that count")
     scored = _Scored(detections, annotations, rules, _weighted(detections, window_weights))
-    hits = tuple(scored.hits(threshold, _nms_at(nms, threshold)) for threshold in thresholds)
+    orders = functools.lru_cache(maxsize=1)(scored.orders)  # one for all thresholds, unless suppression follows them
+    hits = tuple(scored.hits(threshold, orders(_nms_at(nms, threshold))) for threshold in thresholds)
     found = [[rules.average_precision(right, count) if count else np.nan
               for right, count in zip(classes, instances.tolist(), strict=True)] for classes in hits]  # fmt: skip
     return DetectionScores(protocol, nms, thresholds, annotations.classes, instances, len(scored.videos), hits,
                            np.array(found, np.float64).T)  # fmt: skip
 
 
-def _checked(thresholds: tuple[float, ...], nms: float | str | None) -> float | str | None:
-    """The suppression to use. Raises ValueError for thresholds out of range."""
-    if not thresholds or not all(0 < threshold <= 1 for threshold in thresholds):
-        raise ValueError(f"the thresholds of IoU are {list(thresholds)}; expected one or more, above 0 and up to 1")
+def _checked(nms: float | str | None) -> float | str | None:
+    """The suppression to use. Raises ValueError for a threshold out of range."""
     if nms is None or nms == RELEASED_NMS:
         return nms
     if isinstance(nms, str) or not 0 <= nms <= 1:
@@ -149,12 +159,16 @@ class _Scored:
             unsure = annotations.spans[truth.get((AMBIGUOUS, video), none)]
             self.spared[rows] = (shared(unsure, times[rows]) > 0).any(axis=0)
 
-    def hits(self, threshold: float, nms: float | None) -> tuple[np.ndarray, ...]:
+    def orders(self, nms: float | None) -> Orders:
+        """What is left of each class in each video by suppression, in descending order of scores."""
+        return {key: by_score(self.scores[rows]) if nms is None else suppress(self.spans[rows], self.scores[rows], nms)
+                for key, rows in self.groups.items()}  # fmt: skip
+
+    def hits(self, threshold: float, orders: Orders) -> tuple[np.ndarray, ...]:
         """Of each class, bool `(detections,)`: those that count, in descending order of scores."""
         found: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in self.classes]
         for (label, video), rows in self.groups.items():
-            scores = self.scores[rows]
-            order = by_score(scores) if nms is None else suppress(self.spans[rows], scores, nms)
+            order = orders[label, video]
             right = self.rules.match(self.ious[label, video][:, order], threshold)
             counts = right | ~self.spared[rows[order]]
             found[label].append((self.shown[rows[order]][counts], right[counts]))

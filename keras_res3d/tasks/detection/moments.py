@@ -44,11 +44,13 @@ class Annotations:
     def __len__(self) -> int:
         return len(self.videos)
 
-    def spans_of(self, video: str, of_class: str) -> list[tuple[float, float]]:
-        """(begin, end) of the instances of a class in a video; none of a class that is not annotated."""
-        number = self.classes.index(of_class) if of_class in self.classes else None
-        return [tuple(span) for name, label, span in zip(self.videos, self.labels, self.spans.tolist(), strict=True)
-                if name == video and label == number]  # fmt: skip
+    def spans_of(self, video: str) -> dict[str, list[tuple[float, float]]]:
+        """(begin, end) of the instances in a video, by the names of their classes; ambiguous moments are left out."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for row, name in enumerate(self.videos):
+            if name == video and self.labels[row] != AMBIGUOUS:
+                found.setdefault(self.classes[self.labels[row]], []).append(tuple(self.spans[row].tolist()))
+        return found
 
     def without(self, blocked: Iterable[str]) -> Annotations:
         """The instances of all videos but the blocked ones."""

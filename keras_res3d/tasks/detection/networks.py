@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import keras
 from keras import layers as kl
 
@@ -17,7 +15,6 @@ def segment_net(
     classes: int,
     input_shape: tuple[int, int, int, int] | None = None,
     weights=None,
-    batch_norm_momentum: float | None = None,
 ) -> keras.Model:
     """A net for windows: its last map is averaged over space and not over time, so that the classifier sees the order.
 
@@ -29,11 +26,8 @@ def segment_net(
         classes: outputs, background included.
         input_shape: `(frames, height, width, channels)`, all known; None is 16 frames of the net's own size.
         weights: as of `build_model`; the classifier is new in any case.
-        batch_norm_momentum: of the moving statistics; None is the net's own.
     """
     architecture = get_architecture(net)
-    if batch_norm_momentum is not None and architecture.batch_norm_momentum is not None:
-        architecture = dataclasses.replace(architecture, batch_norm_momentum=batch_norm_momentum)
     shape = input_shape or (16, architecture.crop, architecture.crop, architecture.channels)
     if architecture.dense:
         return build_model(architecture, weights=weights, input_shape=shape, classes=classes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -43,3 +43,9 @@ PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({
     "activitynet": Protocol((0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95), match_detections_first,
                             interpolated_average_precision, False, False),
 })  # fmt: skip
+
+
+def check_thresholds(thresholds: Sequence[float]) -> None:
+    """Raises ValueError where thresholds of IoU are none, or one is out of range."""
+    if not len(thresholds) or not all(0 < threshold <= 1 for threshold in thresholds):
+        raise ValueError(f"the thresholds of IoU are {list(thresholds)}; expected one or more, above 0 and up to 1")

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_res3d.tasks.detection.intervals import temporal_iou
 from keras_res3d.tasks.detection.moments import Annotations, Detections
-from keras_res3d.tasks.detection.protocols import PROTOCOLS
+from keras_res3d.tasks.detection.protocols import PROTOCOLS, check_thresholds
 
 COUNTS = (1, 10, 50, 100, 200, 500)
 
@@ -38,8 +38,7 @@ def average_recall(
     """
     if not len(counts) or min(counts) < 1:
         raise ValueError(f"the counts of proposals are {list(counts)}; expected one or more, from 1")
-    if not len(thresholds) or not all(0 < threshold <= 1 for threshold in thresholds):
-        raise ValueError(f"the thresholds of IoU are {list(thresholds)}; expected one or more, above 0 and up to 1")
+    check_thresholds(thresholds)
     blocked = tuple(blocked)
     proposals, annotations = proposals.without(blocked), annotations.without(blocked)
     actions = np.flatnonzero(annotations.labels >= 0)

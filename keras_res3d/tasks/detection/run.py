@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from keras_res3d.cards import ModelCard
 from keras_res3d.data.crashes import reading
 from keras_res3d.data.open import open_video
 from keras_res3d.data.types import Example, VideoSource
 from keras_res3d.export.formats import FORMATS
-from keras_res3d.inference.classifier import Classifier, check_takes_videos, load_model
+from keras_res3d.export.formats.base import fixed_batches
+from keras_res3d.inference.classifier import Classifier, batched, check_takes_videos, load_model
 from keras_res3d.tasks.detection.moments import Detections
 from keras_res3d.tasks.detection.segment_data import Cutting, name_of
 from keras_res3d.tasks.detection.suppression import check_threshold, suppress_groups
 from keras_res3d.tasks.detection.window_clips import window_clips
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 from keras_res3d.tasks.detection.windows import LENGTHS, OVERLAP, seconds_of
+from keras_res3d.untrusted import check
 
 PathLike = str | os.PathLike
 
@@ -56,7 +59,8 @@ def load_detector(models: PathLike) -> Detector:
 
     Raises:
         FileNotFoundError: a network is not there.
-        ValueError: the networks take different clips, or are not of these two kinds; as of `load_model`.
+        ValueError: the networks take different clips, or are not of these two kinds, or the card says wrongly how
+            windows are cut; as of `load_model`.
     """
     folder = pathlib.Path(models)
     proposal, localization = (load_model(_file(folder, stage)) for stage in ("proposal", "localization"))
@@ -68,10 +72,19 @@ def load_detector(models: PathLike) -> Detector:
     if len(proposal.card.labels) != 2 or len(localization.card.labels) < 2:
         raise ValueError(f"the networks in {folder} have {len(proposal.card.labels)} and "
                          f"{len(localization.card.labels)} classes; expected 2, and background with the actions")
-    windows = localization.card.training.get("windows", {})
-    cutting = Cutting(tuple(windows.get("lengths", LENGTHS)), windows.get("overlap", OVERLAP),
-                      localization.card.sampling.frames)  # fmt: skip
-    return Detector(proposal, localization, cutting)
+    try:
+        return Detector(proposal, localization, _cutting(localization.card))
+    except ValueError as error:
+        raise ValueError(f"the card of the network localization in {folder} is damaged: {error}") from None
+
+
+def _cutting(card: ModelCard) -> Cutting:
+    """How windows were cut for the training; ValueError where the card does not say it rightly."""
+    windows = card.training.get("windows", {})
+    check(windows, {"lengths?": [int], "overlap?": float}, "windows")
+    cutting = Cutting(tuple(windows.get("lengths", LENGTHS)), windows.get("overlap", OVERLAP), card.sampling.frames)
+    cutting.windows(1)  # numbers out of range are told here, and not for every video
+    return cutting
 
 
 def _file(folder: pathlib.Path, stage: str) -> pathlib.Path:
@@ -136,7 +149,7 @@ def detect_actions(
         fitting = np.maximum(lengths, detector.cutting.lengths[0])
         scores = scores * window_weights.of(fitting, labels, detector.classes)
     name = name or "video"
-    spans = seconds_of(chosen, video.seconds)
+    spans = seconds_of(chosen, video.seconds, 1 / video.frame_rate)
     kept = np.arange(len(rows)) if nms is None else suppress_groups(spans, scores, labels[:, None], nms)
     detections = Detections(name, detector.classes, (name,) * len(rows), labels, spans, scores, lengths)
     return detections.rows(kept[np.argsort(-scores[kept], kind="stable")])
@@ -155,30 +168,21 @@ def _localized(
     detector: Detector, video: VideoSource, windows: np.ndarray, proposal_score: float, batch_size: int
 ) -> Iterator[tuple[list[int], np.ndarray]]:
     """(rows of windows, scores of all classes) of the windows that the proposal network lets through, in batches."""
-    waiting: list[tuple[int, np.ndarray]] = []
-    for batch in _batches(window_clips(video, windows, detector.proposal.card.sampling), batch_size):
-        action = _scores(detector.proposal, batch, batch_size)[:, 1]
-        waiting += [pair for pair, score in zip(batch, action.tolist(), strict=True) if score >= proposal_score]
-        if len(waiting) >= batch_size:
-            yield [row for row, _ in waiting[:batch_size]], _scores(detector.localization, waiting, batch_size)
-            waiting = waiting[batch_size:]
-    if waiting:
-        yield [row for row, _ in waiting], _scores(detector.localization, waiting, batch_size)
+    clips = window_clips(video, windows, detector.proposal.card.sampling)
+    for pairs in batched(_let_through(detector.proposal, clips, proposal_score, batch_size), batch_size):
+        yield [row for row, _ in pairs], _scores(detector.localization, pairs, batch_size)
+
+
+def _let_through(
+    network: Classifier, clips: Iterable[tuple[int, np.ndarray]], least: float, batch_size: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The (row, clip) of windows whose proposal score is at least so high."""
+    for pairs in batched(clips, batch_size):
+        action = _scores(network, pairs, batch_size)[:, 1]
+        yield from (pair for pair, score in zip(pairs, action.tolist(), strict=True) if score >= least)
 
 
 def _scores(network: Classifier, pairs: list[tuple[int, np.ndarray]], size: int) -> np.ndarray:
-    """Scores of the first `size` clips. Fewer are filled up, since Keras compiles anew for every size of a batch."""
-    clips = np.stack([clip for _, clip in pairs[:size]])
-    filled = clips if len(clips) == size else np.concatenate([clips, np.repeat(clips[-1:], size - len(clips), axis=0)])
-    return np.asarray(network.predict(filled), np.float64)[: len(clips)]
-
-
-def _batches(pairs: Iterator[tuple[int, np.ndarray]], size: int) -> Iterator[list[tuple[int, np.ndarray]]]:
-    batch = []
-    for pair in pairs:
-        batch.append(pair)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+    """Scores of up to `size` clips. Fewer are filled up, since Keras compiles anew for every size of a batch."""
+    (clips,) = fixed_batches(np.stack([clip for _, clip in pairs]), size, rank4=False)
+    return np.asarray(network.predict(clips), np.float64)[: len(pairs)]

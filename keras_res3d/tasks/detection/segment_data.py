@@ -159,7 +159,7 @@ def _labelled(videos: DataSet, number: int, name: str, annotations: Annotations,
     """(number of the video, windows, spans in seconds, labels, IoUs) of the windows of one video that count."""
     with videos.open(number) as video:
         windows = cutting.windows(video.num_frames)
-        seconds = seconds_of(windows, video.seconds)
+        seconds = seconds_of(windows, video.seconds, 1 / video.frame_rate)
     here = np.array([video == name for video in annotations.videos], bool)
     actions = here & (annotations.labels >= 0)
     found = label_segments(seconds, annotations.spans[actions], annotations.labels[actions] + 1, cutting.rule)

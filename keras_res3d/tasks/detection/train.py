@@ -111,10 +111,10 @@ def _new(net, weights, data: SegmentSet, sampling: Sampling, options: TrainingOp
     """(network, card) that start from weights of another data set, or random ones."""
     architecture = get_architecture(net)
     momentum = batch_norm_momentum(architecture.batch_norm_momentum, options.total_steps(len(data)))
+    fitted = dataclasses.replace(architecture, batch_norm_momentum=momentum)
     keras.utils.set_random_seed(options.seed)
     with strategy_for(options).scope():
-        shape = (sampling.frames, *sampling.crop, 3)
-        model = segment_net(architecture, len(data.classes), shape, weights, momentum)
+        model = segment_net(fitted, len(data.classes), (sampling.frames, *sampling.crop, 3), weights)
     return model, starting_card(architecture, weights, data, sampling)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras_res3d.data.types import DataError
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.detection.annotations import is_number, read_json
+from keras_res3d.tasks.detection.annotations import is_number, read_object
 from keras_res3d.tasks.detection.matlab import matrix
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 from keras_res3d.tasks.detection.windows import LENGTHS
@@ -29,7 +29,7 @@ def read_window_weights(path: str | os.PathLike) -> WindowWeights:
     try:
         if path.suffix.lower() == ".mat":
             return WindowWeights(LENGTHS, None, matrix(path, "weight"))
-        return _from_json(read_json(path, "weights")["weights"])
+        return _from_json(read_object(path, "weights")["weights"])
     except DataError:
         raise
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The clips of all windows of a video, each frame decoded once, with no more frames held than a window spans."""
+"""The clips of all windows of a video, each frame decoded once, and held while a window still needs it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_res3d.data.clips import Sampling
-from keras_res3d.data.transform import centre_crop
+from keras_res3d.data.evaluation import clips_at
 from keras_res3d.data.types import VideoSource
 from keras_res3d.tasks.detection.windows import frames_of
 
@@ -15,8 +15,8 @@ from keras_res3d.tasks.detection.windows import frames_of
 def window_clips(video: VideoSource, windows: np.ndarray, sampling: Sampling) -> Iterator[tuple[int, np.ndarray]]:
     """Yields the clip of each window, as soon as its last frame is decoded.
 
-    Windows overlap, and every frame is decoded, resized and cropped once for all of them. What is held at a time are
-    the frames from the beginning of the longest window that is not yet done.
+    Windows overlap, and every frame is decoded and resized once for all of them. What is held at a time are the frames
+    that windows which are not yet done need: no more than the longest window spans.
 
     Args:
         video: an open video.
@@ -29,18 +29,6 @@ def window_clips(video: VideoSource, windows: np.ndarray, sampling: Sampling) ->
     Raises:
         VideoError: as of `VideoSource.frames`.
     """
-    numbers = frames_of(windows, sampling.frames)
-    order = np.argsort(numbers[:, -1], kind="stable")
-    # The first frame that any window from here on needs: what lies before it is let go.
-    needed_from = np.minimum.accumulate(numbers[order, 0][::-1])[::-1]
-    frames = video.frames(np.unique(numbers), size=sampling.resize)
-    held: dict[int, np.ndarray] = {}
-    for row, first in zip(order.tolist(), needed_from.tolist(), strict=True):
-        while next(iter(held), first) < first:
-            del held[next(iter(held))]
-        clip = numbers[row].tolist()
-        while clip[-1] not in held:
-            number, pixels = next(frames)
-            if number >= first:
-                held[number] = np.ascontiguousarray(centre_crop(pixels, sampling.crop))
-        yield row, np.stack([held[number] for number in clip])
+    order = np.argsort(frames_of(windows, sampling.frames)[:, -1], kind="stable")
+    clips = clips_at(video, sampling, frames_of(windows[order], sampling.frames))
+    yield from zip(order.tolist(), clips, strict=True)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_res3d.data.clips import last_shown
+
 LENGTHS = (16, 32, 64, 128, 256, 512)
 OVERLAP = 0.75
 FRAMES = 16
@@ -74,18 +76,18 @@ def frames_of(windows: np.ndarray, frames: int = FRAMES) -> np.ndarray:
     return windows[:, :1] + np.arange(frames, dtype=np.int64)[None, :] * lengths[:, None] // frames
 
 
-def seconds_of(windows: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+def seconds_of(windows: np.ndarray, seconds: np.ndarray, otherwise: float) -> np.ndarray:
     """When each window begins and ends, in seconds from the first frame of the video.
 
-    A window ends when the frame after it is shown; the last frame is shown for the median distance of frames.
+    A window ends when the frame after it is shown; the last frame is shown as long as `last_shown` says.
 
     Args:
         windows: `(windows, 2)`, as of `sliding_windows`.
         seconds: when each frame is shown, ascending, `(num_frames,)`.
+        otherwise: seconds for which the frame of a video of a single one is shown.
 
     Returns:
         float64 `(windows, 2)`.
     """
     seconds = np.asarray(seconds, np.float64)
-    gap = float(np.median(np.diff(seconds))) if len(seconds) > 1 else 0.0
-    return np.append(seconds, seconds[-1] + gap)[windows] - seconds[0]
+    return np.append(seconds, seconds[-1] + last_shown(seconds, otherwise))[windows] - seconds[0]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from keras_res3d.remote import StoreError, StorePath, as_path
-from keras_res3d.untrusted import Range, parse_json
+from keras_res3d.untrusted import COUNT, parse_json
 
 # What of a folder's header says how features were computed; features that differ in it are never mixed.
 SETTINGS = ("format", "model", "layers", "sampling", "step", "per_clip", "normalized")
@@ -47,9 +47,8 @@ class VideoRow:
     error: str | None = None
 
 
-_COUNT = Range(0, 2**50)
-_SCHEMA = {"id": str, "label": (str, None), "group": (str, None), "number": _COUNT, "size": (_COUNT, None),
-           "rows": _COUNT, "error": (str, None)}  # fmt: skip
+_SCHEMA = {"id": str, "label": (str, None), "group": (str, None), "number": COUNT, "size": (COUNT, None),
+           "rows": COUNT, "error": (str, None)}  # fmt: skip
 
 
 def settings_digest(header: Mapping) -> str:

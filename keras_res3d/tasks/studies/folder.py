@@ -29,12 +29,13 @@ from keras_res3d.untrusted import read_json
 
 # Options that do not tell studies apart: every run has a seed of its own, and each candidate its sampling.
 _FREE = ("seed", *FREE, *SAMPLED)
-HEADER, SEED = "study.json", "seed"
+HEADER, _SEED = "study.json", "seed"
 # A folder gets a candidate's name.
 NAME = re.compile(r"[\w][\w.+-]*")
 _DATA = {"name": str, "videos": int, "classes": [str]}
 _CANDIDATE = {
-    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int, "off": float,
+    "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int,
+    "off": (float, None),
     "printed": {str: (float, None)},
     "sampling": {"frames": int, "stride": int, "crop": [int]},
     "architecture": {"temporal_kernels": [int], "blocks": [int], "factorized": (str, None)},
@@ -74,7 +75,7 @@ class StudyFolder:
 
     def run(self, name: str, seed: int) -> pathlib.Path:
         """The folder of a candidate's run."""
-        return self.path / name / f"{SEED}{seed}"
+        return run_folder(self.path, name, seed)
 
     @contextlib.contextmanager
     def claim(self, name: str, seed: int) -> Iterator[bool]:
@@ -125,9 +126,14 @@ def read_header(folder) -> dict:
         raise ValueError(f"{printable(path)} is damaged: {error}") from error
 
 
+def run_folder(folder, name: str, seed: int) -> pathlib.Path:
+    """Where a candidate's run with a seed lies in the folder of a study."""
+    return pathlib.Path(folder) / name / f"{_SEED}{seed}"
+
+
 def seeds_in(folder, name: str) -> list[int]:
     """The seeds of a candidate that have a folder, in order."""
-    found = [path.name.removeprefix(SEED) for path in (pathlib.Path(folder) / name).glob(f"{SEED}*") if path.is_dir()]
+    found = [path.name.removeprefix(_SEED) for path in (pathlib.Path(folder) / name).glob(f"{_SEED}*") if path.is_dir()]
     return sorted(int(seed) for seed in found if re.fullmatch("[0-9]{1,18}", seed))
 
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import itertools
 import os
 import pathlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from keras_res3d.nets.architecture import Architecture
+from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tasks.studies.folder import NAME
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
-from keras_res3d.tasks.studies.study import SAMPLING_FIELDS, Candidate, Study
-from keras_res3d.untrusted import check, check_plain, parse_json
+from keras_res3d.tasks.studies.study import NET_FIELDS, SAMPLING_FIELDS, Candidate, Study
+from keras_res3d.untrusted import MAX_DEPTH, Range, check, check_plain, parse_json
 
+_SAMPLING = {"stride?": int, "fps?": (float, None), "resize?": ([Range(1, LARGEST["crop"])], None),
+             "preprocessing?": str}  # fmt: skip
 _SCHEMA = {"name?": str, "question?": str, "study?": (str, None), "base?": (str, None), "fields?": (dict, None),
-           "sampling?": (dict, None), "candidates?": (dict, None)}  # fmt: skip
-KEYS = ("name", "question", "study", "base", "fields", "sampling", "candidates")
-_FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
+           "sampling?": (_SAMPLING, None),
+           "candidates?": ({str: ({"net?": str, **_SAMPLING}, None)}, None)}  # fmt: skip
+KEYS = tuple(name.removesuffix("?") for name in _SCHEMA)
+MAX_YAML_CHARACTERS = 1_000_000
 
 
 def read_study(study) -> Study:
@@ -77,10 +82,15 @@ def _parsed(path: pathlib.Path):
     except ImportError:
         raise ImportError(f'{path} needs PyYAML: pip install "keras-res3d[search]", or write the study as JSON'
                           ) from None  # fmt: skip
+    # PyYAML takes seconds for some thousands of brackets inside one another.
+    opened = itertools.accumulate(1 if each in "[{" else -1 for each in re.findall(r"[\[\]{}]", text))
+    if len(text) > MAX_YAML_CHARACTERS or max(opened, default=0) > MAX_DEPTH:
+        raise ValueError(f"{path} is too large, or nested too deeply; expected up to {MAX_YAML_CHARACTERS:,} "
+                         f"characters and {MAX_DEPTH} levels")  # fmt: skip
     try:
         return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ValueError(f"{path} is no YAML: {error}") from error
+    except Exception as error:  # PyYAML raises what it stumbles over, such as IndexError of `!!int ""`
+        raise ValueError(f"{path} is no YAML: {type(error).__name__}: {error}") from error
 
 
 def _from_mapping(given: Mapping, name: str) -> Study:
@@ -89,15 +99,16 @@ def _from_mapping(given: Mapping, name: str) -> Study:
     if start is None and not given.get("candidates"):
         raise ValueError(f"study {name!r} has no candidates; expected them, or the name of a study of the paper")
     fields, sampling = dict(given.get("fields") or {}), dict(given.get("sampling") or {})
-    _check_keys(fields, _FIELDS, f"{name}: fields")
+    _check_keys(fields, NET_FIELDS, f"{name}: fields")
     if start is not None and not given.get("candidates"):
         if given.get("base") is not None:
             raise ValueError(f"study {name!r} has a base and the candidates of {start.name}, which bring their own; "
                              "leave one out")  # fmt: skip
-        study = start.with_fields(**fields)
+        with _fitting(fields, name):
+            study = start.with_fields(**fields)
         return replace(study, name=given.get("name", name), sampling={**study.sampling, **sampling},
                        question=given.get("question", study.question))  # fmt: skip
-    base = get_architecture(given.get("base") or (start.base if start else "sr18"))
+    base = _net(given.get("base") or (start.base if start else "sr18"), name)
     rows = given["candidates"]
     if not isinstance(rows, Mapping):
         raise ValueError(f"study {name!r}: candidates is {type(rows).__name__}; expected a mapping from names to "
@@ -112,17 +123,31 @@ def _candidate(name: str, row: Mapping, base: Architecture, fields: Mapping, stu
         raise ValueError(f"study {study!r}: a candidate is called {name!r}; expected letters, digits, ., _, + and -, "
                          "since a folder gets its name")  # fmt: skip
     where = f"{study}: {name}"
-    _check_keys(row, ("net", *_FIELDS, *SAMPLING_FIELDS), where)
-    changes = {key: value for key, value in row.items() if key in _FIELDS}
-    net = _replaced(get_architecture(row["net"]), {**fields, **changes}, where) if "net" in row else None
+    _check_keys(row, ("net", *NET_FIELDS, *SAMPLING_FIELDS), where)
+    changes = {key: value for key, value in row.items() if key in NET_FIELDS}
+    net = _replaced(_net(row["net"], where), {**fields, **changes}, where) if "net" in row else None
     net = net or _replaced(base, changes, where)
     return Candidate(name, net, {key: value for key, value in row.items() if key in SAMPLING_FIELDS})
 
 
-def _replaced(net: Architecture, fields: Mapping, where: str) -> Architecture:
+def _net(net, where: str) -> Architecture:
     try:
+        return get_architecture(net)
+    except TypeError as error:  # neither a name nor an Architecture
+        raise ValueError(f"{where}: {error}") from error
+
+
+def _replaced(net: Architecture, fields: Mapping, where: str) -> Architecture:
+    with _fitting(fields, where):
         return replace(net, **fields)
-    except TypeError as error:  # a number where a list is expected, for example
+
+
+@contextlib.contextmanager
+def _fitting(fields: Mapping, where: str) -> Iterator[None]:
+    """A number where a list is expected, for example, as a ValueError."""
+    try:
+        yield
+    except TypeError as error:
         raise ValueError(f"{where}: {dict(fields)} does not fit: {error}") from error
 
 

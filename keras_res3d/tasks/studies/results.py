@@ -7,12 +7,21 @@ import io
 import math
 import pathlib
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
-from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, SEED, read_header, read_small, seeds_in
+from keras_res3d.tasks.studies.folder import (
+    FAILURE,
+    LATENCY,
+    LEFT_OUT,
+    SCORES,
+    read_header,
+    read_small,
+    run_folder,
+    seeds_in,
+)
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences
 
 MEASURES = ("video@1", "clip@1", "video@5")
@@ -93,20 +102,11 @@ class StudyResults:
         Raises:
             ValueError: fewer than two candidates are common.
         """
-        sides = [{name: list(runs.values()) for name, runs in study.figures(measure).items()}
-                 for study in (self, other)]  # fmt: skip
-        return agreement(*sides)
+        return agreement(*(by_candidate(study.figures(measure)) for study in (self, other)))
 
     def agreement_with_paper(self, measure: str = MEASURES[0]) -> dict[str, Agreement]:
-        """Agreement with the paper's ranking on UCF101 and HMDB51, where it prints two candidates or more."""
-        ours = {name: list(runs.values()) for name, runs in self.figures(measure).items()}
-        found = {}
-        for data in ("ucf101", "hmdb51"):
-            printed = {each.name: each.facts["printed"].get(data) for each in self.scored}
-            theirs = {name: [value] for name, value in printed.items() if value is not None}
-            if len(theirs) > 1:
-                found[data] = agreement(ours, theirs)
-        return found
+        """Agreement with the paper's ranking; see the function of this name."""
+        return agreement_with_paper(self.figures(measure), self.candidates)
 
     def table(self, paper: bool = True) -> tuple[list[str], list[list[str]]]:
         """A row for each candidate: counts, latency, mean and standard deviation over the seeds, the paper's figures.
@@ -160,6 +160,29 @@ class StudyResults:
         return [CSV, JSON]
 
 
+def by_candidate(figures: Mapping[str, Mapping[int, float]]) -> dict[str, list[float]]:
+    """Figures by candidate and seed as `statistics.agreement` takes them: a list for each candidate."""
+    return {name: list(runs.values()) for name, runs in figures.items()}
+
+
+def agreement_with_paper(
+    figures: Mapping[str, Mapping[int, float]], candidates: Iterable[CandidateResult]
+) -> dict[str, Agreement]:
+    """Agreement with the paper's rankings on UCF101 and HMDB51, where it prints two of the candidates or more.
+
+    Args:
+        figures: by candidate and seed.
+        candidates: whose facts have the paper's figures; those without a figure of ours are left out.
+    """
+    found = {}
+    for data in ("ucf101", "hmdb51"):
+        printed = {each.name: each.facts["printed"].get(data) for each in candidates if each.name in figures}
+        theirs = {name: [value] for name, value in printed.items() if value is not None}
+        if len(theirs) > 1:
+            found[data] = agreement(by_candidate(figures), theirs)
+    return found
+
+
 def read_results(folder) -> StudyResults:
     """The results in a folder of `search_architectures`, whether all runs are done or not.
 
@@ -174,7 +197,7 @@ def read_results(folder) -> StudyResults:
 def _result(folder: pathlib.Path, entry: Mapping) -> CandidateResult:
     place, runs, failures = folder / entry["name"], {}, {}
     for seed in seeds_in(folder, entry["name"]):
-        run = place / f"{SEED}{seed}"
+        run = run_folder(folder, entry["name"], seed)
         if (scores := read_small(run / SCORES, _SCORES)) is not None:
             runs[seed] = scores
         elif (failure := read_small(run / FAILURE, {"error": str})) is not None:

@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 
 import keras
-import numpy as np
 
-from keras_res3d.data.open import is_motion, read_data_set
-from keras_res3d.export.measure import median_seconds
+from keras_res3d.data.open import embedded_test_split, read_data_set
+from keras_res3d.export.measure import clip_seconds
 from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import locked
 from keras_res3d.nets.counts import COUNTED
+from keras_res3d.search import too_many_macs, too_slow
 from keras_res3d.tables import printable
 from keras_res3d.tasks.evaluate import evaluate
 from keras_res3d.tasks.studies.budget import Planned, plan
@@ -127,9 +127,9 @@ def search_architectures(
 
 def _data(data, validation) -> tuple:
     if validation is None:
-        if not (isinstance(data, (str, os.PathLike)) and is_motion(data)):
-            raise ValueError("validation is missing; expected held-out videos, which the nets are scored on")
-        validation = f"{str(data).partition('/')[0]}/test"
+        validation = embedded_test_split(data) if isinstance(data, (str, os.PathLike)) else None
+    if validation is None:
+        raise ValueError("validation is missing; expected held-out videos, which the nets are scored on")
     if isinstance(data, (str, os.PathLike)):
         data = read_data_set(data)
     if isinstance(validation, (str, os.PathLike)):
@@ -142,12 +142,8 @@ def _within_limits(everything: _Study, max_macs: float | None, max_latency: floa
     """The candidates within the limits; of the others the folder says why they are left out."""
     kept = []
     for each in everything.planned:
-        place, reason = everything.folder.path / each.name, None
-        if max_macs is not None and each.macs > max_macs:
-            reason = f"{each.macs:,} multiply-accumulates, more than {max_macs:,.0f}"
-        else:
-            reason = _too_slow(everything, each, max_latency)
-        everything.folder.write(place / LEFT_OUT, reason and {"reason": reason})
+        reason = too_many_macs(each.macs, max_macs) or _too_slow(everything, each, max_latency)
+        everything.folder.write(everything.folder.path / each.name / LEFT_OUT, reason and {"reason": reason})
         if reason:
             everything.report(f"{each.name} is left out: {reason}")
         else:
@@ -162,9 +158,7 @@ def _too_slow(everything: _Study, each: Planned, max_latency: float | None) -> s
     except Exception as error:  # a net that does not fit the memory, for example; the others go on
         everything.report(f"{each.name}: its latency cannot be measured: {printable(error)}")
         return None if max_latency is None else f"its latency cannot be measured: {error}"
-    if max_latency is None or seconds <= max_latency:
-        return None
-    return f"{1e3 * seconds:.1f} ms a clip, more than {1e3 * max_latency:.1f}"
+    return too_slow(seconds, max_latency)
 
 
 def _latency(everything: _Study, each: Planned) -> float:
@@ -174,8 +168,7 @@ def _latency(everything: _Study, each: Planned) -> float:
         found = read_small(path, {"seconds": float})
         if found is None:
             model = _net(everything, each, everything.options)
-            clip = np.zeros((1, *each.input_shape), np.float32)
-            found = {"seconds": median_seconds(lambda: model.predict_on_batch(clip))}
+            found = {"seconds": clip_seconds(model, each.input_shape)}
             everything.folder.write(path, found)
             keras.utils.clear_session()
     return found["seconds"]

@@ -183,10 +183,7 @@ def _common(first: Mapping[int, float], second: Mapping[int, float]) -> tuple[li
 def kendall_tau(first: Sequence[float], second: Sequence[float]) -> float:
     """Kendall's tau-b: agreement of two rankings from -1 to 1, corrected for ties; NaN where one has no order."""
     a, b = np.asarray(first, float), np.asarray(second, float)
-    above = np.triu_indices(len(a), 1)
-    signs = [np.sign(values[:, None] - values[None, :])[above] for values in (a, b)]
-    scale = math.sqrt(float((signs[0] != 0).sum()) * float((signs[1] != 0).sum()))
-    return float((signs[0] * signs[1]).sum()) / scale if scale else math.nan
+    return float(_taus_of_different(np.arange(len(a))[None], a[None], b[None])[0])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from keras_res3d.nets.architecture import Architecture
 
 # What a study may say of how clips are taken; frames and crop are fields of the net.
 SAMPLING_FIELDS = ("stride", "fps", "resize", "preprocessing")
+# What it may say of the net.
+NET_FIELDS = tuple(each.name for each in dataclasses.fields(Architecture) if each.name != "name")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,6 @@ class Printed:
     flops: float | None = None
     ucf101: float | None = None
     hmdb51: float | None = None
-
-    def accuracies(self) -> dict[str, float]:
-        """Those of the two data sets that are printed."""
-        found = {"ucf101": self.ucf101, "hmdb51": self.hmdb51}
-        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -77,15 +74,14 @@ class Study:
             what = f"two candidates called {', '.join(twice)}" if twice else "no candidate"
             raise ValueError(f"study {self.name!r} has {what}; expected at least one, each with a name of its own")
         for where, fields in [("it", self.sampling), *((each.name, each.sampling) for each in self.candidates)]:
-            unknown = sorted(set(fields) - set(SAMPLING_FIELDS))
+            unknown = sorted(str(name) for name in set(fields) - set(SAMPLING_FIELDS))
             if unknown:
                 raise ValueError(f"study {self.name!r}: sampling of {where} has {', '.join(unknown)}; expected some of "
                                  f"{', '.join(SAMPLING_FIELDS)}")  # fmt: skip
 
     def varied(self, candidate: Candidate) -> set[str]:
         """The fields of `Architecture` in which a candidate's net differs from the base; the name is none."""
-        names = [each.name for each in dataclasses.fields(Architecture) if each.name != "name"]
-        return {name for name in names if getattr(candidate.net, name) != getattr(self.base, name)}
+        return {name for name in NET_FIELDS if getattr(candidate.net, name) != getattr(self.base, name)}
 
     def with_fields(self, **fields) -> Study:
         """The study with another base: each candidate takes the new fields but those that it varies itself.

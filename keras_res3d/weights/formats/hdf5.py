@@ -17,11 +17,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 CONTENTS = "model.weights.h5"  # of a .keras file
 _IDLE_SECONDS, _START_SECONDS, _STOP_SECONDS = 60, 120, 5
+# A file that changed so lately may change again without another time of change: systems count it in steps.
+_CHANGED_NS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -53,23 +56,20 @@ def vouch_for(path) -> None:
     _known[_key(path)] = True
 
 
-def try_in_child(path, limits: Limits | None = None) -> None:
+def try_in_child(path) -> None:
     """Reads an HDF5 file, or that of a `.keras` archive, in a child process.
-
-    Args:
-        path: of the file.
-        limits: None means the defaults.
 
     Raises:
         HarmfulFileError: the child crashed, or did not end within its limits.
     """
-    key = _key(path)
+    key, now = _key(path), time.time_ns()
     if key in _known:
         return
-    reason = _CHILD.answer(os.path.abspath(os.fsdecode(path)), limits or Limits())
+    reason = _CHILD.answer(os.path.abspath(os.fsdecode(path)), Limits())
     if reason:
         raise HarmfulFileError(reason)
-    _known[key] = True
+    if now - key[-1] > _CHANGED_NS:
+        _known[key] = True
 
 
 def _key(path) -> tuple:
@@ -105,8 +105,9 @@ class _Child:
     def _running(self) -> subprocess.Popen | None:
         """The process, or None where none can be started here, so that files are read untried."""
         if self._usable and (self._process is None or self._process.poll() is not None):
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
-                           "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+            from keras_res3d.io import child_environment  # here alone, since the child does without
+
+            environment = child_environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
             command, pipe = [sys.executable, "-c", f"from {__name__} import serve; serve()"], subprocess.PIPE
             try:
                 # In a session of its own: Ctrl-C is for the process that works.

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import zipfile
-import zlib
 from collections.abc import Iterator
 
 from keras_res3d.nets.architecture import LARGEST_CLIP
-from keras_res3d.untrusted import parse_json
+from keras_res3d.untrusted import check_claims, parse_json, reasons
 from keras_res3d.weights.formats.hdf5 import try_in_child
 
 CONFIG = "config.json"
-# What zipfile raises at damaged archives.
-_BAD_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError, RuntimeError)
 # The names under which Keras keeps the shape of a batch, and those of numbers that a layer takes memory for.
 _SHAPES = ("batch_shape", "batch_input_shape")
 _SIZES = ("filters", "units", "kernel_size", "strides", "pool_size", "padding", "cropping", "size", "groups",
@@ -29,18 +26,13 @@ def check_archive(path) -> None:
         OSError: it cannot be read.
         ValueError: the reason, without its name.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            claimed, size = sum(info.file_size for info in archive.infolist()), os.path.getsize(path)
-            if claimed > _MAX_RATIO * size:
-                raise ValueError(f"its entries claim {claimed:,} bytes in a file of {size:,}")
-            if (damaged := archive.testzip()) is not None:
-                raise ValueError(f"the checksum of its part {damaged} is wrong")
-            if CONFIG not in archive.namelist():
-                raise ValueError(f"it is a zip archive, but not a Keras model: it has no {CONFIG}")
-            config = archive.read(CONFIG)
-    except _BAD_ZIP as error:
-        raise ValueError(str(error) or type(error).__name__) from error
+    with reasons(), zipfile.ZipFile(path) as archive:
+        check_claims(archive.infolist(), os.path.getsize(path), _MAX_RATIO)
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"the checksum of its part {damaged} is wrong")
+        if CONFIG not in archive.namelist():
+            raise ValueError(f"it is a zip archive, but not a Keras model: it has no {CONFIG}")
+        config = archive.read(CONFIG)
     _check_config(config)
     try_in_child(path)
 

@@ -1,17 +1,18 @@
 """Mean average precision: properties, an independent slow implementation, the published numbers."""
 
 import itertools
-import time
 
 import numpy as np
 import pytest
 
+from keras_res3d.tasks.detection import evaluate
 from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections
 from keras_res3d.tasks.detection.evaluate import evaluate_detections
 from keras_res3d.tasks.detection.moments import Annotations, Detections
 from keras_res3d.tasks.detection.protocols import PROTOCOLS
 from keras_res3d.tasks.detection.recall import average_recall
+from keras_res3d.tasks.detection.suppression import suppress
 from keras_res3d.tasks.detection.weights_file import read_window_weights
 from keras_res3d.tasks.detection.window_weights import WindowWeights
 
@@ -206,6 +207,22 @@ def test_window_weights_change_the_scores():
         evaluate_detections(by_hand, truth, window_weights=weights)
 
 
+@pytest.mark.parametrize(("nms", "times"), [(0.4, 1), ("released", 5), (None, 0)])
+def test_suppression_is_done_once_unless_it_follows_the_thresholds(nms, times, monkeypatch):
+    truth, found = _made(1)
+    expected = evaluate_detections(found, truth, nms=nms)
+    calls = []
+
+    def counted(spans, scores, threshold):
+        calls.append(threshold)
+        return suppress(spans, scores, threshold)
+
+    monkeypatch.setattr(evaluate, "suppress", counted)
+    scores = evaluate_detections(found, truth, nms=nms)
+    assert len(calls) == times * len({*zip(found.labels.tolist(), found.videos, strict=True)})
+    assert len(set(calls)) == times and np.array_equal(scores.average_precision, expected.average_precision)
+
+
 def test_wrong_arguments():
     truth, found = _made(0)
     other = Annotations("truth", ("b", "a", "c"), truth.videos, truth.labels, truth.spans)
@@ -260,10 +277,8 @@ def authors(shared_data):
 
 def test_the_published_numbers(authors):
     annotations, found, weights = authors
-    began = time.process_time()
     scores = evaluate_detections(found, annotations, window_weights=weights)
     assert [f"{value:.5f}" for value in scores.mean] == ["0.40643", "0.32567", "0.22487", "0.12307", "0.06437"]
     assert scores.nms == "released" and scores.videos == 213 and scores.instances.sum() == 3358
-    print(f"{time.process_time() - began:.1f} s of a core")
     blocked = [f"video_test_{number:07d}" for number in (270, 1292, 1496)]
     assert evaluate_detections(found, annotations, thresholds=(0.5,), blocked=blocked).videos == 210

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
+from keras_res3d import untrusted
 from keras_res3d.data.types import DataError
 from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections, write_detections
@@ -29,6 +30,7 @@ def test_a_folder_of_thumos(folder):
     rows = set(zip(found.videos, found.labels.tolist(), map(tuple, found.spans.tolist()), strict=True))
     four, twelve = "video_test_0000004", "video_test_0000012"
     assert rows == {(four, 0, (1, 2.5)), (twelve, 0, (0, 3)), (four, 1, (2, 4)), (four, -1, (5, 6))}
+    assert found.spans_of(four) == {"Run": [(1, 2.5)], "Dive": [(2, 4)]} and found.spans_of("x") == {}
     (folder / "detclasslist.txt").unlink()
     assert read_annotations(folder).classes == ("Dive", "Run")
     (folder / "Run_val.txt").write_text("a 1 2\n")
@@ -84,11 +86,26 @@ def test_faults_of_json(tmp_path, video):
         read_annotations(_activitynet(tmp_path / "a.json", c=video))
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"database": 3}', b"\xff\xfe", b"[" * 100_000])
+GOOD_JSON = '{"database": {"a": {"annotations": [{"segment": [1, 2], "label": "Run"}]}}}'
+
+
+@pytest.mark.parametrize("content", [
+    b"{", b"[]", b'{"database": 3}', b"\xff\xfe", b"[" * 100_000, GOOD_JSON.encode("utf-16"),
+])  # fmt: skip
 def test_a_file_that_is_no_json(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(DataError):
         read_annotations(tmp_path / "a.json")
+
+
+def test_no_json_is_read_beyond_the_limit_of_all(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_text(GOOD_JSON, "utf-8-sig")
+    assert read_annotations(path).videos == ("a",)
+    monkeypatch.setattr(untrusted, "MAX_JSON_BYTES", 60)
+    for read in (read_annotations, read_window_weights, lambda path: read_detections(path, ANNOTATIONS)):
+        with pytest.raises(DataError, match=r"no JSON \(it has more than"):
+            read(path)
 
 
 ANNOTATIONS = Annotations("made", ("Run", "Dive"), ("clip_07",), [0], [[1, 2]], {"clip_07": 20.0})
@@ -143,6 +160,18 @@ def test_files_that_are_no_detections(tmp_path):
     for name in ("none.mat", "none.csv", "none.json"):
         with pytest.raises(FileNotFoundError, match="not there"):
             read_detections(tmp_path / name, ANNOTATIONS)
+
+
+@pytest.mark.parametrize("kind", [9 + 16, 9 + 128, 9 + 256 * 4, 9 + 256 * 64])
+def test_a_matrix_that_crashes_its_reader_is_an_error(tmp_path, kind):
+    """SciPy 1.17 takes the kind of the numbers for a place in a table, and reads what lies beyond it."""
+    savemat(tmp_path / "d.mat", _matrix((7, 16, 0.2, 0.8, 0.5, 2)))
+    data = bytearray((tmp_path / "d.mat").read_bytes())
+    assert data[176:186] == b"seg_swin\x09\0"  # the numbers are of kind 9: doubles
+    data[184:186] = kind.to_bytes(2, "little")
+    (tmp_path / "d.mat").write_bytes(data)
+    with pytest.raises(DataError, match=r"d\.mat: 1 fault\n  SciPy, .* crashes on the file; it is damaged"):
+        read_detections(tmp_path / "d.mat", ANNOTATIONS)
 
 
 @pytest.mark.parametrize("windows", [None, [16, 512, 64]])

@@ -1,5 +1,7 @@
 """Finding actions: frames shared by overlapping windows, and the chain against single windows scored by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from keras_res3d.cards import ModelCard
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.inference.classifier import Classifier
+from keras_res3d.tasks.detection import run
+from keras_res3d.tasks.detection.detections import read_detections, write_detections
+from keras_res3d.tasks.detection.moments import Annotations
 from keras_res3d.tasks.detection.run import Detector, detect_actions, load_detector
 from keras_res3d.tasks.detection.segment_data import Cutting
 from keras_res3d.tasks.detection.window_clips import window_clips
@@ -41,20 +46,23 @@ def test_every_window_gets_its_frames_and_each_is_read_once(count):
 
 
 def test_no_more_frames_are_held_than_the_longest_window_spans():
-    held = []
+    seen = []
 
     class Watched(Counting):
         def frames(self, indices, size=None):
             for number, pixels in super().frames(indices, size):
-                held.append(number)
+                seen.append(number)
                 yield number, pixels
 
+        def _clips(self, clips, size):
+            self.inner = super()._clips(clips, size)
+            return self.inner
+
     video = Watched(np.zeros((1000, 10, 12, 3), np.uint8))
-    clips = window_clips(video, sliding_windows(1000, (16, 64)), SAMPLING)
     most = 0
-    for _ in clips:
-        most = max(most, len(clips.gi_frame.f_locals["held"]))
-    assert most <= 64 + 16 and len(held) == 1000
+    for _ in window_clips(video, sliding_windows(1000, (16, 64)), SAMPLING):
+        most = max(most, len(video.inner.gi_frame.f_locals["held"]))
+    assert 16 <= most <= 64 + 16 and len(seen) == 1000
 
 
 def _detector(cutting):
@@ -114,6 +122,37 @@ def test_thresholds_and_weights():
     assert not hasattr(unread, "read")
 
 
+def test_what_is_found_in_a_video_of_one_frame_is_written_and_read(tmp_path):
+    found = detect_actions(_detector(Cutting((16, 32))), _video([100]))
+    assert found.spans.tolist() == [[0, 1 / 25]] and found.labels.tolist() == [0]
+    truth = Annotations("made", found.classes, ("video",), [0], [[0, 1 / 25]])
+    read = read_detections(write_detections(found, tmp_path / "found.json"), truth)
+    assert read.spans.tolist() == found.spans.tolist() and read.scores.tolist() == found.scores.tolist()
+
+
 def test_a_folder_without_networks(tmp_path):
     with pytest.raises(FileNotFoundError, match="no network proposal"):
         load_detector(tmp_path)
+
+
+@pytest.mark.parametrize(("windows", "told"), [
+    (3, "windows is 3; expected an object"), (None, "windows is None"), ({"lengths": 16}, "windows.lengths is 16"),
+    ({"lengths": [16.5]}, r"lengths\[0\] is 16.5; expected a whole number"), ({"lengths": []}, "one or more"),
+    ({"lengths": [32, 16]}, "ascending"), ({"lengths": [-1]}, "-1 frames"), ({"overlap": "much"}, "overlap is 'much'"),
+    ({"overlap": 1}, "the overlap is 1"), ({"overlap": float("nan")}, "the overlap is nan"),
+])  # fmt: skip
+def test_windows_of_a_damaged_card_are_told(tmp_path, monkeypatch, windows, told):
+    made = _detector(Cutting())
+
+    def load(path):
+        network = getattr(made, path.name)
+        return dataclasses.replace(network, card=dataclasses.replace(network.card, training={"windows": windows}))
+
+    monkeypatch.setattr(run, "load_model", load)
+    for stage in ("proposal", "localization"):
+        (tmp_path / stage).mkdir()
+    with pytest.raises(ValueError, match=f"the card of the network localization in .* is damaged: .*{told}") as caught:
+        load_detector(tmp_path)
+    assert "\n" not in str(caught.value)
+    windows = {"lengths": [16, 48], "labels": {}}
+    assert load_detector(tmp_path).cutting == Cutting((16, 48), frames=SAMPLING.frames)

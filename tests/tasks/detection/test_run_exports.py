@@ -14,7 +14,7 @@ from keras_res3d.tasks.detection.made import MadeVideos
 from keras_res3d.tasks.detection.networks import segment_net
 from keras_res3d.tasks.detection.run import detect_actions, load_detector
 
-SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1), frames=16, crop=32)
+SMALL = Architecture("small", width=2, blocks=(1, 1, 1, 1), frames=16, crop=32, batch_norm_momentum=0.9)
 SAMPLING = Sampling(frames=16, stride=1, resize=(32, 32), crop=(32, 32))
 LABELS = {"proposal": ("background", "action"), "localization": ("background", "run", "dive")}
 
@@ -30,13 +30,12 @@ def networks(tmp_path_factory, video):
     folder, nets = tmp_path_factory.mktemp("networks"), {}
     for seed, (stage, labels) in enumerate(LABELS.items()):
         keras.utils.set_random_seed(seed)
-        net = segment_net(SMALL, len(labels), (16, 32, 32, 3), batch_norm_momentum=0.9)
+        net = segment_net(SMALL, len(labels), (16, 32, 32, 3))
         # Scores of a random net are all alike; these differ.
         head = net.layers[-2]
         head.kernel.assign(np.random.default_rng(seed).normal(0, 1, head.kernel.shape))
         card = dataclasses.replace(card_of(net, labels, SAMPLING), training={"windows": {"lengths": [16, 48]}})
-        assert card.architecture == dataclasses.replace(SMALL, name=card.architecture.name, classes=len(labels),
-                                                        batch_norm_momentum=0.9)  # fmt: skip
+        assert card.architecture == dataclasses.replace(SMALL, name=card.architecture.name, classes=len(labels))
         save_model(net, folder / f"{stage}.keras", card)
         nets[stage] = net, card
     return nets, _scores(detect_actions(load_detector(folder), video, proposal_score=0, nms=None))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.data.types import DataError, DataSet, VideoSource
 from keras_res3d.tasks.detection.made import MOTION, MadeVideos
 from keras_res3d.tasks.detection.moments import Annotations
@@ -57,6 +58,14 @@ def test_windows_are_videos_of_sixteen_frames(videos):
             assert next(window.clips([range(16)], size=(20, 24))).shape == (16, 20, 24, 3)
     with pytest.raises(ValueError, match="expected None"):
         data.open(0, fps=10)
+
+
+def test_a_video_of_one_frame_shows_what_its_annotation_says(monkeypatch):
+    videos = MadeVideos(1, actions=1)
+    monkeypatch.setattr(videos, "open", lambda *args, **more: ArrayVideo(np.zeros((1, 32, 32, 3), np.uint8)))
+    truth = Annotations("made", ("a",), (videos.examples[0].path,), [0], [[0, 1 / 25]])
+    data = segment_set(videos, truth, cutting=CUTTING)
+    assert [(example.label, example.span) for example in data.examples] == [(1, (0, 1 / 25))] and data.ious == [1]
 
 
 def test_labels_agree_with_the_annotations(videos):

@@ -44,7 +44,9 @@ def test_sixteen_frames_stand_for_a_window():
 
 def test_seconds_follow_the_frames_times():
     seconds = 10 + np.array([0.0, 0.1, 0.2, 0.6, 0.7])  # a held frame, and a clock that does not start at 0
-    assert np.allclose(seconds_of(np.array([[0, 3], [2, 4], [3, 5]]), seconds), [[0, 0.6], [0.2, 0.7], [0.6, 0.8]])
+    found = seconds_of(np.array([[0, 3], [2, 4], [3, 5]]), seconds, 9.0)
+    assert np.allclose(found, [[0, 0.6], [0.2, 0.7], [0.6, 0.8]])
+    assert np.allclose(seconds_of(sliding_windows(1), seconds[:1], 0.04), [[0, 0.04]])
 
 
 def test_labels_by_three_thresholds():

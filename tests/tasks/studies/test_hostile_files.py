@@ -49,14 +49,48 @@ def test_small_files_that_are_damaged_count_as_none(tmp_path, text):
 @pytest.mark.parametrize("text", [
     "[1", "[1]", "[" * 10**4, '{"candidates": 3}', '{"candidates": {"../x": {}}}', '{"study": [1], "candidates": {}}',
     '{"fields": [1], "candidates": {"a": {}}}', '{"candidates": {"a": {"blocks": 3}}}',
-    '{"candidates": {"a": {"blocks": [1000000000, 1, 1, 1]}}}',
+    '{"candidates": {"a": {"blocks": [1000000000, 1, 1, 1]}}}', '{"candidates": {"a": {"net": [1.5]}}}',
+    '{"base": 3, "candidates": {"a": {}}}', '{"study": "depth", "fields": {"blocks": 3}}',
+    '{"sampling": {"resize": 3}, "candidates": {"a": {}}}', '{"candidates": {"a": {"resize": [1, "a"]}}}',
+    '{"candidates": {"a": {"resize": [100000, 100000]}}}', '{"sampling": {"b": 1, "a": 2}, "candidates": {"a": {}}}',
 ])  # fmt: skip
-def test_a_study_of_any_content_is_refused(tmp_path, name, text):
+def test_a_study_of_any_content_is_refused_by_name(tmp_path, name, text):
     if name.endswith("yaml"):
         pytest.importorskip("yaml")
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=rf"own\.{name[4:]}"):
         read_study(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", [
+    '!!int ""', "!!bool x", "!!timestamp x", "!!float ''", "- " * 10**4, "!!python/name:os.system x",
+], ids=range(6))  # fmt: skip
+def test_yaml_that_pyyaml_stumbles_over_is_told(tmp_path, text):
+    pytest.importorskip("yaml")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"own\.yaml is no YAML: "):
+        read_study(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("text", ["{}" + " " * 10**6, "[" * 101 + "]" * 101])
+def test_yaml_that_keeps_pyyaml_busy_is_not_read(tmp_path, text):
+    pytest.importorskip("yaml")
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"own\.yaml is too large, or nested too deeply; expected up to 1,000,000"):
+        read_study(tmp_path / "own.yaml")
+
+
+def test_names_in_a_study_that_are_no_strings_are_told(tmp_path):
+    pytest.importorskip("yaml")
+    (tmp_path / "own.yaml").write_text("candidates: {a: {}}\nsampling: {1: 2, b: 3}")
+    with pytest.raises(ValueError, match=r"own\.yaml: .*sampling of it has 1, b; expected some of stride, fps"):
+        read_study(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("given", [{"base": 3, "candidates": {"a": {}}}, {"candidates": {"a": {"net": 3}}}])
+def test_a_net_that_is_no_name_is_a_value_error_in_a_mapping_too(given):
+    with pytest.raises(ValueError, match="net is 3; expected a name"):
+        read_study(given)
 
 
 def test_a_study_that_unfolds_without_end_is_refused(tmp_path):

@@ -11,38 +11,28 @@ import sys
 import numpy as np
 import pytest
 
-from keras_res3d import Architecture, TrainingOptions, load_model, read_data_set
+from keras_res3d import Architecture, TrainingOptions, load_model
 from keras_res3d.nets.counts import count_params
+from keras_res3d.reports.studies import write_study_report
 from keras_res3d.tasks.studies import search
 from keras_res3d.tasks.studies.folder import StudyFolder
 from keras_res3d.tasks.studies.results import read_results
 from keras_res3d.tasks.studies.search import search_architectures
 from keras_res3d.training.stream import recipe_stream
+from tests.training.runs import Few
 
 STUDY = {
     "name": "tiny",
-    "fields": {"blocks": [1, 1, 1, 1], "conv1": 3, "crop": 16, "frames": 4},
+    "fields": {"blocks": [1, 1, 1, 1, 1], "shortcut": None, "conv1": 3, "crop": 16, "frames": 4},
     "sampling": {"stride": 1, "resize": [16, 16]},
     "candidates": {"flat": {"temporal_kernels": [1, 1, 1, 1, 1]}, "deep": {}},
 }
 OPTIONS = TrainingOptions(iterations=2, batch_size=4)
 
 
-class First:
-    """The first videos of the embedded data."""
-
-    def __init__(self, split, count):
-        whole = read_data_set(f"motion/{split}")
-        self.open, self.classes, self.name = whole.open, whole.classes, whole.name
-        self.mirror_safe, self.reverse_safe, self.examples = False, False, whole.examples[:count]
-
-    def __len__(self):
-        return len(self.examples)
-
-
 @pytest.fixture(scope="module")
 def data():
-    return First("train", 16), First("test", 8)
+    return Few("train", 16), Few("test", 8)
 
 
 def call(output, data, study=STUDY, **changes):
@@ -101,7 +91,7 @@ def test_another_study_in_the_folder_is_refused(done, data):
     with pytest.raises(ValueError, match="holds another study"):
         call(output, data, target_params=2e4)
     with pytest.raises(ValueError, match="digest"):
-        call(output, (First("train", 8), data[1]))
+        call(output, (Few("train", 8), data[1]))
 
 
 def test_a_failure_is_recorded_and_the_rest_goes_on(tmp_path, data, monkeypatch):
@@ -171,6 +161,17 @@ def test_a_net_that_cannot_be_built_stops_no_other(tmp_path, data, monkeypatch):
     assert results.table()[1][0][6] == "-"
     limited = call(tmp_path, data, seeds=1, max_latency=1e3)
     assert "cannot be measured" in limited.candidates[0].left_out
+
+
+def test_without_a_budget_the_widths_are_the_studys_own(tmp_path, data):
+    study = {**STUDY, "candidates": {"flat": {"temporal_kernels": [1] * 5, "width": 2}, "deep": {"width": 3}}}
+    results = call(tmp_path, data, study, target_params=None, seeds=1)
+    assert [each.facts["width"] for each in results.scored] == [2, 3]
+    assert [each.facts["off"] for each in results.scored] == [None, None]
+    again = call(tmp_path, data, study, target_params=None, seeds=1)
+    assert again.figures() == results.figures() == read_results(tmp_path).figures()
+    assert [row["off"] for row in csv.DictReader((tmp_path / "results.csv").open())] == ["", ""]
+    assert "Candidates have the widths of the study" in write_study_report(tmp_path).read_text()
 
 
 def test_a_run_that_another_process_holds_is_passed_over(tmp_path, done):

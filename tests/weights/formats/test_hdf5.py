@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import os
 import pathlib
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 import zlib
 
@@ -13,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 
+from keras_res3d.io import child_environment
 from keras_res3d.weights.formats import hdf5
 from keras_res3d.weights.formats.registry import read_tensors
 from keras_res3d.weights.source import WeightsError
@@ -54,6 +58,9 @@ QUICK = hdf5.Limits(cpu_seconds=0.5, memory_mb=64)
 def quick(monkeypatch):
     monkeypatch.setattr(hdf5, "Limits", lambda: QUICK)
     monkeypatch.setattr(hdf5, "_known", {})
+
+
+OLD = 10**9  # a time of change, in seconds since 1970
 
 
 def whole(path, values=None):
@@ -109,6 +116,7 @@ def test_a_file_is_tried_once_until_it_changes(tmp_path, monkeypatch):
     tried = []
     monkeypatch.setattr(hdf5._CHILD, "answer", lambda path, limits: tried.append(path) or "")
     path = whole(tmp_path / "a.weights.h5")
+    os.utime(path, (OLD, OLD))
     for _ in range(2):
         hdf5.try_in_child(path)
     assert len(tried) == 1
@@ -120,8 +128,21 @@ def test_a_file_is_tried_once_until_it_changes(tmp_path, monkeypatch):
     assert len(tried) == 2
 
 
+def test_a_file_that_changes_twice_within_a_step_of_the_clock_is_tried_twice(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(hdf5._CHILD, "answer", lambda path, limits: tried.append(path) or "")
+    path, now = tmp_path / "a.weights.h5", time.time_ns()
+    for value in (1, 2):
+        whole(path, np.full(9, value, "f4"))
+        os.utime(path, ns=(now, now))
+        hdf5.try_in_child(path)
+    assert len(tried) == 2
+
+
 def test_one_child_serves_many_threads_and_comes_back_after_it_has_ended(tmp_path):
     paths = [whole(tmp_path / f"{number}.weights.h5") for number in range(8)]
+    for path in paths:
+        os.utime(path, (OLD, OLD))
     threads = [threading.Thread(target=hdf5.try_in_child, args=[path]) for path in paths]
     for each in threads:
         each.start()
@@ -134,6 +155,16 @@ def test_one_child_serves_many_threads_and_comes_back_after_it_has_ended(tmp_pat
     hdf5._known.clear()
     hdf5.try_in_child(paths[0])
     assert hdf5._CHILD._process.pid != child.pid
+
+
+def test_the_child_imports_nothing_else_of_the_package():
+    code = f"import sys, {hdf5.__name__}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=child_environment(), capture_output=True, text=True,
+                          check=True)  # fmt: skip
+    room = hdf5.__name__.split(".")
+    assert {name for name in done.stdout.split() if name.startswith(room[0])} <= {
+        ".".join(room[:depth]) for depth in range(1, 5)
+    }
 
 
 @pytest.mark.parametrize("executable", ["nowhere", "/bin/true", None])
