@@ -45,6 +45,11 @@ setup(
         "demo": ["gradio>=6"],
         "parquet": ["pyarrow>=16"],
         "tensorboard": ["tensorboard"],
+        # Paths in object stores: memory:// needs fsspec alone, s3:// and gs:// what speaks to these.
+        "store": ["fsspec"],
+        "s3": ["s3fs"],
+        "gs": ["gcsfs"],
+        "ray": ["ray[data]>=2.60"],
         # KerasTuner 1.4 imports tensorboard without requiring it.
         "search": ["pyyaml", "keras-tuner", "tensorboard"],
         # tensorflow-io's last release loads under TensorFlow 2.17 alone: see docs/install.md.

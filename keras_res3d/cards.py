@@ -14,6 +14,7 @@ from keras_res3d.io import atomic_path, digest, write_atomically
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
+from keras_res3d.remote import StoreError, StorePath, as_path, readable
 from keras_res3d.tables import as_json
 from keras_res3d.untrusted import Range, check, parse_json, read_json
 
@@ -101,9 +102,9 @@ class ModelCard:
             raise ValueError(str(error)) from error
 
 
-def card_path(model_path) -> pathlib.Path:
+def card_path(model_path) -> pathlib.Path | StorePath:
     """Where the card of a model file lies: the same name with .json."""
-    path = pathlib.Path(model_path)
+    path = as_path(model_path)
     return path / "model.json" if path.is_dir() else path.with_suffix(".json")
 
 
@@ -114,7 +115,7 @@ def read_card(model_path) -> ModelCard | None:
     none. Such a card is told by its digest, and the copy inside the model is read in its place.
     """
     path = card_path(model_path)
-    copy = _copy_that_counts(pathlib.Path(model_path), path)
+    copy = _copy_that_counts(as_path(model_path), path)
     if copy is None and not path.exists():
         return None
     try:
@@ -128,22 +129,24 @@ def read_card(model_path) -> ModelCard | None:
 _INSIDE, _REPLACES = "keras_res3d/model.json", "keras_res3d/replaces.txt"
 
 
-def _digest(card: pathlib.Path) -> str:
+def _digest(card: pathlib.Path | StorePath) -> str:
     return digest(card) if card.exists() else "nothing"
 
 
-def _copy_that_counts(model: pathlib.Path, card: pathlib.Path) -> str | None:
+def _copy_that_counts(model: pathlib.Path | StorePath, card: pathlib.Path | StorePath) -> str | None:
     """The copy of its card in a Keras model, where the card beside it is that of the model before, or missing."""
     model = model / "model.keras" if model.is_dir() else model
     if model.suffix != ".keras" or not model.is_file():
         return None
     try:
-        with zipfile.ZipFile(model) as archive:
+        with zipfile.ZipFile(readable(model)) as archive:
             if archive.getinfo(_INSIDE).file_size > LARGEST_CARD or archive.getinfo(_REPLACES).file_size > 64:
                 return None
             if archive.read(_REPLACES).decode("ascii") != _digest(card):
                 return None
             copy = archive.read(_INSIDE).decode("utf-8")
+    except StoreError:
+        raise
     except Exception:  # models of Keras' own hold none; damage shows in many ways, and whoever opens the model says so
         return None
     if card.exists():
@@ -290,7 +293,7 @@ def save_model(
 
     Args:
         model: a Keras model, of this package's builders or not.
-        path: a file that ends in .keras.
+        path: a file that ends in .keras; it may be an address in a store.
         card: its card; None makes one from the model. The arguments below replace its fields where they are given.
         labels: class names in the order of the outputs, such as `classes` of the data set it was trained on.
         sampling: how clips are taken from a video and preprocessed, as in training.
@@ -305,7 +308,7 @@ def save_model(
         ValueError: another suffix than .keras, or as of `card_of`.
         OSError: a file cannot be written; what was there is left.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.suffix != ".keras":
         raise ValueError(f"path is {path}; expected a file name that ends in .keras")
     given = {"labels": labels, "sampling": sampling, "licence": licence, "trained_on": trained_on,

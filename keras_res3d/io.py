@@ -19,6 +19,8 @@ from collections.abc import Iterable, Iterator
 
 import filelock
 
+from keras_res3d.remote import StorePath, as_path, opened, refuse
+
 
 @contextlib.contextmanager
 def silenced(*descriptors: int) -> Iterator[None]:
@@ -112,7 +114,7 @@ def child_environment(**more: str) -> dict[str, str]:
 
 def digest(path) -> str:
     """SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    with opened(as_path(path)) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -134,12 +136,19 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
 
     The file is written under its own name in a hidden folder beside `path`, synced, and moved when the block ends; an
     error in the block leaves `path` as it was. The folder of `path` is made if missing. What killed processes left
-    beside `path` is removed.
+    beside `path` is removed. A file for a store is written into a temporary folder, and put into the store when the
+    block ends.
 
     Raises:
         OSError: the file cannot be written, for example because the disk is full.
+        StoreError: it cannot be put into the store.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        with path.written() as aside:
+            yield aside
+        return
+    refuse("what is written here", path)
     with _hidden_folder(path) as folder:
         try:
             aside = folder / path.name
@@ -159,12 +168,18 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
     Yields where to write: `path`'s own name in a hidden folder beside `path`. When the block ends, everything in that
     folder is moved beside `path`, and `path` itself first: where others belong to it, it is what holds their digests,
     so that whoever reads it after a kill between two moves sees that they are not its own. An error in the block leaves
-    all as it was.
+    all as it was. Into a store, where readers do not wait, `path` itself is put last.
 
     Raises:
         OSError: it cannot be written, for example because the disk is full.
+        StoreError: it cannot be put into the store.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        with path.written() as aside:
+            yield aside
+        return
+    refuse("what is written here", path)
     with _hidden_folder(path) as folder:
         try:
             yield folder / path.name
@@ -255,7 +270,10 @@ def sweep(path) -> None:
     Remains that tell no owner, as those of earlier releases, are removed too: call it where no other process writes
     `path`.
     """
-    for remains in _remains(pathlib.Path(path)):
+    path = as_path(path)
+    if isinstance(path, StorePath):  # which keeps nothing of a write that was cut short
+        return
+    for remains in _remains(path):
         _remove_remains(remains)
 
 
@@ -282,8 +300,10 @@ def _remove_remains(folder: pathlib.Path) -> None:
 
 def half_replaced(path) -> str:
     """A hint for messages: "" or, where `path` is not there because its replacement was killed, a text that says so."""
-    path = pathlib.Path(path)
-    if path.exists() or not any((each / f"{REPLACED}{path.name}").exists() for each in _remains(path)):
+    path = as_path(path)
+    if isinstance(path, StorePath) or path.exists():
+        return ""
+    if not any((each / f"{REPLACED}{path.name}").exists() for each in _remains(path)):
         return ""
     return " (a process was killed while it replaced it: run that again)"
 
@@ -313,11 +333,16 @@ def locked(path, waiting: str = "", timeout: float = -1) -> Iterator[bool]:
         timeout: seconds to wait; 0 does not wait, and a number below 0 waits for ever.
 
     Yields:
-        Whether the lock is held: some file systems have none, and a folder that cannot be written needs none.
+        Whether the lock is held: stores and some file systems have none, and a folder that cannot be written needs
+        none.
 
     Raises:
         TimeoutError: another process still holds it.
     """
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        yield False
+        return
     lock = filelock.FileLock(_lock_of(path))
     try:
         held = _acquire(lock, waiting, timeout)
@@ -356,7 +381,7 @@ def only_one(path, does: str, place=None) -> Iterator[None]:
     """Lets one process at a time do something to `path`; a second one is refused at once.
 
     A call inside the block, of the same thread for the same path, goes through. The folder of `path` is made if
-    missing, and goes again if nothing comes to lie in it.
+    missing, and goes again if nothing comes to lie in it. In a store, which has no locks, nobody is refused.
 
     Args:
         path: what is guarded, as of `locked`.
@@ -366,7 +391,11 @@ def only_one(path, does: str, place=None) -> Iterator[None]:
     Raises:
         ValueError: another process, or thread, is at it; the message names it where it is known.
     """
-    lock, key = _lock_of(path), (threading.get_ident(), str(pathlib.Path(path).absolute()))
+    path = as_path(path)
+    if isinstance(path, StorePath):
+        yield
+        return
+    lock, key = _lock_of(path), (threading.get_ident(), str(path.absolute()))
     if key in _held:
         yield
         return

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keras_res3d.io import atomic_path
+from keras_res3d.remote import as_path
 
 FORMATS = ("csv", "parquet")
 
@@ -29,7 +30,7 @@ def check_table_format(format: str) -> None:
                           "'keras-res3d[parquet]'; or choose csv, which needs nothing")  # fmt: skip
 
 
-def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> pathlib.Path:
+def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> os.PathLike:
     """Writes columns of equal length as the CSV or Parquet file that the suffix of the path says; returns the path.
 
     In CSV a cell of None or NaN is empty, and a number with a point has 9 digits, which tell any two float32 apart.
@@ -38,7 +39,7 @@ def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> pat
         ImportError: the suffix is .parquet, and pyarrow is not installed.
         ValueError: the suffix is another one.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     format = path.suffix.removeprefix(".")
     check_table_format(format)
     with atomic_path(path) as aside:

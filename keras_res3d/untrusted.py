@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_res3d.remote import StoreError, opened
+
 MAX_JSON_BYTES = 256 * 2**20
 MAX_DEPTH = 100
 _PIECE = 2**16
@@ -53,7 +55,7 @@ def read_json(path, schema: object = None, nan: bool = False) -> object:
         ValueError: the reason why it is refused, without its name.
     """
     data = bytearray()
-    with open(path, "rb") as file:
+    with opened(path) as file:
         # Piece by piece: one call for the limit and a byte would take memory for as many before it looks at the file.
         while len(data) <= MAX_JSON_BYTES and (piece := file.read(_PIECE)):
             data += piece
@@ -235,13 +237,15 @@ class Npz:
 
     def __init__(self, path):
         with reasons():
-            self._archive = zipfile.ZipFile(path)
+            self._file, self._archive = opened(path), None
             try:
+                size = self._file.seek(0, os.SEEK_END)
+                self._archive = zipfile.ZipFile(self._file)
                 members = self._archive.infolist()
                 packed = next((each.filename for each in members if each.compress_type != zipfile.ZIP_STORED), None)
                 if packed is not None:
                     raise ValueError(f"its entry {packed} is compressed")
-                check_claims(members, os.path.getsize(path))
+                check_claims(members, size)
                 self.names = [member.filename.removesuffix(".npy") for member in members]
                 if len(set(self.names)) < len(members):
                     raise ValueError("it has an array twice")
@@ -257,7 +261,9 @@ class Npz:
 
     def close(self) -> None:
         """Lets go of the file."""
-        self._archive.close()
+        if self._archive is not None:
+            self._archive.close()
+        self._file.close()
 
     def read(self, name: str, dtype: object = None, shape: tuple | None = None) -> np.ndarray:
         """An array, which cannot be written to; its header is compared with its bytes before memory is taken for it.
@@ -308,7 +314,7 @@ def reasons() -> Iterator[None]:
     """What zipfile, its decompressors and NumPy raise at damaged files, which is nearly anything, as a ValueError."""
     try:
         yield
-    except ValueError:
+    except (ValueError, StoreError):
         raise
     except Exception as error:
         if isinstance(error, OSError) and not _by_damage(error):
@@ -319,4 +325,4 @@ def reasons() -> Iterator[None]:
 def _by_damage(error: OSError) -> bool:
     """Whether a file's content raised the error: bz2 gives it no number, and a place before the file's start is EINVAL.
     """
-    return error.filename is None and error.errno in (None, errno.EINVAL)
+    return type(error) is OSError and error.filename is None and error.errno in (None, errno.EINVAL)

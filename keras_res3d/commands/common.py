@@ -12,6 +12,7 @@ from absl import flags
 
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.io import silenced
+from keras_res3d.remote import StorePath, as_path
 
 if TYPE_CHECKING:
     from keras_res3d.inference.classifier import Classifier
@@ -67,6 +68,14 @@ def define_sampling_flags(what: str) -> None:
     )
 
 
+def define_ray_flags() -> None:
+    """Defines --ray_address."""
+    flags.DEFINE_string(
+        "ray_address", None, "With --engine ray, the cluster: host:6379, or auto for the one that this host belongs "
+        "to (by default what RAY_ADDRESS says, else auto, else a new one of this host alone).",
+    )  # fmt: skip
+
+
 def sampling_from_flags(base: Sampling) -> Sampling:
     """`base`, changed where a flag is given; another crop brings its own resize, in the paper's proportion."""
     sampling = replace(
@@ -98,9 +107,9 @@ def model_from_flags(model: str | os.PathLike) -> Classifier:
     return with_sampling(classifier, **sampling_from_flags(classifier.card.sampling).__dict__)
 
 
-def fresh_folder(path, overwrite: bool) -> pathlib.Path:
+def fresh_folder(path, overwrite: bool) -> pathlib.Path | StorePath:
     """The folder to write a run into. Raises ValueError where it holds a model already, unless `overwrite` is set."""
-    folder = pathlib.Path(path)
+    folder = as_path(path)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"--output is {folder}, a file; expected a folder, which is made where it is missing")
     if (folder / "model.keras").exists() and not overwrite:

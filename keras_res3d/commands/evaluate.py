@@ -18,13 +18,14 @@ video can be read, nothing is written.
 
 from __future__ import annotations
 
-import pathlib
+import os
 from typing import NamedTuple
 
 from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.remote import as_path
 from keras_res3d.table_files import FORMATS, check_table_format
 from keras_res3d.tables import as_json, as_text, interval_text, percent, printable
 
@@ -59,7 +60,7 @@ class Part(NamedTuple):
     path: str
     split: int
     name: str
-    folder: pathlib.Path
+    folder: os.PathLike
 
     def data(self, card):
         classes, several = card.labels or None, card.multi_label
@@ -69,7 +70,7 @@ class Part(NamedTuple):
 def _parts(models: list[str]) -> list[Part]:
     """What is to be scored on what, as the words and the flags say."""
     splits = _splits()
-    if FLAGS.output and pathlib.Path(FLAGS.output).is_file():
+    if FLAGS.output and as_path(FLAGS.output).is_file():
         raise ValueError(f"--output is {FLAGS.output}, a file; expected a folder, which is made where it is missing")
     paths = FLAGS.data.split(",") if len(models) > 1 and FLAGS.layout is None else [FLAGS.data]
     count = max(len(models), len(splits))
@@ -87,7 +88,7 @@ def _parts(models: list[str]) -> list[Part]:
     models, splits, paths = (each * count if len(each) == 1 else each for each in (models, splits, paths))
     return [
         Part(model, path, split, _benchmark(split, path),
-             pathlib.Path(FLAGS.output) / f"split{split if FLAGS.layout else number}")
+             as_path(FLAGS.output) / f"split{split if FLAGS.layout else number}")
         for number, (model, path, split) in enumerate(zip(models, paths, splits, strict=True), 1)
     ]  # fmt: skip
 
@@ -106,12 +107,12 @@ def _splits() -> list[int]:
 
 def _benchmark(split: int, path: str) -> str:
     """What the videos are part of, as far as the flags tell."""
-    return FLAGS.benchmark or (f"{FLAGS.layout} split {split}" if FLAGS.layout else pathlib.Path(path).name)
+    return FLAGS.benchmark or (f"{FLAGS.layout} split {split}" if FLAGS.layout else as_path(path).name)
 
 
-def _folder(model: str) -> pathlib.Path:
-    path = pathlib.Path(model)
-    return pathlib.Path(FLAGS.output) if FLAGS.output else (path if path.is_dir() else path.parent) / "scores"
+def _folder(model: str) -> os.PathLike:
+    path = as_path(model)
+    return as_path(FLAGS.output) if FLAGS.output else (path if path.is_dir() else path.parent) / "scores"
 
 
 def _data_of_the_card(part: Part):
@@ -228,7 +229,7 @@ def _write_over_splits(found: dict, nets: list[str], details: dict) -> None:
         print(f"the paper's {name}: " + ", ".join(f"{measure} {value} %" for measure, value in figures.items()))
     _show_paper(_paper(net))
     summary = {name: value for name, value in over.summary().items() if name != "features"}
-    write_atomically(pathlib.Path(FLAGS.output) / "scores.json", as_json({**details, **summary}))
+    write_atomically(as_path(FLAGS.output) / "scores.json", as_json({**details, **summary}))
     print(f"wrote {printable(FLAGS.output)}/scores.json")
 
 

@@ -5,6 +5,7 @@
     keras-res3d extract runs/fight --data videos --layers pool5 --output clips --per_clip --overlap 4
     keras-res3d extract runs/fight --data videos --output short --engine bfloat16
     keras-res3d extract runs/fight --data videos --output frames --format parquet
+    keras-res3d extract runs/fight --data train.csv --output features --engine ray --ray_address head:6379
 
 MODEL is a folder of keras-res3d train, a .keras file, an export, which gives its output alone, or the name of published
 weights. Every clip of every video goes through the net once. The features are divided by their length. In Python,
@@ -15,17 +16,20 @@ tries them again; the exit code is 1 only where no video can be read.
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
 
 from absl import flags
 
-from keras_res3d.commands.common import define_sampling_flags, model_from_flags
+from keras_res3d.commands.common import define_ray_flags, define_sampling_flags, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
 USAGE = "MODEL --data PATH --output FOLDER"
+# What a net computes in.
 ENGINES = ("keras", "bfloat16")
 FORMATS = ("npz", "parquet")
 
@@ -45,11 +49,31 @@ def define_flags() -> None:
     flags.DEFINE_bool("normalize", True, "Divide the features by their Euclidean length.")
     flags.DEFINE_bool("show_predictions", False, "Print each video's five best classes, by which wrong preprocessing "
                       "is seen at once.")  # fmt: skip
-    flags.DEFINE_enum("engine", "keras", list(ENGINES), "The number type that a Keras net computes in: its own, or "
-                      "bfloat16.")  # fmt: skip
+    flags.DEFINE_list("engine", ["keras", "local"], "The number type that a Keras net computes in: keras for its own, "
+                      "or bfloat16; and where: local for this host, or ray for a Ray cluster. One word or both, with a "
+                      "comma between them.")  # fmt: skip
+    define_ray_flags()
+    flags.DEFINE_integer("actors", None, "With --engine ray, copies of the net (by default one for each GPU of the "
+                         "cluster, or one where it has none).", lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("batch_size", 16, "Clips that are computed at a time.", lower_bound=1)
-    flags.DEFINE_integer("workers", None, "Threads that decode videos (by default, one for each core).", lower_bound=1)
+    flags.DEFINE_integer("workers", None, "Threads that decode videos, or tasks of the cluster (by default, one for "
+                         "each core).", lower_bound=1)  # fmt: skip
     define_sampling_flags("as in training")
+
+
+def _engines() -> tuple[str, bool]:
+    """The number type of the net, and whether a cluster does the work, as the words of --engine say."""
+    words, faults = list(FLAGS.engine), []
+    number = [word for word in words if word in ENGINES]
+    place = [word for word in words if word in PLACES]
+    if len(number) > 1 or len(place) > 1 or len(number) + len(place) < len(words):
+        faults.append(f"--engine is {','.join(words)}; expected one of {', '.join(ENGINES)}, one of "
+                      f"{', '.join(PLACES)}, or one of each with a comma between them")  # fmt: skip
+    elif place != ["ray"]:
+        faults += [f"--{name} is for --engine ray" for name in ("ray_address", "actors") if FLAGS[name].present]
+    if faults:
+        raise ValueError("; ".join(faults))
+    return (number or ["keras"])[0], place == ["ray"]
 
 
 def _data_sets() -> list:
@@ -94,6 +118,7 @@ def run(args: list[str]) -> int:
     from keras_res3d.tasks.feature_folder import part_format
 
     # What is wrong with a name or a list is found before Keras is imported, which takes seconds.
+    engine, on_cluster = _engines()
     if FLAGS.format:
         part_format(FLAGS.format).check(())
     source = args[0] if is_published(args[0]) else model_file(args[0])
@@ -104,8 +129,13 @@ def run(args: list[str]) -> int:
     from keras_res3d.tasks.named_videos import name_videos, root_of
 
     sampling = classifier.card.sampling
-    net = FeatureNet(classifier, FLAGS.layers, FLAGS.engine, file=source)
-    extraction = Extraction(net, FLAGS.overlap, FLAGS.per_clip, FLAGS.normalize, FLAGS.batch_size, FLAGS.workers)
+    net = FeatureNet(classifier, FLAGS.layers, engine, file=source)
+    kind = Extraction
+    if on_cluster:
+        from keras_res3d.tasks.extract_on_cluster import ClusterExtraction
+
+        kind = functools.partial(ClusterExtraction, address=FLAGS.ray_address, actors=FLAGS.actors)
+    extraction = kind(net, FLAGS.overlap, FLAGS.per_clip, FLAGS.normalize, FLAGS.batch_size, FLAGS.workers)
     widths = ", ".join(f"{name} {width}" for name, width in net.widths.items())
     total = sum(map(len, data_sets))
     print(f"{printable(net.card.net)}: {printable(widths)}; {total} videos, clips of {sampling.frames} frames every "

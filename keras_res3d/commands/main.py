@@ -24,6 +24,7 @@ from absl import flags
 from keras_res3d.commands.arguments import HELP, close_to, parse, suggestion
 from keras_res3d.commands.common import require_tensorflow
 from keras_res3d.data.crashes import watched
+from keras_res3d.remote import is_remote, refuse
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -37,26 +38,32 @@ class Verb:
         summary: what it does, in one line.
         needs_tensorflow: whether it works only where Keras runs on TensorFlow.
         reads_videos: whether it decodes in its own process, which a file that crashes the decoder takes down.
+        stores: the flags that may be addresses in a store, such as s3://bucket/train.csv; "" stands for its words.
     """
 
     summary: str
     needs_tensorflow: bool = False
     reads_videos: bool = False
+    stores: tuple[str, ...] = ()
 
 
+_LISTS = ("data", "lists", "validation")
 VERBS = {
     "quickstart": Verb("train, score, export and compare two small nets on embedded data; write a report", True),
     "models": Verb("list the nets with their inputs, parameters and GMACs beside the paper's figures"),
     "check": Verb("name every fault of a data set in one pass, before anything is trained"),
     "split": Verb("write lists of k folds for cross-validation, no group in two folds"),
-    "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast"),
-    "train": Verb("train a net on your videos", True, reads_videos=True),
-    "evaluate": Verb("score a trained net per clip and per video", reads_videos=True),
-    "predict": Verb("classify videos, and draw the scores over time", reads_videos=True),
-    "extract": Verb("compute features of videos, for an SVM, for search, or for anything else", reads_videos=True),
+    "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast",
+                 stores=(*_LISTS, "output")),
+    "train": Verb("train a net on your videos", True, reads_videos=True, stores=(*_LISTS, "output", "weights")),
+    "evaluate": Verb("score a trained net per clip and per video", reads_videos=True,
+                     stores=("", *_LISTS, "output")),
+    "predict": Verb("classify videos, and draw the scores over time", reads_videos=True, stores=("",)),
+    "extract": Verb("compute features of videos, for an SVM, for search, or for anything else", reads_videos=True,
+                    stores=("", *_LISTS, "output")),
     "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports", reads_videos=True),
     "demo": Verb("try a model on a local web page, with videos or the camera", reads_videos=True),
-    "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True),
+    "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True, stores=("", "output")),
     "search": Verb("compare designs at one budget on your videos, as the paper's search does", True, reads_videos=True),
     "transfer": Verb("measure features by a linear SVM, PCA and retrieval, or fine-tune on every split"),
     "similarity": Verb("tell pairs of videos of one action from others, by the ASLAN protocol"),
@@ -125,6 +132,7 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
                 print(f"keras-res3d {verb}: {printable(fault)}", file=sys.stderr)
             print(f"{usage(verb, module)}\nkeras-res3d help {verb} shows the flags", file=sys.stderr)
             return 2
+        _refuse_stores(VERBS[verb], words, names)
         if VERBS[verb].needs_tensorflow:
             require_tensorflow(f"keras-res3d {verb}")
         with watched(f"keras-res3d {verb}") if VERBS[verb].reads_videos else contextlib.nullcontext():
@@ -133,6 +141,15 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
         FLAGS.unparse_flags()
         for name in names:
             delattr(FLAGS, name)
+
+
+def _refuse_stores(verb: Verb, words: list[str], names: Iterable[str]) -> None:
+    """Raises ValueError where a flag or a word is an address in a store, and the verb cannot read or write it there."""
+    given = [(f"--{name}", name, FLAGS[name].value) for name in sorted(names)]
+    for what, name, value in [*given, *((f"the word {word}", "", word) for word in words)]:
+        for each in value if isinstance(value, list) else [value]:
+            if is_remote(each) and name not in verb.stores:
+                refuse(what, each)
 
 
 def _is_user_error(error: Exception) -> bool:

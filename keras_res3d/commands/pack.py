@@ -3,6 +3,9 @@
     keras-res3d pack --data train.csv --output shards/train
     keras-res3d pack --data UCF-101 --layout ucf101 --lists ucfTrainTestlist --subset test --output shards/test1
 
+With --engine ray a Ray cluster decodes, whose hosts see the same files; docs/data_hosts.md has more on it. The shards
+are the same.
+
 The folder gets TFRecord files, an index beside each, and manifest.json with records, bytes, SHA-256 and the faults of
 each video. A run that was cut short goes on where it stopped when the same command is given again. Videos that cannot
 be decoded are left out and named, and the exit code is then 1.
@@ -17,8 +20,9 @@ from collections.abc import Callable
 
 from absl import flags
 
-from keras_res3d.commands.common import import_keras_quietly
+from keras_res3d.commands.common import define_ray_flags, import_keras_quietly
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -33,6 +37,9 @@ def define_flags() -> None:
     flags.DEFINE_string("resize", "128x171", "Height x width that frames are resized to; the aspect ratio is not kept.")
     flags.DEFINE_integer("shard_mb", 128, "Size in MB at which a shard ends.", lower_bound=1)
     flags.DEFINE_integer("workers", None, "Processes that decode at a time (one per core by default).", lower_bound=1)
+    flags.DEFINE_enum("engine", "local", list(PLACES), "Where videos are decoded: on this host, or on a Ray "
+                      "cluster.")  # fmt: skip
+    define_ray_flags()
 
 
 def _progress() -> Callable[[int, int], None]:
@@ -63,7 +70,10 @@ def run(args: list[str]) -> int:
     from keras_res3d.data.faults import Fault, shown
     from keras_res3d.data.pack import pack
 
-    manifest = pack(data, FLAGS.output, resize, FLAGS.quality, FLAGS.shard_mb * 2**20, FLAGS.workers, _progress())
+    where = {"engine": FLAGS.engine, "ray_address": FLAGS.ray_address}
+    manifest = pack(
+        data, FLAGS.output, resize, FLAGS.quality, FLAGS.shard_mb * 2**20, FLAGS.workers, _progress(), **where
+    )
     damaged = [video for shard in manifest["shards"] for video in shard["videos"] if video["faults"]]
     sentences = [Fault(f"left out: {video['name']}: {video['fault']}", "left out") for video in manifest["left_out"]]
     sentences += [Fault(f"damaged: {video['name']}: {video.get('fault', '')} ({video['faults']} faults)", "damaged")

@@ -39,6 +39,7 @@ from keras_res3d.commands.predict_rows import (
     form_from_flags,
 )
 from keras_res3d.io import output_paths
+from keras_res3d.remote import is_remote
 from keras_res3d.tables import printable
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def _videos(given: list[str]) -> tuple[list[str], list[dict]]:
 
 
 def _check_words(given: list[str]) -> None:
-    if not any(os.path.exists(video) for video in given):
+    if not any(is_remote(video) or os.path.exists(video) for video in given):
         raise FileNotFoundError(f"no such video: {', '.join(map(printable, given))}")
     for name in ("seconds", "timeout", "smoothing"):
         if FLAGS[name].present:

@@ -21,7 +21,7 @@ probability by itself, and best.keras has the best val_mAP, the mean average pre
 
 from __future__ import annotations
 
-import pathlib
+import os
 
 from absl import flags
 
@@ -72,14 +72,14 @@ def define_flags() -> None:
     )
 
 
-def _check_folder(folder: pathlib.Path, state: str) -> None:
+def _check_folder(folder: os.PathLike, state: str) -> None:
     """Raises ValueError where a folder in this state is not to be trained in."""
     if state in ("finished", "foreign"):
         what = "a finished run" if state == "finished" else "a model, and no record of a run that could go on"
         raise ValueError(f"{folder} holds {what}; choose another --output, or give --overwrite to start again")
 
 
-def _lacks_its_curves(folder: pathlib.Path, options) -> bool:
+def _lacks_its_curves(folder: os.PathLike, options) -> bool:
     """Whether a finished run is this one, and was killed before its curves were drawn."""
     from keras_res3d.training.folder import other_settings
 
@@ -87,7 +87,7 @@ def _lacks_its_curves(folder: pathlib.Path, options) -> bool:
     return no_curves and not other_settings(read_card(folder / "model.keras"), options)
 
 
-def _conclude(folder: pathlib.Path) -> int:
+def _conclude(folder: os.PathLike) -> int:
     """Does what a kill after the last epoch left undone."""
     from keras_res3d.reports.run import read_log
     from keras_res3d.training import checkpoint
@@ -103,7 +103,7 @@ def _conclude(folder: pathlib.Path) -> int:
     return 0
 
 
-def _draw_curves(folder: pathlib.Path, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+def _draw_curves(folder: os.PathLike, name: str, history: dict[str, list[float]], chance: float | None) -> None:
     from keras_res3d.reports import plots
 
     plots.save_png(plots.learning_curves({name: history}, chance), folder / CURVES)
@@ -159,7 +159,7 @@ def run(args: list[str]) -> int:
         return _train(output, state == "unfinished", options, cluster)
 
 
-def _train(output: pathlib.Path, unfinished: bool, options, cluster) -> int:
+def _train(output: os.PathLike, unfinished: bool, options, cluster) -> int:
     """The run, in a folder that the first host holds; it goes on with an unfinished one."""
     from keras_res3d.data.types import is_multi_label
     from keras_res3d.training.checks import check_data
@@ -190,7 +190,7 @@ def _train(output: pathlib.Path, unfinished: bool, options, cluster) -> int:
     return 0
 
 
-def _show(output: pathlib.Path, name: str, history: dict[str, list[float]], chance: float | None) -> None:
+def _show(output: os.PathLike, name: str, history: dict[str, list[float]], chance: float | None) -> None:
     """Draws the curves, and says what came out."""
     from keras_res3d.training.folder import BAD_VIDEOS, SKIPPED, bad_videos_of
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import threading
 import warnings
 
 from keras_res3d.data.types import PathLike, VideoError
 from keras_res3d.io import write_atomically
+from keras_res3d.remote import as_path
 from keras_res3d.tables import printable
 
 STOP, SKIP = ON_BAD_VIDEO = ("stop", "skip")
@@ -29,7 +29,7 @@ class BadVideos:
     """
 
     def __init__(self, path: PathLike | None = None):
-        self.path, self.faults = None if path is None else pathlib.Path(path), {}
+        self.path, self.faults = None if path is None else as_path(path), {}
         self._lines, self._lock = {}, threading.Lock()
         if self.path is not None and self.path.exists():
             lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from keras_res3d.io import usable_cores
+from keras_res3d.remote import StoreError
 
 # Items in work or waiting for a slower one before them, for each process.
 AHEAD = 4
@@ -27,11 +28,19 @@ class Outcome(NamedTuple):
         value: what the function returned.
         error: what went wrong in place of a value: an error's text, or how the process ended.
         crashed: whether the item crashed the process; not where somebody killed it, or memory was short.
+        lost: whether a store did not answer, which is no fault of the item.
     """
 
     value: object = None
     error: str | None = None
     crashed: bool = False
+    lost: bool = False
+
+    def checked(self) -> Outcome:
+        """The outcome itself. Raises StoreError where a store did not answer: that is not to be taken for a result."""
+        if self.lost:
+            raise StoreError(self.error)
+        return self
 
 
 @contextlib.contextmanager
@@ -105,17 +114,23 @@ def _serve(function: Callable, pipe) -> None:
         except (EOFError, OSError):  # the parent has ended, or was killed
             return
         try:
-            outcome = Outcome(function(item))
-        except Exception as error:
-            outcome = Outcome(error=str(error) or type(error).__name__)
-        try:
-            pipe.send((number, outcome))
+            pipe.send((number, outcome_of(function, item)))
         except OSError:
             return
 
 
+def outcome_of(function: Callable, item) -> Outcome:
+    """What comes of one item in this process."""
+    try:
+        return Outcome(function(item))
+    except Exception as error:
+        return Outcome(error=str(error) or type(error).__name__, lost=isinstance(error, StoreError))
+
+
 def map_in_children(function: Callable, items: Iterable, workers: int | None = None) -> Iterator[Outcome]:
     """Yields an `Outcome` for each item, in order; an error of the function is in its outcome, and is not raised.
+
+    A store that does not answer is an error of no item, and raises StoreError.
 
     A few items more than `workers` are worked on ahead of the slowest, so that few results wait.
 
@@ -143,7 +158,7 @@ def map_in_children(function: Callable, items: Iterable, workers: int | None = N
                 else:
                     child.stop()
             while first in done:
-                yield done.pop(first)
+                yield done.pop(first).checked()
                 first += 1
     finally:
         for child in [*idle, *busy.values()]:
@@ -174,7 +189,7 @@ class Children:
             child = child or _Child(self._function)
             child.give(0, item)
             _, outcome, alive = child.take()
-            return outcome
+            return outcome.checked()
         finally:
             self._idle.put(self._kept(child, alive))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pathlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from keras_res3d.data.types import (
     labels_of,
     one_line,
 )
+from keras_res3d.remote import StorePath, as_path, is_remote
 
 EXPECTED = "expected a folder of class folders, a CSV file, packed shards, or 'motion'"
 # The embedded data sets, by name.
@@ -61,7 +61,7 @@ def kind_of(path: PathLike) -> str:
         other file.
         "nothing".
     """
-    place = pathlib.Path(path)
+    place = as_path(path)
     if place.is_dir():
         folders = any(child.is_dir() for child in place.iterdir() if child.name[0] != ".")
         if (place / MANIFEST).is_file() and not folders:
@@ -101,8 +101,9 @@ def open_video(
     """Opens whatever can be a video.
 
     Args:
-        source: the path of a video file, or of a folder of JPEG or PNG frames; a video file's bytes; a binary file
-            object that can be sought in; or an array of frames, uint8 RGB `(frames, height, width, 3)`.
+        source: the path of a video file, which may be an address in a store (s3://bucket/a.mp4), or of a folder of
+            JPEG or PNG frames; a video file's bytes; a binary file object that can be sought in; or an array of frames,
+            uint8 RGB `(frames, height, width, 3)`.
         first_frame: where the video begins in a folder of frames, counted from 1; None is its first frame.
         frames: how many frames of the folder count from there on; None is all.
         fps: None numbers the frames as stored; a rate numbers the ticks of that clock, by time stamps.
@@ -114,7 +115,10 @@ def open_video(
     Raises:
         VideoError: the video cannot be read; the message names it and says what to do.
         TypeError: `source` is none of these.
+        StoreError: a store does not answer.
     """
+    if is_remote(source):
+        source = _from_store(as_path(source), first_frame, frames)
     named = isinstance(source, (str, os.PathLike))
     folder = named and (first_frame is not None or os.path.isdir(source))
     in_file = not folder and (named or isinstance(source, (bytes, bytearray, memoryview)) or hasattr(source, "read"))
@@ -138,6 +142,16 @@ def open_video(
     return Video(source, size, fps=fps, strict=strict, stream=stream)
 
 
+def _from_store(path: StorePath, first_frame: int | None, frames: int | None) -> BinaryIO:
+    """A video file of a store as a file object."""
+    if (first_frame, frames) != (None, None):
+        raise VideoError(f"{path}: a folder of frames cannot be on {path.scheme}://: expected a local path")
+    try:
+        return path.open()
+    except FileNotFoundError as error:
+        raise VideoError(f"{error}; check the path, or the folder that the list's paths are relative to") from error
+
+
 def _array(source, size: tuple[int, int] | None, fps: float | None, strict: bool, frame_rate: float) -> ArrayVideo:
     if not (isinstance(source, (list, tuple)) or hasattr(source, "__array__")):
         raise TypeError(f"a video is {type(source).__name__}; expected a path, a video file's bytes, a binary file "
@@ -159,7 +173,7 @@ def videos_in(path: PathLike) -> list[str]:
     """
     if kind_of(path) not in ("folders", "packed"):
         return [os.fspath(path)]
-    root = pathlib.Path(path)
+    root = as_path(path)
     below = walk(root)
     # A link that leads nowhere is a video that cannot be read, and is said to be.
     found = [file for file in (*below.files, *below.dangling)
@@ -168,6 +182,8 @@ def videos_in(path: PathLike) -> list[str]:
     found += [folder for folder in pictures if kind_of(folder) == "frames"]
     if not found:
         raise VideoError(f"{path}: is a folder without a video; expected video files in it or below it, or frames")
+    if is_remote(path):
+        return sorted(map(str, found))
     return sorted(os.path.join(path, file.relative_to(root)) for file in found)
 
 
@@ -195,6 +211,10 @@ class VideoFiles:
         """Opens a video; see `types.DataSet.open`."""
         example = self.examples[i]
         return open_video(example.path, example.first_frame, example.frames, fps, strict)
+
+    def alone(self, i: int) -> VideoFiles:
+        """The data set of one video, without the names of classes: to be sent to another process."""
+        return VideoFiles(self.examples[i : i + 1], (), self.name, self.mirror_safe)
 
 
 def data_set_of(listing: Listing, given: bool = False) -> VideoFiles:
@@ -225,11 +245,11 @@ def read_data_set(
     """Reads and checks a data set; nothing is decoded.
 
     Args:
-        path: a folder of class folders (classes are the sorted folder names); a CSV file with the columns path and
-            label, and group where videos belong together (paths absolute or relative to its folder, labels by name); a
-            folder of packed shards, such as `keras-res3d pack` writes; or "motion" (its training split),
-            "motion/train", "motion/test": the embedded data set; "textures" is a second one. A video is a file, or a
-            folder of JPEG or PNG frames.
+        path: local, or an address in a store (s3://bucket/train.csv). It is a folder of class folders (classes are the
+            sorted folder names); a CSV file with the columns path and label, and group where videos belong together
+            (paths absolute, addresses, or relative to its folder; labels by name); a folder of packed shards, such as
+            `keras-res3d pack` writes; or "motion" (its training split), "motion/train", "motion/test": the embedded
+            data set; "textures" is a second one. A video is a file, or a folder of JPEG or PNG frames.
         classes: names in the order of the labels, such as another split's `classes`; a label outside them is a fault.
             None takes the sorted names that occur.
         skip_missing: leave out files that are not there, with a warning that counts them. Classes stay those of the
@@ -279,7 +299,7 @@ def list_videos(
     Raises:
         DataError: there is neither.
     """
-    kind, name, place = kind_of(path), str(path), pathlib.Path(path)
+    kind, name, place = kind_of(path), str(path), as_path(path)
     if kind == "packed":
         raise DataError(name, ["is a folder of packed shards, which has no list of files; use read_data_set"])
     if kind in ("video", "frames"):
@@ -342,10 +362,10 @@ def list_layout(
     if isinstance(split, bool) or not isinstance(split, int) or split < 1:
         raise ValueError(f"split is {split!r}; expected 1 or more")
     name = f"{layout} {subset}{f' split {split}' if row.splits else ''} ({lists})"
-    if not pathlib.Path(lists).exists():
+    if not as_path(lists).exists():
         raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
     reading = Reading(
-        pathlib.Path(lists), pathlib.Path(root), split, subset, check_files, classes, skip_missing, group, multi_label
+        as_path(lists), as_path(root), split, subset, check_files, classes, skip_missing, group, multi_label
     )  # fmt: skip
     return _listed(name, layout, reading)
 

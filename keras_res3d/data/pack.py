@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.data.children import Outcome, map_in_children
+from keras_res3d.data.cluster import PLACES, map_on_cluster
 from keras_res3d.data.images import encode_jpeg
 from keras_res3d.data.open import open_video
 from keras_res3d.data.sources.shards import (
@@ -24,9 +26,11 @@ from keras_res3d.data.sources.shards import (
     check_names,
     quick_faults,
     read_manifest,
+    sizes_in,
 )
 from keras_res3d.data.types import DataError, DataSet, Example, PathLike, labels_of
 from keras_res3d.io import atomic_path, digest, only_one, sweep, write_atomically
+from keras_res3d.remote import StorePath, as_path, is_remote, size_of
 from keras_res3d.tables import as_json
 from keras_res3d.untrusted import check, read_json
 
@@ -181,7 +185,7 @@ def _settings(data_set: DataSet, names: list[str], resize: tuple, quality: int, 
     """What decides the shards' bytes, for the record and to see whether a folder belongs to this data set."""
     listed = hashlib.sha256()
     for name, example in zip(names, data_set.examples, strict=True):
-        size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
+        size = size_of(example.path)
         label, part = label_of(data_set, example), (example.group, example.first_frame, example.frames)
         listed.update(json.dumps([name, label, *part, size]).encode() + b"\n")
     # Said only where it is so, since shards that were packed before have no word of it.
@@ -222,22 +226,28 @@ def _finished(folder: pathlib.Path, settings: dict) -> list[dict]:
     entries = found.get("shards", [])
     if path.name == SETTINGS:
         entries = map(read_json, sorted(folder.glob(".shard-*.tfrecord.json")))
-    whole = []
+    whole, sizes = [], sizes_in(folder)
     # What is damaged ends the list, and is written again.
     with contextlib.suppress(ValueError):
         for number, entry in enumerate(entries):
             check(entry, ENTRY)
             check_names(entry)
-            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry):
+            if entry["file"] != f"shard-{number:05d}.tfrecord" or not _is_whole(folder, entry, sizes):
                 break
             whole.append(entry)
     return whole
 
 
-def _is_whole(folder: pathlib.Path, entry: dict) -> bool:
-    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up."""
+def _is_whole(folder: pathlib.Path | StorePath, entry: dict, sizes: Callable[[str], int | None]) -> bool:
+    """Whether a shard has the bytes that its entry says, and the entry the counts that the manifest adds up.
+
+    Of a shard in a store its size is looked at alone.
+    """
     alone = {"shards": [entry], "records": entry["records"]}
-    return not quick_faults(folder, alone) and digest(folder / entry["file"]) == entry["sha256"]
+    if quick_faults(alone, sizes):
+        return False
+    # A store takes objects whole or not at all, and keeps checksums of its own.
+    return isinstance(folder, StorePath) or digest(folder / entry["file"]) == entry["sha256"]
 
 
 def pack(
@@ -248,6 +258,9 @@ def pack(
     shard_bytes: int = 128 * 2**20,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    engine: str = "local",
+    ray_address: str | None = None,
 ) -> dict:
     """Writes a data set's videos into a folder of shards, as JPEG frames.
 
@@ -256,12 +269,15 @@ def pack(
 
     Args:
         data_set: of video files or folders of frames.
-        folder: that the shards are written into; made if missing.
+        folder: that the shards are written into; made if missing. It may be an address in a store.
         resize: (height, width) of the frames in pixels, from 8.
         quality: of the JPEGs, 1 to 95.
         shard_bytes: a shard ends with the video that reaches this size.
-        workers: processes that decode; None is one for each core.
+        workers: processes that decode; None is one for each core, with the engine ray one for each of the cluster.
         progress: called with (videos done, videos in all) as they are done, those of an earlier run first.
+        engine: "local" decodes on this host, "ray" on a Ray cluster, whose hosts see the same files. Both write the
+            same bytes, and each goes on with what the other has begun.
+        ray_address: of the cluster; None is what RAY_ADDRESS says, the cluster of this host, or a new one.
 
     Returns:
         The manifest.
@@ -270,12 +286,13 @@ def pack(
         ValueError: the folder holds other shards, another run packs into it, or an argument is out of range.
         DataError: files are gone, or no video can be decoded.
         OSError: the folder cannot be written, for example because the disk is full.
+        ImportError: the engine is "ray", and Ray is not installed.
     """
-    folder = pathlib.Path(folder)
+    folder, decode = as_path(folder), _decoder(engine, workers, ray_address)
     if not 1 <= quality <= 95 or shard_bytes < 1 or min(resize) < 8 or len(resize) != 2:
         raise ValueError(f"quality, shard_bytes, resize are {quality}, {shard_bytes}, {resize}; expected 1 to 95, at "
                          "least 1, (height, width) of at least 8")  # fmt: skip
-    if not all(os.path.exists(example.path) for example in data_set.examples):
+    if not all(is_remote(example.path) or os.path.exists(example.path) for example in data_set.examples):
         raise DataError(data_set.name, ["files are gone, or it is not a data set of video files: nothing to pack"])
     names = _names(data_set)
     settings = _settings(data_set, names, resize, quality, shard_bytes)
@@ -285,11 +302,21 @@ def pack(
         if not (folder / MANIFEST).exists():
             sweep(folder / SETTINGS)
             write_atomically(folder / SETTINGS, _json(settings))
-        late = _write(data_set, names, folder, entries, settings, workers, progress or (lambda done, total: None))
+        late = _write(data_set, names, folder, entries, settings, decode, progress or (lambda done, total: None))
         return _conclude(folder, settings, entries, late)
 
 
-def _write(data_set, names, folder, entries, settings, workers, progress) -> list[dict]:
+def _decoder(engine: str, workers: int | None, address: str | None) -> Callable[[list[tuple]], Iterator[Outcome]]:
+    """What gives the outcome of `encode_video` for each of many tasks, in order."""
+    if engine not in PLACES or (address is not None and engine != "ray"):
+        raise ValueError(f"engine is {engine!r} and ray_address {address!r}; expected one of {', '.join(PLACES)}, and "
+                         "an address with ray alone")  # fmt: skip
+    if engine == "ray":
+        return functools.partial(map_on_cluster, encode_video, workers=workers, address=address)
+    return lambda tasks: map_in_children(encode_video, tasks, workers)
+
+
+def _write(data_set, names, folder, entries, settings, decode, progress) -> list[dict]:
     """Writes the shards after `entries`, and appends theirs. Returns the videos left out after the last one."""
     start = sum(len(entry["videos"]) + len(entry["left_out"]) for entry in entries)
     resize, quality = tuple(settings["resize"]), settings["quality"]
@@ -298,7 +325,7 @@ def _write(data_set, names, folder, entries, settings, workers, progress) -> lis
 
     def decoded() -> Iterator[_Video]:
         progress(start, len(names))
-        outcomes = map_in_children(encode_video, tasks, workers)
+        outcomes = decode(tasks)
         for number, (example, outcome) in enumerate(zip(examples, outcomes, strict=True), start):
             video = _Video(names[number], label_of(data_set, example), example, outcome)
             if outcome.error:

@@ -175,8 +175,9 @@ class DataSet(Protocol):
         name: what the data set was read from, for messages and records.
         mirror_safe: False if a mirrored video may belong to another class.
 
-    A data set may have two attributes more. `reverse_safe` is False if a video played backwards may belong to another
-    class. `missing` has the paths of videos that are not there and were left out.
+    A data set may have more. `reverse_safe` is False if a video played backwards may belong to another class. `missing`
+    has the paths of videos that are not there and were left out. `alone(i)` gives a data set of one of the videos, to
+    be sent to another host in place of the whole.
     """
 
     examples: Sequence[Example]

@@ -16,6 +16,7 @@ import re
 from keras_res3d.data.layouts.csv_list import csv_rows, separator_of
 from keras_res3d.data.layouts.reading import LINE_END, Reading
 from keras_res3d.data.types import DataError, PathLike
+from keras_res3d.remote import is_remote
 
 EXTENSIONS = frozenset({".csv", ".tsv", ".txt"})
 COLUMNS = ("path", "video")
@@ -28,8 +29,9 @@ def is_video_list(path: PathLike) -> bool:
 
 
 def is_address(word: PathLike) -> bool:
-    """Whether a word is the address of a stream, such as rtsp://camera/1, and no file of that name."""
-    return _ADDRESS.match(os.fspath(word)) is not None and not os.path.exists(word)
+    """Whether a word is the address of a stream, such as rtsp://camera/1, and no file of that name, here or in a store.
+    """
+    return _ADDRESS.match(os.fspath(word)) is not None and not is_remote(word) and not os.path.exists(word)
 
 
 def listed_videos(path: PathLike) -> list[str]:
@@ -62,6 +64,8 @@ def listed_videos(path: PathLike) -> list[str]:
 
 
 def _path(folder: str, entry: str) -> str:
+    if is_remote(entry.strip()):
+        return entry.strip()
     plain = os.path.join(folder, entry.strip())
     spaced = os.path.join(folder, entry)
     return spaced if entry != entry.strip() and not os.path.exists(plain) and os.path.exists(spaced) else plain

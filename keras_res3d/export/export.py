@@ -29,6 +29,7 @@ from keras_res3d.export.report import (
 from keras_res3d.export.samples import calibration_and_check, clips_from, default_count, embedded_input
 from keras_res3d.export.two_d import NoTwoDFormError, has_two_d_form
 from keras_res3d.io import atomic_group, only_one, silenced
+from keras_res3d.remote import StorePath, as_path, local_copy
 from keras_res3d.tables import is_utf8
 
 CHECK_CLIPS = 32
@@ -58,7 +59,7 @@ def export_model(
         model: any Keras model, functional or sequential, of one clip `(batch, frames, height, width, channels)` with
             one output: from this package's builders, with layers of the user's own, or somebody else's.
         path: a folder for "saved_model", else a file: .tflite, .onnx, or .xml with its .bin for "openvino". The card
-            is stored inside. What is there is replaced, after the check.
+            is stored inside. What is there is replaced, after the check. It may be an address in a store.
         format: "saved_model", "litert", "onnx" or "openvino". Any batch size goes in.
         quantize: "none" keeps float32. "float16" stores the weights in float16 (litert, openvino), "dynamic" in int8
             (litert). "int8" computes with int8 weights and activations (litert, onnx, openvino).
@@ -104,7 +105,7 @@ def export_model(
         OSError: it cannot be written, for example because the disk is full; what was there is left.
     """
     start = time.perf_counter()
-    path = pathlib.Path(path)
+    path = as_path(path)
     _check_combination(path, format, quantize, form, integer_io)
     _check_sizes(format, form, batch, rank4)
     if max_drop is not None and ((format, quantize) != ("openvino", "int8") or not 0 <= max_drop <= 1):
@@ -237,7 +238,7 @@ def _input_shape(model, card: ModelCard | None, preprocessing: bool = True) -> t
     return wanted
 
 
-def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape) -> ModelCard:
+def _checked_card(model, path: pathlib.Path | StorePath, card: ModelCard | None, input_shape) -> ModelCard:
     """`card`, or that of what is to be replaced if it fits, or one without class names."""
     classes = classes_of(model)
     if card is None:
@@ -248,9 +249,9 @@ def _checked_card(model, path: pathlib.Path, card: ModelCard | None, input_shape
     return card
 
 
-def _card_at(path: pathlib.Path) -> ModelCard | None:
+def _card_at(path: pathlib.Path | StorePath) -> ModelCard | None:
     try:
-        return read_card(path) if path.exists() else None
+        return read_card(local_copy(path)) if path.exists() else None
     except (ValueError, ImportError):  # it is replaced, whatever it is
         return None
 

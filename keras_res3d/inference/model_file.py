@@ -6,6 +6,7 @@ import pathlib
 
 from keras_res3d.export.formats import format_of, suffixes
 from keras_res3d.io import half_replaced
+from keras_res3d.remote import as_path, local_copy
 from keras_res3d.weights.catalog import entries
 from keras_res3d.weights.formats.keras_archive import check_archive
 
@@ -21,7 +22,7 @@ def is_published(name) -> bool:
 
 
 def model_file(path) -> pathlib.Path:
-    """The `.keras` file, or the export, that a user's path means.
+    """The `.keras` file, or the export, that a user's path means; one in a store is fetched.
 
     Args:
         path: a folder that holds `model.keras`, a `.keras` file, or an export.
@@ -30,13 +31,14 @@ def model_file(path) -> pathlib.Path:
         FileNotFoundError: there is nothing at `path`.
         ValueError: it is something else, or a `.keras` file that is damaged.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist{half_replaced(path)}; {_EXPECTED}")
     if path.is_dir() and not (path / "saved_model.pb").exists():
         if not (path / "model.keras").is_file():
             raise ValueError(f"{path} is a folder without a model (model.keras or saved_model.pb); {_EXPECTED}")
         path = path / "model.keras"
+    path = local_copy(path)
     if path.suffix == ".keras":
         _check_archive(path)
     else:

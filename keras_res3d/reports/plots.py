@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from keras_res3d.io import atomic_path
+from keras_res3d.remote import as_path
 from keras_res3d.tables import printable
 
 if TYPE_CHECKING:
@@ -185,11 +185,11 @@ def _draw_events(axes, events: Sequence[Event], colours: Mapping[int, str], labe
     plain_axes(axes)
 
 
-def save_png(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> pathlib.Path:
+def save_png(figure: Figure, path: str | os.PathLike, dpi: int = 120) -> os.PathLike:
     """Writes the figure as PNG, whole or not at all; returns the path. Missing folders are made."""
     with atomic_path(path) as aside:
         figure.savefig(aside, format="png", dpi=dpi)
-    return pathlib.Path(path)
+    return as_path(path)
 
 
 def as_svg(figure: Figure) -> str:

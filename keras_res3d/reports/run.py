@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import pathlib
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from keras_res3d.export.measure import run_export
 from keras_res3d.export.samples import embedded_clips
 from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import write_atomically
+from keras_res3d.remote import as_path, opened
 from keras_res3d.reports.pages import ClipShown, shown_rate
 from keras_res3d.reports.sections import Clips, Numbers, Pairs, Section, Table, Text, curves, page, scores_sections
 from keras_res3d.reports.surroundings import surroundings
@@ -100,10 +102,10 @@ def _opened(run) -> tuple[pathlib.Path, pathlib.Path, ModelCard | None]:
 
 def read_log(path) -> dict[str, list[float]]:
     """The columns of a run's log, one value per epoch; a cell that is empty or no number is NaN. {} without a file."""
-    path = pathlib.Path(path)
+    path = as_path(path)
     if not path.is_file():
         return {}
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
+    with io.TextIOWrapper(opened(path), encoding="utf-8", errors="replace", newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in (rows[0] if rows else ()) if name]
     return {name: [_number(row.get(name)) for row in rows] for name in names}

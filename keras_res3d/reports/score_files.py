@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
 from keras_res3d.io import write_atomically
 from keras_res3d.measures import Curves
+from keras_res3d.remote import as_path
 from keras_res3d.reports.curves import precision_recall_curves, roc_curves
 from keras_res3d.reports.plots import confusion_matrix, save_png
 from keras_res3d.scores import Mistake, Scores
@@ -43,7 +43,7 @@ def write_scores(
         ImportError: `format` is "parquet", and pyarrow is not installed.
     """
     check_table_format(format)
-    folder = pathlib.Path(folder)
+    folder = as_path(folder)
     write_atomically(folder / "scores.json", as_json({**(details or {}), **scores.summary()}))
     header, rows = scores.class_table()
     tables = {"classes.csv": dict(zip(header, zip(*rows, strict=True), strict=True)),

@@ -107,16 +107,23 @@ class ClipStream:
                 self._put(error)
 
     def _read(self, number: int) -> None:
-        sampling, error = self._sampling, None
-        try:
-            with opened(self._data_set, number, sampling.fps) as video:
-                places = evaluation_places(video, sampling, step=self._step)
-                times = ((float(video.seconds[place[0]]), float(video.seconds[place[-1]])) for place in places)
-                for seconds, clip in zip(times, clips_at(video, sampling, places), strict=True):
-                    self._put(Piece(number, clip, seconds))
-        except (ValueError, OSError) as found:
-            error = found
-        self._put(Piece(number, error=error))
+        with contextlib.closing(pieces_of(self._data_set, number, self._sampling, self._step)) as pieces:
+            for piece in pieces:
+                self._put(piece)
+
+
+def pieces_of(data_set: DataSet, number: int, sampling: Sampling, step: int) -> Iterator[Piece]:
+    """Yields the clips of a video in order, and its end; arguments as of `ClipStream`."""
+    error = None
+    try:
+        with opened(data_set, number, sampling.fps) as video:
+            places = evaluation_places(video, sampling, step=step)
+            times = ((float(video.seconds[place[0]]), float(video.seconds[place[-1]])) for place in places)
+            for seconds, clip in zip(times, clips_at(video, sampling, places), strict=True):
+                yield Piece(number, clip, seconds)
+    except (ValueError, OSError) as found:
+        error = found
+    yield Piece(number, error=error)
 
 
 def batches(pieces: Iterable[Piece], size: int, compute: Callable[[list[Piece]], None],

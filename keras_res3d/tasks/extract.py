@@ -64,6 +64,9 @@ class Extraction:
         per_clip, normalize, batch_size, workers: as of `extract_features`.
     """
 
+    # Whether all that a folder lacks is claimed at once, and not a few videos at a time.
+    at_once = False
+
     def __init__(
         self,
         net: FeatureNet,
@@ -99,30 +102,58 @@ class Extraction:
             numbers: which of them.
             names: of every video of the data set.
         """
-        sums: dict[int, _Sum] = {}
+        gathering = Gathering(self, names)
 
         def compute(pieces: list[Piece]) -> None:
-            found, scores = self.net(np.stack([piece.clip for piece in pieces]))
-            for row, piece in enumerate(pieces):
-                own = sums.setdefault(piece.number, _Sum(self.per_clip))
-                own.add({name: value[row] for name, value in found.items()}, scores[row].ravel(), piece.seconds)
-
-        def ended(piece: Piece) -> VideoFeatures:
-            named = names[piece.number]
-            about = (named.id, named.label, named.group, piece.number)
-            own, error = sums.pop(piece.number, None), piece.error
-            if error is None:
-                values, seconds, scores = own.result(self.normalize)
-                wrong = [name for name, value in values.items() if not np.isfinite(value).all()]
-                if not wrong:
-                    return VideoFeatures(*about, values, seconds, scores, tuple(self.net.card.labels))
-                error = VideoError(f"{named.id}: layer {wrong[0]} of the model gives values that are not finite")
-            text = str(error) or type(error).__name__
-            return VideoFeatures(*about, {}, np.empty((0, 2)), None, error=text)
+            for piece, values, scores in computed(self.net, pieces):
+                gathering.add(piece, values, scores)
 
         stream = ClipStream(data_set, numbers, self.sampling, self.step, 2 * self.batch_size, self.workers)
         with contextlib.closing(iter(stream)) as pieces:
-            yield from batches(pieces, self.batch_size, compute, ended)
+            yield from batches(pieces, self.batch_size, compute, gathering.ended)
+
+
+def computed(net: FeatureNet, pieces: list[Piece]) -> Iterator[tuple[Piece, dict[str, np.ndarray], np.ndarray]]:
+    """Each clip with its features and the model's own output, from one batch.
+
+    Args:
+        net: of the features.
+        pieces: that hold clips.
+    """
+    found, scores = net(np.stack([piece.clip for piece in pieces]))
+    for row, piece in enumerate(pieces):
+        yield piece, {name: value[row] for name, value in found.items()}, scores[row].ravel()
+
+
+class Gathering:
+    """Videos in the making: what is kept of their clips until they end.
+
+    Args:
+        extraction: says what is kept.
+        names: of every video of the data set.
+    """
+
+    def __init__(self, extraction: Extraction, names: Sequence[VideoRow]):
+        self._extraction, self._names, self._sums = extraction, names, {}
+
+    def add(self, piece: Piece, values: dict[str, np.ndarray], scores: np.ndarray) -> None:
+        """Takes what the net gives for a clip; those of a video come in order."""
+        own = self._sums.setdefault(piece.number, _Sum(self._extraction.per_clip))
+        own.add(values, scores, piece.seconds)
+
+    def ended(self, piece: Piece) -> VideoFeatures:
+        """What came of the video that a piece ends."""
+        named, error = self._names[piece.number], piece.error
+        about = (named.id, named.label, named.group, piece.number)
+        own = self._sums.pop(piece.number, None)
+        if error is None:
+            values, seconds, scores = own.result(self._extraction.normalize)
+            wrong = [name for name, value in values.items() if not np.isfinite(value).all()]
+            if not wrong:
+                return VideoFeatures(*about, values, seconds, scores, tuple(self._extraction.net.card.labels))
+            error = VideoError(f"{named.id}: layer {wrong[0]} of the model gives values that are not finite")
+        text = str(error) or type(error).__name__
+        return VideoFeatures(*about, {}, np.empty((0, 2)), None, error=text)
 
 
 class _Sum:
@@ -321,7 +352,7 @@ def extract_to_folder(
     Raises:
         ValueError: the folder holds other features, or no video at all could be read.
     """
-    with FeatureWriter(output, extraction.header(), data_set.name, names, format) as writer:
+    with FeatureWriter(output, extraction.header(), data_set.name, names, format, extraction.at_once) as writer:
         for done, video in enumerate(extraction.videos(data_set, writer.claim(), names), 1):
             writer.add(video)
             if progress:

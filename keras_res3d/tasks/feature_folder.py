@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_res3d.io import write_atomically
+from keras_res3d.remote import StoreError, StorePath, as_path
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.feature_parts import npz, parquet
 from keras_res3d.tasks.feature_parts.base import SETTINGS, UNREADABLE, Part, VideoRow, reason
@@ -67,7 +68,7 @@ def read_header(folder) -> dict:
         FileNotFoundError: there is none.
         ValueError: it is damaged, or of another format; names the file.
     """
-    path = pathlib.Path(folder) / HEADER
+    path = as_path(folder) / HEADER
     if not path.is_file():
         raise FileNotFoundError(f"{folder} holds no features ({HEADER} is missing); keras-res3d extract writes them")
     try:
@@ -80,18 +81,20 @@ def read_header(folder) -> dict:
         if not header["layers"]:
             raise ValueError("it has no layers")
         return header
+    except StoreError:
+        raise
     except UNREADABLE as error:
         raise ValueError(f"{path} is no header of features: {reason(error)}; extract the features again") from error
 
 
 def write_header(folder, header: Mapping) -> None:
     """Writes the header, in one step."""
-    write_atomically(pathlib.Path(folder) / HEADER, as_json(dict(header)))
+    write_atomically(as_path(folder) / HEADER, as_json(dict(header)))
 
 
-def parts(folder) -> list[pathlib.Path]:
+def parts(folder) -> list[pathlib.Path | StorePath]:
     """The parts of a folder, in the order of their names."""
-    found = (path for row in PART_FORMATS.values() for path in pathlib.Path(folder).glob(f"*{row.suffix}"))
+    found = (path for row in PART_FORMATS.values() for path in as_path(folder).glob(f"*{row.suffix}"))
     return sorted(path for path in found if path.name[0] != ".")
 
 

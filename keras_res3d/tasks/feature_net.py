@@ -44,6 +44,8 @@ class FeatureNet:
         card: class names and sampling.
         widths: how many numbers each layer gives for a clip.
         engine: as given.
+        model: the Keras model; None of an export.
+        path: of an export, where it is known.
         digest: SHA-256 of the weights, or of the file of an export.
 
     Raises:
@@ -65,12 +67,14 @@ class FeatureNet:
         classifier = as_classifier(model, labels, sampling, card)
         check_takes_videos(classifier)
         self.card, self.engine, self._classifier = classifier.card, engine, classifier
+        self.model, self.path = classifier.model, None
         wanted = None if layers is None else tuple(dict.fromkeys([layers] if isinstance(layers, str) else layers))
         if wanted == ():
             raise ValueError("layers is empty; expected names of layers, such as pool5")
         if classifier.model is None:
             self._forward, names = self._of_export(wanted)
-            self.digest = _digest_of_export(model if file is None else file)
+            self.path = _path_of_export(model if file is None else file)
+            self.digest = _digest_of_export(self.path)
         else:
             self._forward, names = self._of_keras(classifier.model, wanted)
             self.digest = _digest_of_weights(classifier.model)
@@ -251,22 +255,30 @@ def _digest_of_weights(model: keras.Model) -> str:
     return total.hexdigest()
 
 
-def _digest_of_export(model) -> str:
-    """SHA-256 of the files of an export; "" where it was opened by the caller and its path is not known."""
+def _path_of_export(model) -> pathlib.Path | None:
+    """Where an export lies; None where it was opened by the caller and its path is not known."""
     if isinstance(model, Runner):
         path = model.path
     elif isinstance(model, Classifier):
         path = getattr(model.predict, "path", None)
     else:
         path = None if is_published(model) else model_file(model)
+    return None if path is None else pathlib.Path(path)
+
+
+def files_of_export(path: pathlib.Path) -> list[pathlib.Path]:
+    """The files that make up an export, in a fixed order."""
+    if path.is_dir():
+        return [file for file in sorted(path.rglob("*")) if file.is_file()]
+    # OpenVINO's weights lie beside its graph.
+    return [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
+
+
+def _digest_of_export(path: pathlib.Path | None) -> str:
+    """SHA-256 of the files of an export; "" where they are not known."""
     if path is None:
         return ""
-    path = pathlib.Path(path)
-    if path.is_dir():
-        files = [file for file in sorted(path.rglob("*")) if file.is_file()]
-    else:  # OpenVINO's weights lie beside its graph
-        files = [path, *([path.with_suffix(".bin")] if path.suffix == ".xml" else [])]
     total = hashlib.sha256()
-    for file in files:
+    for file in files_of_export(path):
         total.update(f"{os.path.relpath(file, path.parent)} {digest(file)}\n".encode("utf-8", "surrogateescape"))
     return total.hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_res3d.data.open import open_video, read_data_set
 from keras_res3d.data.types import DataSet, Example, VideoSource
+from keras_res3d.remote import StorePath, as_path, is_remote, size_of
 from keras_res3d.tasks.feature_parts.base import VideoRow
 
 
@@ -29,6 +30,10 @@ class _Unlabelled:
 
     def open(self, i: int, fps: float | None = None, strict: bool = False) -> VideoSource:
         return open_video(self.sources[i], fps=fps, strict=strict)
+
+    def alone(self, i: int) -> DataSet:
+        """The data set of one video, to be sent to another process."""
+        return _Unlabelled(self.examples[i : i + 1], self.sources[i : i + 1], self.name)
 
 
 def unlabelled_videos(videos: Iterable, name: str = "videos") -> DataSet:
@@ -85,20 +90,22 @@ def video_id(path: str, root, first_frame: int | None = None) -> str:
         root: a folder that moves with its videos, or None.
         first_frame: of a video that is a part of a folder of frames; it is added to the path, as in `frames#17`.
     """
-    if root is not None and os.path.isabs(path) == os.path.isabs(root):
+    if is_remote(path) or is_remote(root):
+        path = path.removeprefix(f"{os.fspath(root)}/" if is_remote(root) else "")
+    elif root is not None and os.path.isabs(path) == os.path.isabs(root):
         below = os.path.relpath(path, root)
         path = path if below.split(os.sep)[0] == os.pardir else below
     path = path.replace(os.sep, "/")
     return path if first_frame is None else f"{path}#{first_frame}"
 
 
-def root_of(data) -> pathlib.Path | None:
+def root_of(data) -> pathlib.Path | StorePath | None:
     """The folder that the paths of a list are relative to, as far as its name tells, or None.
 
     Args:
         data: a data set, or the path of one.
     """
-    place = pathlib.Path(data if is_path(data) else getattr(data, "name", "") or "\0")
+    place = as_path(data if is_path(data) else getattr(data, "name", "") or "\0")
     try:
         return place if place.is_dir() else place.parent if place.is_file() else None
     except (ValueError, OSError):  # a name that is no path, or longer than one
@@ -123,6 +130,6 @@ def name_videos(data_set: DataSet, root=None) -> list[VideoRow]:
         seen[id] = number
         label = None if example.label is None else str(data_set.classes[example.label])
         group = getattr(example, "group", None)
-        size = os.path.getsize(example.path) if os.path.isfile(example.path) else None
+        size = size_of(example.path)
         rows.append(VideoRow(id, label, None if group is None else str(group), number, size, 0))
     return rows

@@ -2,7 +2,8 @@
 
 A process that wants work holds the folder's lock for a moment, looks which videos are done and which are claimed, and
 claims some of the rest in a file of its own. It holds the lock of that file as long as it lives, so that the claims of
-a process that was killed are seen to be void.
+a process that was killed are seen to be void. A store, such as s3://bucket/features, has no locks: there nothing is
+claimed, and processes that write at the same time may compute a video twice, which harms nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from keras_res3d.io import locked, sweep, write_atomically
+from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tasks.feature_folder import (
     HEADER,
     PART_FORMATS,
@@ -49,11 +51,12 @@ class FeatureWriter:
     """Adds videos to a folder of features. A context manager: what was added is written when it ends, also by an error.
 
     Args:
-        folder: made where it is missing.
+        folder: made where it is missing; it may be an address in a store.
         header: of the features; the settings of a header that is there must be the same.
         data: name of the data set, for the record.
         names: of the data set's videos.
         format: of the files, a name in `PART_FORMATS`; None goes on with the folder's own.
+        at_once: whether all that is missing is claimed at once, and not a few videos at a time.
 
     Attributes:
         before: videos that the folder had when this process came.
@@ -66,8 +69,13 @@ class FeatureWriter:
         ImportError: the files are Parquet, and pyarrow is not installed.
     """
 
-    def __init__(self, folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None = None):
-        self.folder, self._names = pathlib.Path(folder), list(names)
+    def __init__(
+        self, folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None = None,
+        at_once: bool = False,
+    ):  # fmt: skip
+        self._at_once = at_once
+        self.folder, self._names = as_path(folder), list(names)
+        self._is_shared = not isinstance(self.folder, StorePath)
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"{folder} is a file; expected a folder, which is made where it is missing")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,7 @@ class FeatureWriter:
         self._token, self._count = uuid.uuid4().hex[:8], 0
         self._claim = self.folder / CLAIMS / f"{self._token}.json"
         self._open = contextlib.ExitStack()
-        self._seen: set[pathlib.Path] = set()
+        self._seen: set[pathlib.Path | StorePath] = set()
         self._known: dict[str, VideoRow] = {}
         self._attempted: set[str] = set()
         # What of it the claim names: all but the good videos that have come to lie in a part, where others see them.
@@ -94,8 +102,9 @@ class FeatureWriter:
         self._bytes, self._since = 0, time.monotonic()
 
     def __enter__(self) -> FeatureWriter:
-        self._claim.parent.mkdir(exist_ok=True)
-        self._open.enter_context(locked(self._claim))
+        if self._is_shared:
+            self._claim.parent.mkdir(exist_ok=True)
+            self._open.enter_context(locked(self._claim))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -105,21 +114,23 @@ class FeatureWriter:
                 self._write_bad()
         finally:
             self._open.close()
-            _remove(self._claim)
-            with contextlib.suppress(OSError):
-                self._claim.parent.rmdir()
+            if self._is_shared:
+                _remove(self._claim)
+                with contextlib.suppress(OSError):
+                    self._claim.parent.rmdir()
 
     def claim(self) -> Iterator[int]:
         """Yields numbers of videos that are missing and that no other process has claimed, until there are none."""
         while True:
             with self._lock():
                 # In this order: a process writes its last part before it gives up its claims.
-                taken = self._claimed_by_others()
+                taken = self._claimed_by_others() if self._is_shared else set()
                 self._look()
                 mine = self._take(taken)
                 self._attempted.update(row.id for row in mine)
                 self._pending.update(row.id for row in mine)
-                write_atomically(self._claim, json.dumps(sorted(self._pending)))
+                if self._is_shared:
+                    write_atomically(self._claim, json.dumps(sorted(self._pending)))
             if not mine:
                 self.others = len(self._free)
                 return
@@ -129,7 +140,7 @@ class FeatureWriter:
         """The next videos that are missing and not taken; those that others have taken stay, and may become free."""
         mine: list[VideoRow] = []
         theirs: list[VideoRow] = []
-        while self._free and len(mine) < CLAIMED:
+        while self._free and (self._at_once or len(mine) < CLAIMED):
             row = self._free.popleft()
             if self._is_missing(row):
                 (theirs if row.id in taken else mine).append(row)
@@ -231,7 +242,7 @@ def _remove(claim: pathlib.Path) -> None:
             path.unlink()
 
 
-def _agreed(folder: pathlib.Path, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None) -> dict:
+def _agreed(folder, header: Mapping, data: str, names: Sequence[VideoRow], format: str | None) -> dict:
     """The folder's header, written where it is new, with a row for this list of videos."""
     sweep(folder / HEADER)
     is_new = not (folder / HEADER).exists()

@@ -14,6 +14,7 @@ from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.types import is_multi_label, labels_of
 from keras_res3d.io import atomic_path, sweep
+from keras_res3d.remote import as_path
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.untrusted import Npz, parse_json
 
@@ -113,7 +114,7 @@ def save(folder, values: list[np.ndarray], state: dict) -> None:
     Raises:
         OSError: it cannot be written, for example because the disk is full; names the path.
     """
-    with atomic_path(pathlib.Path(folder) / FILE) as aside:
+    with atomic_path(as_path(folder) / FILE) as aside:
         arrays = {f"v{number:05d}": value for number, value in enumerate(values)}
         np.savez(aside, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
@@ -128,7 +129,7 @@ def load(folder, schema: object = dict) -> tuple[list[np.ndarray], dict] | None:
     Raises:
         ValueError: the file is damaged, or the state is not of the schema.
     """
-    path = pathlib.Path(folder) / FILE
+    path = as_path(folder) / FILE
     sweep(path)
     if not path.exists():
         return None
@@ -144,7 +145,7 @@ def load(folder, schema: object = dict) -> tuple[list[np.ndarray], dict] | None:
 
 def remove(folder) -> None:
     """The run in this folder has ended, or starts again: its checkpoint goes."""
-    path = pathlib.Path(folder) / FILE
+    path = as_path(folder) / FILE
     path.unlink(missing_ok=True)
     sweep(path)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib.util
-import pathlib
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.seen import sketch_of
 from keras_res3d.data.types import VideoError, is_multi_label
 from keras_res3d.nets.architecture import Architecture
+from keras_res3d.remote import as_path, refuse
 from keras_res3d.training import checkpoint, hosts
 from keras_res3d.training.callbacks import Speed, StopOnNaN
 from keras_res3d.training.checks import check_callbacks, check_run, findings, video_weights
@@ -102,11 +102,12 @@ def _full_card(card: ModelCard | None, net: keras.Model, data_set, sampling: Sam
     )
 
 
-def _tensorboard(folder: pathlib.Path) -> keras.callbacks.TensorBoard:
+def _tensorboard(folder) -> keras.callbacks.TensorBoard:
     if sys.modules.get("tensorboard", "") is None or importlib.util.find_spec("tensorboard") is None:
         raise ImportError(
             'tensorboard is not installed; it comes with the extra: pip install "keras-res3d[tensorboard]"'
         )
+    refuse("the log of TensorBoard", folder)
     return keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)
 
 
@@ -146,7 +147,7 @@ def _saying_how_to_go_on() -> Iterator[None]:
         raise VideoError(f"{error}; the run can go on: mend or replace the file, or let on_bad_video be skip") from None
 
 
-def _prepare_folder(folder: pathlib.Path, resume: bool, strategy, identity: dict, net: keras.Model) -> None:
+def _prepare_folder(folder, resume: bool, strategy, identity: dict, net: keras.Model) -> None:
     """Clears the folder for a new run. Several hosts wait here until all agree on the run and the first has cleared it.
 
     Raises:
@@ -190,7 +191,7 @@ def train(
         data_set: training videos (`read_data_set`). With several labels a video (`multi_label`) the net ends in a
             sigmoid and learns by binary cross-entropy, and `best.keras` is the net with the highest val_mAP.
         sampling: how clips are taken.
-        output: folder, made if missing.
+        output: folder, made if missing. It may be an address in a store, such as s3://bucket/run.
         options: see `TrainingOptions`.
         validation: a data set with the same classes, scored after every epoch; the best net is kept as `best.keras`.
         card: what to write beside the model; None: made from the arguments.
@@ -226,7 +227,7 @@ def train(
         numbers, weights = objective.numbers, objective.identity
     if options.freeze:
         freeze(net, options.freeze)
-    folder, card = pathlib.Path(output), _full_card(card, net, data_set, sampling, options)
+    folder, card = as_path(output), _full_card(card, net, data_set, sampling, options)
     identity = checkpoint.identity(
         net, data_set, validation, sampling, options, card.trained_on, weights, strategy.num_replicas_in_sync
     )

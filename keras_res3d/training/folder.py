@@ -17,6 +17,7 @@ import keras
 from keras_res3d.cards import ModelCard, read_card, save_model, write_card
 from keras_res3d.data.bad_videos import BadVideos
 from keras_res3d.io import only_one, write_atomically
+from keras_res3d.remote import StorePath, as_path
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
 from keras_res3d.training.cluster import ALONE, Cluster
@@ -32,7 +33,7 @@ WIDTH = 79  # of the bar where the terminal does not say
 
 def state_of(folder) -> str:
     """What a run's folder holds: "nothing" of a run, an "unfinished" one, a "finished" one, or a "foreign" model."""
-    folder = pathlib.Path(folder)
+    folder = as_path(folder)
     model, card = folder / "model.keras", _card(folder)
     finished = None if card is None else card.training.get("finished")
     if finished is False or (finished is None and (folder / checkpoint.FILE).exists()):
@@ -49,7 +50,7 @@ def held(folder, cluster: Cluster = ALONE) -> contextlib.AbstractContextManager[
     """
     if not cluster.is_chief:
         return contextlib.nullcontext()
-    return only_one(pathlib.Path(folder) / "model.keras", "trains in", folder)
+    return only_one(as_path(folder) / "model.keras", "trains in", folder)
 
 
 def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:
@@ -58,7 +59,7 @@ def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:
     return [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
 
 
-def _card(folder: pathlib.Path) -> ModelCard | None:
+def _card(folder: pathlib.Path | StorePath) -> ModelCard | None:
     """The record of the run in a folder; None where there is none, or a file that is no card."""
     try:
         return read_card(folder / "model.keras")
@@ -68,7 +69,7 @@ def _card(folder: pathlib.Path) -> ModelCard | None:
 
 def bad_videos_of(folder) -> list[str]:
     """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
-    path = pathlib.Path(folder) / BAD_VIDEOS
+    path = as_path(folder) / BAD_VIDEOS
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
@@ -80,7 +81,7 @@ def write_skipped(folder, *data_sets) -> None:
         data_sets: training and validation videos; None where there are none.
     """
     lines = [printable(path) for data in data_sets for path in getattr(data, "missing", ())]
-    path = pathlib.Path(folder) / SKIPPED
+    path = as_path(folder) / SKIPPED
     if lines:
         write_atomically(path, "\n".join([*lines, ""]))
     else:
@@ -99,7 +100,7 @@ class RunFolder(keras.callbacks.Callback):
 
     def __init__(self, folder, card: ModelCard, best: str | None = None, bad: BadVideos | None = None):
         super().__init__()
-        self.folder, self.card, self.best, self.bad = pathlib.Path(folder), card, best, bad
+        self.folder, self.card, self.best, self.bad = as_path(folder), card, best, bad
         self.rows, self.highest, self._training = [], -1.0, {}
 
     def get_state(self) -> dict:

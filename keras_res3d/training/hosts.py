@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import pathlib
 import re
 from collections.abc import Iterator, Sequence
 
@@ -17,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.io import write_atomically
+from keras_res3d.remote import as_path
 from keras_res3d.training.checkpoint import differences
 from keras_res3d.training.cluster import ALONE, Cluster, cluster_of, read_tf_config
 from keras_res3d.training.meeting import meet
@@ -137,7 +137,7 @@ def agree(strategy: tf.distribute.Strategy, facts: dict) -> None:
 
 def check_shared(strategy: tf.distribute.Strategy, folder) -> None:
     """Raises ValueError on all hosts where one of them does not see what the chief writes into the folder."""
-    cluster, token = cluster_of_strategy(strategy), pathlib.Path(folder, _TOKEN)
+    cluster, token = cluster_of_strategy(strategy), as_path(folder) / _TOKEN
     if len(cluster.workers) == 1:
         return
     text = json.dumps(cluster.workers) + str(np.random.default_rng().integers(1 << 62))
@@ -155,7 +155,7 @@ def check_shared(strategy: tf.distribute.Strategy, folder) -> None:
         )
 
 
-def _reads(path: pathlib.Path, text: str) -> bool:
+def _reads(path, text: str) -> bool:
     try:
         return path.read_text(encoding="utf-8") == text
     except OSError:
@@ -186,7 +186,7 @@ class AcrossHosts(keras.Model):
 
     Keras reduces a first batch to build metrics and loss, which is no number of its own on several hosts, and reduces
     logs along an axis that scalars lack. Here metrics and loss are built from the shapes of one replica's batch, and
-    the logs of a step have that axis.
+    the logs of a step have that axis where there are several.
     """
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
@@ -197,18 +197,19 @@ class AcrossHosts(keras.Model):
             self._symbolic_build(data_batch=data_batch)
 
     def train_step(self, data):
-        return _with_an_axis(super().train_step(data))
+        return self._reducible(super().train_step(data))
 
     def test_step(self, data):
-        return _with_an_axis(super().test_step(data))
+        return self._reducible(super().test_step(data))
+
+    def _reducible(self, logs: dict) -> dict:
+        # Of a cluster of one host Keras takes the logs as they are.
+        several = hosts_of(self.distribute_strategy) > 1
+        return {name: tf.reshape(value, (1,)) for name, value in logs.items()} if several else logs
 
 
 def _of_one_replica(spec):
     return getattr(spec, "_value_specs", (spec,))[0]
-
-
-def _with_an_axis(logs: dict) -> dict:
-    return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
 
 
 @contextlib.contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Iterable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_res3d.remote import as_path
 from keras_res3d.training import checkpoint
 from keras_res3d.training.distributed import average_moving_statistics
 from keras_res3d.training.hosts import gather_arrays, is_chief, own_replicas, spans_hosts
@@ -146,7 +146,7 @@ class ResumeExactly(keras.callbacks.Callback):
         super().__init__()
         if every_steps < 0:
             raise ValueError(f"every_steps is {every_steps}; expected a number of steps, or 0: after each epoch alone")
-        self.folder, self.every_steps, self.steps = pathlib.Path(folder), every_steps, steps
+        self.folder, self.every_steps, self.steps = as_path(folder), every_steps, steps
         self.callbacks = [callback for callback in callbacks if _keeps_findings(callback)]
         self.identity, self.keep = identity, keep
         self._found = checkpoint.load(self.folder, _STATE)

@@ -11,6 +11,7 @@ from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.io import digest
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.remote import as_path, local_copy
 from keras_res3d.untrusted import Range, read_json
 from keras_res3d.weights.catalog import RUN_MODEL, WeightsEntry
 from keras_res3d.weights.sketch import sketch
@@ -72,17 +73,19 @@ def read_sidecar(weights_path) -> dict | None:
 def weights_file(path) -> pathlib.Path:
     """The file of weights that a path means: itself, or of a folder of `keras-res3d train` its `model.keras`.
 
+    One in a store is fetched.
+
     Raises:
         FileNotFoundError: there is no such file, or the folder holds no model.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.is_dir():
         if not (path / RUN_MODEL).is_file():
             raise FileNotFoundError(f"the folder {path} holds no {RUN_MODEL}; expected one that a finished run wrote")
-        return path / RUN_MODEL
+        return local_copy(path / RUN_MODEL)
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
-    return path
+    return local_copy(path)
 
 
 def _card(path: pathlib.Path) -> ModelCard | None:

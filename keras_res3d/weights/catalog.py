@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from keras_res3d.nets.architecture import Architecture
 from keras_res3d.nets.counts import layer_counts
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.remote import is_remote
 from keras_res3d.weights.formats.registry import BY_NAME, SUFFIXES
 
 # What `keras-res3d train` leaves in its folder.
@@ -233,7 +234,8 @@ def resolve(net: str | Architecture | None, weights) -> WeightsEntry | None:
     Args:
         net: a name of the zoo or an `Architecture`; None where it is not known yet, and then no tag alone is taken.
         weights: None, a tag of the net ("sports1m"), a "net/tag", or a path: anything of `pathlib`, a text that ends
-            like a weights file, the name of an existing file, or of a folder that holds a `model.keras`.
+            like a weights file, the name of an existing file, or of a folder that holds a `model.keras`, or an address
+            in a store.
 
     Raises:
         ValueError: neither a path nor known; the message lists the net's tags.
@@ -243,7 +245,9 @@ def resolve(net: str | Architecture | None, weights) -> WeightsEntry | None:
     if not isinstance(weights, str):
         raise TypeError(f"weights is {weights!r}; expected None, the name of published weights, or a path")
     # A folder of videos may well be called like the weights ("ucf101"); a run's holds a model.
-    if weights.endswith(SUFFIXES) or os.path.isfile(weights) or os.path.isfile(os.path.join(weights, RUN_MODEL)):
+    if is_remote(weights) or weights.endswith(SUFFIXES):
+        return None
+    if os.path.isfile(weights) or os.path.isfile(os.path.join(weights, RUN_MODEL)):
         return None
     own = None if net is None else get_architecture(net).name
     try:

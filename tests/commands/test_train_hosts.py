@@ -94,7 +94,7 @@ def test_the_same_command_on_two_hosts(tmp_path):
     "folders, own, message",
     [
         (("a", "b"), ((), ()), "the output folder run is not the same on all hosts: what worker 0 (localhost:"),
-        (("a", "a"), ((), ("--seed", "3")), "the chief:\n    options.seed: 0 on the chief, 3 there"),
+        (("a", "a"), ((), ("--seed", "3")), "the chief:\n  options.seed: 0 on the chief, 3 there"),
         (("a", "a"), (("--batch_size", "5"),) * 2, "5 clips for 2 replicas; expected a multiple of 2"),
     ],
     ids=["folder", "seed", "batch"],

@@ -58,6 +58,9 @@ def test_every_kind_of_data_set_travels(files, tmp_path):
         with again.open(1) as one, data.open(1) as other:
             pairs = zip(one.frames([0, 3]), other.frames([0, 3]), strict=True)
             assert all(np.array_equal(a, b) for (_, a), (_, b) in pairs)
+    travelled = pickle.dumps(shards)  # shards are opened once, however often they come
+    assert pickle.loads(travelled) is pickle.loads(travelled)
+    assert pickle.loads(travelled) is not pickle.loads(pickle.dumps(read_data_set(tmp_path / "shards")))
     options = TrainingOptions(batch_size=4, clips_per_video=2, smallest_area=0.5, epochs=1)
     threads, children = (
         [[part.numpy() for part in batch] for batch in recipe_stream(shards, SMALL, each).take(3)]

@@ -14,7 +14,8 @@ What is read, decided once:
 - In a multi-label list the label column holds all labels of a video with "|" between them, `run|jump`. White space
   around a label is dropped. An empty cell is a video without a label, which is an example of no class. A label that is
   empty, or that a cell names twice, is a fault.
-- NUL characters, binary files and malformed lines are faults. A path is absolute, or relative to the list's folder.
+- NUL characters, binary files and malformed lines are faults. A path is absolute, an address in a
+  store (s3://bucket/a.mp4), or relative to the list's folder.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ import io
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from keras_res3d.data.layouts.reading import Layout, Reading, is_video
+from keras_res3d.data.layouts.reading import Layout, Reading
 from keras_res3d.data.listing import LABEL_SEPARATOR, Row
+from keras_res3d.remote import joined
 from keras_res3d.tables import is_utf8
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -147,9 +149,9 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
     if nul:
         reading.faults.append(f"{where}a {nul} with a NUL character, {fields[nul]!r}")
         return None
-    file = reading.root / path
-    there = is_video(file)
-    if not there and path != fields["path"] and is_video(reading.root / fields["path"]):
+    file = joined(reading.root, path)
+    there = reading.has_video(file)
+    if not there and path != fields["path"] and reading.has_video(reading.root / fields["path"]):
         file, there = reading.root / fields["path"], True
     if not all(map(is_utf8, fields.values())) and not (there and _names_a_folder(label, file)):
         reading.faults.append(f"{where}is not UTF-8 text, nor the name of a file; save the list as UTF-8")

@@ -13,6 +13,7 @@ from keras_res3d.data.faults import Fault
 from keras_res3d.data.layouts.tree import files_below
 from keras_res3d.data.listing import Row
 from keras_res3d.data.types import FRAME_EXTENSIONS, VIDEO_EXTENSIONS
+from keras_res3d.remote import StorePath, opened
 
 LINE_END = re.compile(r"\r\n|\r|\n")
 # Bytes of a file by which a list is told from a video, whose gigabytes are then not read.
@@ -50,6 +51,7 @@ class Reading:
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)
+    _folders: dict[StorePath, frozenset[str]] = field(default_factory=dict, repr=False)
 
     def text(self, path: pathlib.Path, any_bytes: bool = False) -> str | None:
         """A file's text, which must be UTF-8 with or without a byte order mark; None after adding a fault.
@@ -59,7 +61,7 @@ class Reading:
             any_bytes: whether bytes that are not UTF-8 stay, as `os.fsdecode` keeps them, for the caller to judge.
         """
         try:
-            with open(path, "rb") as file:
+            with opened(path) as file:
                 data = file.read(HEAD)
                 binary = b"\0" in data and _fault_of(data.rpartition(b"\n")[0] or data) is not None
                 data += b"" if binary else file.read()
@@ -90,8 +92,24 @@ class Reading:
 
     def need(self, where: str, path: pathlib.Path) -> None:
         """Says that a video's file is missing, if it is."""
-        if self.check_files and not os.path.isfile(path):
+        if self.check_files and not self.has_file(path):
             self.lack(where, path, f"missing file {path}")
+
+    def has_file(self, path: str | os.PathLike) -> bool:
+        """Whether a video's file is there. Of a store each folder is listed once: lists may have a million videos."""
+        return self._listed(path.parent, path) if isinstance(path, StorePath) else os.path.isfile(path)
+
+    def has_video(self, path: str | os.PathLike) -> bool:
+        """Whether a path is a file, or a local folder that holds frames: what a list may name as a video."""
+        return self.has_file(path) if isinstance(path, StorePath) else is_video(path)
+
+    def _listed(self, folder: StorePath, path: StorePath) -> bool:
+        if folder not in self._folders:
+            try:
+                self._folders[folder] = frozenset(each.name for each in folder.iterdir())
+            except FileNotFoundError:
+                self._folders[folder] = frozenset()
+        return path.name in self._folders[folder]
 
     def lack(self, where: str, path: pathlib.Path, what: str) -> None:
         """A video is not there: a fault, or one of `missing`, whose row is then left out.

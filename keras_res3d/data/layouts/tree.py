@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_res3d.data.faults import Fault
+from keras_res3d.remote import StorePath
 
 
 class Found(NamedTuple):
@@ -29,9 +30,11 @@ def walk(root: pathlib.Path, seen: dict[str, pathlib.Path] | None = None) -> Fou
     """All files below a folder, in the order of their names.
 
     Args:
-        root: the folder.
+        root: the folder; of a store, which has neither links nor empty folders, all below it is found at once.
         seen: real path of each folder that was walked before, and how it was reached; grows.
     """
+    if isinstance(root, StorePath):
+        return Found([file for file in root.below() if not _is_hidden(file.relative_to(root).parent)], [], [])
     found, seen = Found([], [], []), {} if seen is None else seen
     # (folder, the real paths of the folders that lead to it)
     waiting: list[tuple[pathlib.Path, frozenset[str]]] = [(root, frozenset())]
@@ -49,6 +52,10 @@ def walk(root: pathlib.Path, seen: dict[str, pathlib.Path] | None = None) -> Fou
             below = _enter(folder, found)
             waiting += [(each, above | {real}) for each in reversed(below)]
     return found
+
+
+def _is_hidden(folder: pathlib.PurePath) -> bool:
+    return any(name[0] == "." for name in folder.parts)
 
 
 def _enter(folder: pathlib.Path, found: Found) -> list[pathlib.Path]:

@@ -65,7 +65,8 @@ class Medium:
         if isinstance(self.source, bytes):
             return len(self.source)
         with self._opened() as file:
-            return file.seek(0, io.SEEK_END)
+            file.seek(0, io.SEEK_END)
+            return file.tell()  # seek of tf.io.gfile.GFile returns nothing
 
     def head(self, count: int) -> bytes:
         """The first bytes of the file."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import uuid
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -10,8 +12,9 @@ import numpy as np
 from keras_res3d.data.images import decode_jpeg
 from keras_res3d.data.listing import Row, examples_of, make_listing
 from keras_res3d.data.sources.base import Source
-from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest
+from keras_res3d.data.sources.shards import PackedVideoError, Shard, quick_faults, read_manifest, sizes_in
 from keras_res3d.data.types import PathLike, one_line
+from keras_res3d.remote import BLOCK_BYTES, StorePath
 
 
 class PackedVideo(Source):
@@ -34,7 +37,9 @@ class PackedVideo(Source):
         part = slice(index.first[number], index.first[number + 1])
         self._offsets, self._sizes, self._stored = index.offsets[part], index.sizes[part], tuple(stored)
         self._number_frames(index.seconds[part], fps)
-        self._file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._shard = shard.path
+        if not isinstance(shard.path, StorePath):
+            self._file = os.open(shard.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
 
     def __del__(self):
         self.close()
@@ -47,8 +52,7 @@ class PackedVideo(Source):
 
     def _read(self, numbers: list[int]) -> Iterator[np.ndarray]:
         height, width = self._stored
-        for number in numbers:
-            data = os.pread(self._file, int(self._sizes[number]), int(self._offsets[number]))
+        for number, data in self._jpegs(numbers):
             try:
                 pixels = decode_jpeg(data, height * width)
                 if pixels.shape[:2] != self._stored:
@@ -57,6 +61,23 @@ class PackedVideo(Source):
                 raise PackedVideoError(f"{self.path}: frame {number} cannot be decoded ({error}); pack the videos "
                                        "again") from error  # fmt: skip
             yield pixels
+
+    def _jpegs(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Each number with the JPEG of its frame. Of a store, frames that lie near each other are fetched together."""
+        if self._file is not None:
+            for number in numbers:
+                yield number, os.pread(self._file, int(self._sizes[number]), int(self._offsets[number]))
+            return
+        begins, ends = self._offsets.tolist(), (self._offsets + self._sizes).tolist()
+        start = 0
+        while start < len(numbers):
+            first, stop = numbers[start], start + 1
+            while stop < len(numbers) and ends[numbers[stop]] - begins[first] <= BLOCK_BYTES:
+                stop += 1
+            data = self._shard.read_range(begins[first], ends[numbers[stop - 1]])
+            for number in numbers[start:stop]:
+                yield number, data[begins[number] - begins[first] : ends[number] - begins[first]]
+            start = stop
 
 
 def _row(video: dict) -> Row:
@@ -80,7 +101,8 @@ class PackedDataSet:
 
     def __init__(self, folder: PathLike, classes: Sequence[str] | None = None):
         self.name, manifest = str(folder), read_manifest(folder)
-        faults = quick_faults(folder, manifest)
+        self._token = uuid.uuid4().hex
+        faults = quick_faults(manifest, sizes_in(folder))
         self._resize = tuple(manifest["resize"])
         self.mirror_safe = bool(manifest.get("mirror_safe", True))
         self.reverse_safe = bool(manifest.get("reverse_safe", True))
@@ -94,8 +116,8 @@ class PackedDataSet:
     __repr__ = one_line
 
     def __reduce__(self):
-        """Another process reads the manifest itself: locks do not travel."""
-        return PackedDataSet, (self.name, self.classes)
+        """Another process reads the manifest itself, since locks do not travel; once, however often this comes."""
+        return _reopened, (self.name, self.classes, self._token)
 
     def __len__(self) -> int:
         return len(self.examples)
@@ -118,3 +140,9 @@ class PackedDataSet:
             except PackedVideoError as error:
                 faults.append(str(error))
         return faults
+
+
+@functools.lru_cache(maxsize=4)
+def _reopened(folder: str, classes: tuple[str, ...], token: str) -> PackedDataSet:
+    """The copy of a data set in this process; `token` tells it from one of the same folder that was opened later."""
+    return PackedDataSet(folder, classes)

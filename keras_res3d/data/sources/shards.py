@@ -10,12 +10,14 @@ import io
 import os
 import pathlib
 import threading
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
+from keras_res3d.remote import StorePath, as_path
 from keras_res3d.untrusted import COUNT, Npz, Range, check, read_json
 
 # Such a file in a folder says that the folder holds packed shards.
@@ -67,7 +69,7 @@ def read_manifest(folder: PathLike) -> dict:
     Raises:
         DataError: there is none, or it is damaged.
     """
-    path = pathlib.Path(folder) / MANIFEST
+    path = as_path(folder) / MANIFEST
     try:
         manifest = read_json(path, {"format": str})
         found = manifest["format"]
@@ -94,13 +96,17 @@ def check_names(shard: dict) -> None:
             raise ValueError(f"a shard is called {name[:80]!r}; expected a name in the manifest's folder")
 
 
-def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
-    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree."""
+def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:
+    """What can be seen without reading the shards: missing files, wrong sizes, counts that disagree.
+
+    Args:
+        manifest: of the shards.
+        sizes: as `sizes_in` gives it, of their folder.
+    """
     faults = []
     for shard in manifest["shards"]:
         for entry in (shard, shard["index"]):
-            path = os.path.join(folder, entry["file"])
-            found = os.path.getsize(path) if os.path.isfile(path) else None
+            found = sizes(entry["file"])
             if found != entry["bytes"]:
                 what = "is missing" if found is None else f"has {found} bytes"
                 faults.append(f"shard {entry['file']} {what}; the manifest says {entry['bytes']} bytes: pack again")
@@ -110,6 +116,22 @@ def quick_faults(folder: PathLike, manifest: dict) -> list[str]:
     if total != manifest["records"]:
         faults.append(f"the manifest says {manifest['records']} records, its shards {total}")
     return faults
+
+
+def sizes_in(folder: PathLike) -> Callable[[str], int | None]:
+    """A function that gives the size of a folder's file in bytes, None where it is not there; a store is asked once."""
+    folder = as_path(folder)
+    if isinstance(folder, StorePath):
+        return folder.sizes().get
+    return lambda name: os.path.getsize(folder / name) if os.path.isfile(folder / name) else None
+
+
+def _state(path: pathlib.Path | StorePath) -> tuple[int, int]:
+    """A file's bytes, and when it changed last in nanoseconds, which a store is not asked for."""
+    if isinstance(path, StorePath):
+        return path.size(), 0
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 class Shard:
@@ -124,11 +146,14 @@ class Shard:
     _guard = threading.Lock()
 
     def __init__(self, folder: PathLike, entry: dict):
-        self.path, self.entry = pathlib.Path(folder) / entry["file"], entry
+        self.path, self.entry = as_path(folder) / entry["file"], entry
         self._index, self._lock = None, threading.Lock()
 
     def verify(self) -> None:
         """Compares shard and index with the manifest by size and digest, once per process.
+
+        Of a shard in a store the size alone is compared, as `quick_faults` does: its digest would take the whole file
+        through the network. The index, which is small, is compared as everywhere.
 
         Raises:
             PackedVideoError: they differ, or cannot be read.
@@ -136,11 +161,12 @@ class Shard:
         index = self.entry["index"]
         for path, entry in ((self.path, self.entry), (self.path.parent / index["file"], index)):
             try:
-                state = path.stat()
-                key = (str(path), state.st_size, state.st_mtime_ns, entry["sha256"])
+                size, changed = _state(path)
+                key = (str(path), size, changed, entry["sha256"])
                 if key in Shard._verified:
                     continue
-                good = state.st_size == entry["bytes"] and digest(path) == entry["sha256"]
+                trusted = isinstance(path, StorePath) and path == self.path
+                good = size == entry["bytes"] and (trusted or digest(path) == entry["sha256"])
             except OSError as error:
                 raise PackedVideoError(f"shard {path} cannot be read ({error.strerror}); pack again") from error
             if not good:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pathlib
-
 from keras_res3d import cards
 from keras_res3d.export.formats.base import Format, Runner
 from keras_res3d.export.formats.litert import LITERT
@@ -11,6 +9,7 @@ from keras_res3d.export.formats.onnx import ONNX
 from keras_res3d.export.formats.openvino import OPENVINO
 from keras_res3d.export.formats.saved_model import SAVED_MODEL
 from keras_res3d.io import half_replaced
+from keras_res3d.remote import as_path, is_remote, local_copy
 
 FORMATS: dict[str, Format] = {row.name: row for row in (SAVED_MODEL, LITERT, ONNX, OPENVINO)}
 FORMS = ("2d", "3d")
@@ -27,7 +26,7 @@ def format_of(path) -> str:
     Raises:
         ValueError: `path` is not an export.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     if path.is_dir():
         if (path / "saved_model.pb").exists():
             return "saved_model"
@@ -44,7 +43,7 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
     """An exported net as a function: `runner(clips)` gives scores, `(batch, classes)` float32.
 
     Args:
-        path: a SavedModel folder, or a .tflite, .onnx or OpenVINO .xml file.
+        path: a SavedModel folder, or a .tflite, .onnx or OpenVINO .xml file; it may be an address in a store.
         threads: of the CPU; None takes all. A SavedModel uses TensorFlow's own setting.
         options: of the format's own runner: OpenVINO has `precision`, "f32" or "bf16".
 
@@ -59,10 +58,10 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
     if hint := half_replaced(path):
         raise FileNotFoundError(f"{path} does not exist{hint}")
     row = FORMATS[format_of(path)]
-    if not pathlib.Path(path).exists():
+    if not as_path(path).exists():
         raise FileNotFoundError(f"{path}: no such file or folder")
     try:
-        runner = row.runner(path, threads, **options)
+        runner = row.runner(local_copy(path) if is_remote(path) else path, threads, **options)
         _ = runner.card  # read now, so that a damaged one is known at once
         return runner
     except (ImportError, FileNotFoundError):
@@ -85,7 +84,7 @@ def read_card(path) -> cards.ModelCard | None:
         ValueError: the export or the card is damaged.
         ImportError: the export's runtime is not installed; the message has the extra to install.
     """
-    path = pathlib.Path(path)
+    path = as_path(path)
     try:
         format_of(path)
     except ValueError:

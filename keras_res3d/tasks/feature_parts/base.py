@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pathlib
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from keras_res3d.remote import StoreError, StorePath, as_path
 from keras_res3d.untrusted import COUNT, parse_json
 
 # What of a folder's header says how features were computed; features that differ in it are never mixed.
@@ -78,10 +78,11 @@ class Part(ABC):
 
     Raises:
         ValueError: the file is damaged, cut short or no part, or its settings are not the header's; names the file.
+        StoreError: the store that it lies in does not answer.
     """
 
     def __init__(self, path, header: Mapping):
-        self.path, self.header = pathlib.Path(path), header
+        self.path, self.header = as_path(path), header
         try:
             self._open()
         except UNREADABLE as error:
@@ -112,6 +113,10 @@ class Part(ABC):
         """A layer's features, float32 `(rows, width)`. Raises ValueError where the file is damaged."""
         return self._checked(layer)
 
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.size() if isinstance(self.path, StorePath) else self.path.stat().st_size
+
     def _checked(self, layer: str | None) -> np.ndarray:
         try:
             return self._array(layer)
@@ -134,7 +139,9 @@ class Part(ABC):
     def _array(self, layer: str | None) -> np.ndarray:
         """A layer's features, or the times of the rows for None, of the type and shape that are promised."""
 
-    def _damaged(self, error: BaseException) -> ValueError:
+    def _damaged(self, error: BaseException) -> Exception:
+        if isinstance(error, StoreError):  # which says nothing about the file
+            return error
         return ValueError(f"{self.path} is no part of these features, or is damaged or cut short: {reason(error)}; "
                           "delete it and extract again, which makes only what is missing")  # fmt: skip
 

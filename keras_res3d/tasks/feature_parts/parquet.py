@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -19,6 +18,7 @@ from types import ModuleType
 import numpy as np
 
 from keras_res3d.io import atomic_path
+from keras_res3d.remote import readable
 from keras_res3d.tasks.feature_parts.base import Part, VideoRow, about_text
 from keras_res3d.untrusted import parse_json
 
@@ -108,7 +108,7 @@ class ParquetPart(Part):
     def _open(self) -> None:
         self._arrow, parquet = _pyarrow()
         with self._plain_errors():
-            self._file = parquet.ParquetFile(self.path, page_checksum_verification=True)
+            self._file = parquet.ParquetFile(readable(self.path), page_checksum_verification=True)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -141,7 +141,7 @@ class ParquetPart(Part):
 
     def _check_size(self, row_bytes: int) -> None:
         """Values are stored as they are, so that no file unpacks to more than it has."""
-        if self.rows * row_bytes > os.path.getsize(self.path) or self._file.metadata.num_rows != self.rows:
+        if self.rows * row_bytes > self.size() or self._file.metadata.num_rows != self.rows:
             raise ValueError(f"it is too short for {self.rows} rows, or has {self._file.metadata.num_rows}")
 
     def _numbers(self, table, name: str, kind) -> np.ndarray:
