@@ -19,7 +19,7 @@ from keras_res3d.nets.zoo import ZOO
 from keras_res3d.weights.trim import trim_weights
 from tests.export.nets import randomise
 
-ROOT = pathlib.Path(keras_res3d.__file__).parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NET = replace(ZOO["res3d18"], width=4, crop=32, blocks=(1, 1, 1, 1), classes=5)
 
 

@@ -16,7 +16,7 @@ from keras_res3d.nets.bfloat16 import guard_bfloat16, is_unsafe
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.zoo import ZOO
 
-ROOT = pathlib.Path(keras_res3d.__file__).parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NET = replace(ZOO["res3d18"], width=4, crop=32, blocks=(1, 1, 1, 1), classes=5)
 # bfloat16 has 8 bits of precision: right gradients differ from float32's by 0.002 to 0.005, wrong ones by 0.7 and more.
 TOLERANCE = 0.01

@@ -21,7 +21,7 @@ from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.training.compile import compile_by_recipe, twin_of
 from keras_res3d.training.fit import prepare_net
 
-ROOT = pathlib.Path(keras_res3d.__file__).parents[1]
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(__file__).parents[2] / "tools"
 pytestmark = [
     pytest.mark.skipif(not TOOLS.exists(), reason="the tools are not part of an installed package"),
