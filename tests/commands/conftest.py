@@ -19,7 +19,7 @@ def two_classes(tmp_path_factory, make_video):
     return folder
 
 
-TRAIN_FLAGS = ["--net", "sr18", "--width", "4", "--frames", "4", "--crop", "32", "--epochs", "12", "--batch_size", "4",
+TRAIN_FLAGS = ["--net", "d10", "--width", "4", "--frames", "4", "--crop", "32", "--epochs", "12", "--batch_size", "4",
                "--learning_rate", "0.005"]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ def test_extract_writes_a_folder_and_a_second_run_completes_it(trained, two_clas
     flags = ["--data", str(two_classes), "--layers", "pool5,prob", "--output", str(tmp_path / "out")]
     assert main(["extract", str(trained), *flags, "--show_predictions"]) == 0
     text = capsys.readouterr().out
-    assert "sr18: pool5 32, prob 2; 8 videos, clips of 4 frames every 8" in text
+    assert "d10: pool5 32, prob 2; 8 videos, clips of 4 frames every 8" in text
     lines = text.splitlines()
     shown = lines[lines.index("dark/clip ü 3.mp4") + 1]
     assert shown.split()[1] == "dark" and 0.5 < float(shown.split()[0]) <= 1

@@ -10,7 +10,7 @@ from keras_res3d.commands.main import main
 from keras_res3d.export.formats import load_runner
 from tests.labelled import CLASSES, write_list
 
-TRAIN_FLAGS = ["--multi_label", "--net", "sr18", "--width", "4", "--frames", "4", "--crop", "32", "--epochs", "10",
+TRAIN_FLAGS = ["--multi_label", "--net", "d10", "--width", "4", "--frames", "4", "--crop", "32", "--epochs", "10",
                "--batch_size", "8", "--learning_rate", "0.02"]  # fmt: skip
 
 

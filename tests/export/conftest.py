@@ -8,7 +8,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.samples import embedded_clips
 
-from .nets import narrow_net
+from .nets import small_net
 
 CARD = ModelCard("sr18", ("a", "b", "c"), Sampling(4, 2, (36, 48), (32, 32)), licence="CC0", trained_on="made up")
 
@@ -20,7 +20,7 @@ def card():
 
 @pytest.fixture(scope="session")
 def model():
-    return narrow_net("sr18", classes=3)
+    return small_net()
 
 
 @pytest.fixture(scope="session")

@@ -20,12 +20,18 @@ def randomise(model, seed=0):
     return model
 
 
-def narrow_net(name="res3d18", width=8, crop=32, classes=5, seed=0, frames=None, **options):
+def narrow_net(name="res3d18", width=8, crop=32, classes=5, seed=0, frames=None, blocks=None, **options):
     """A row of the zoo with few channels and small frames, randomised. dense: few units where the row has any."""
     keras.utils.set_random_seed(seed)
     net = get_architecture(name)
-    dense = tuple(16 for _ in net.dense)
+    dense, blocks = tuple(16 for _ in net.dense), blocks or net.blocks
     net = dataclasses.replace(
-        net, frames=frames or net.frames, width=width, crop=crop, dense=dense, factorized_stem=net.factorized_stem and 6
+        net, frames=frames or net.frames, width=width, crop=crop, blocks=blocks, dense=dense,
+        factorized_stem=net.factorized_stem and 6,
     )
     return randomise(build_model(net, classes=classes, **options), seed)
+
+
+def small_net(seed=0, **options):
+    """SR18 for three classes with five of its eight blocks, of both kinds: with a projection, and with none."""
+    return narrow_net("sr18", classes=3, seed=seed, blocks=(1, 1, 1, 2), **options)

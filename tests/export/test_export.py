@@ -15,7 +15,7 @@ from keras_res3d.export.formats import FORMATS
 from keras_res3d.export.report import ExportError
 from keras_res3d.io import atomic_group
 
-from .nets import narrow_net
+from .nets import narrow_net, small_net
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_an_export_above_its_bound_leaves_nothing_and_what_was_there(model, clip
 
 
 def test_an_export_of_other_weights_is_found_out(clips, tmp_path, monkeypatch):
-    model, other = narrow_net("sr18", classes=3), narrow_net("sr18", classes=3, seed=7)
+    model, other = small_net(), small_net(seed=7)
     made = export.ServingGraph
     monkeypatch.setattr(export, "ServingGraph", lambda _, *rest, **sizes: made(other, *rest, **sizes))
     with pytest.raises(ExportError, match="of the largest output; at most 1e-04"):

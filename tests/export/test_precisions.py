@@ -6,12 +6,12 @@ import pytest
 
 from keras_res3d.export.export import export_model
 
-from .nets import narrow_net
+from .nets import small_net
 
 
 @pytest.mark.parametrize("mode", ["int8", pytest.param("float8", marks=pytest.mark.slow)])
 def test_what_keras_quantised_stays_with_tensorflow(mode, card, clips, tmp_path):
-    model = narrow_net("sr18", classes=3)
+    model = small_net()
     model.quantize(mode)
     assert export_model(model, tmp_path / "net", card=card, check_clips=clips).largest_difference < 1e-5
     for name, options in (("net.tflite", {"format": "litert"}),
@@ -28,7 +28,7 @@ def test_what_keras_quantised_stays_with_tensorflow(mode, card, clips, tmp_path)
 def test_other_float_types_are_exported_in_float32(policy, card, clips, tmp_path):
     keras.config.set_dtype_policy(policy)
     try:
-        model = narrow_net("sr18", classes=3)
+        model = small_net()
     finally:
         keras.config.set_dtype_policy("float32")
     for name, format in (("net", "saved_model"), ("net.tflite", "litert")):
@@ -37,7 +37,7 @@ def test_other_float_types_are_exported_in_float32(policy, card, clips, tmp_path
 
 @pytest.mark.slow
 def test_a_model_compiled_by_xla_is_exported(card, clips, tmp_path):
-    model = narrow_net("sr18", classes=3)
+    model = small_net()
     model.compile("sgd", "mse", jit_compile=True)
     model.predict_on_batch(np.zeros((1, 4, 32, 32, 3), np.float32))
     for name, format in (("net", "saved_model"), ("net.tflite", "litert")):

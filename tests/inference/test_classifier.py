@@ -18,7 +18,7 @@ from keras_res3d.inference.classifier import load_classifier, with_sampling
 from keras_res3d.inference.videos import predict_video
 from keras_res3d.nets.zoo import ZOO
 
-NARROW = replace(ZOO["sr18"], width=4, classes=3)
+NARROW = replace(ZOO["sr18"], width=4, blocks=(1, 1, 1, 2), classes=3)
 SAMPLING = Sampling(frames=4, stride=2, resize=(36, 48), crop=(32, 32))
 CARD = ModelCard("sr18", ("a", "b", "c"), SAMPLING)
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_res3d import build_model, count_macs, count_params, model_counts
 from keras_res3d.nets.zoo import ZOO
-from tests.users_models import foreign, nested, sequential, transfer
+from tests.users_models import NARROW, foreign, nested, sequential, transfer
 
 
 def narrow(name):
@@ -61,8 +61,7 @@ def test_frozen_layers_count():
 
 
 def test_users_models():
-    net = dataclasses.replace(ZOO["sr18"], width=4, classes=3)
-    shape = (4, 32, 32, 3)
+    net, shape = NARROW, (4, 32, 32, 3)
     for model in (transfer(), nested(), sequential()):
         assert count_macs(model) == count_macs(net, shape, 3), model.name
         assert count_params(model, live=True) == count_params(net, 3, shape, live=True), model.name

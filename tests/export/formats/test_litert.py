@@ -26,7 +26,7 @@ def test_int8_convolutions_are_int8_and_integer_io_is_integer(exported):
     interpreter = Interpreter(str(path))
     tensors = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
     convolutions = [op for op in interpreter._get_ops_details() if op["op_name"] == "CONV_2D"]
-    assert len(convolutions) == 21
+    assert len(convolutions) == 15  # conv1, two of each of five blocks, four projections
     assert all(tensors[index] == np.int8 for op in convolutions for index in (*op["inputs"][:2], *op["outputs"]))
     assert interpreter.get_input_details()[0]["dtype"] == interpreter.get_output_details()[0]["dtype"] == np.int8
 
