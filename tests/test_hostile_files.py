@@ -17,7 +17,7 @@ from keras_res3d.data.layouts.registry import LAYOUTS
 from keras_res3d.data.open import read_layout
 from keras_res3d.data.pack import _finished, _is_whole
 from keras_res3d.data.sources.packed import PackedDataSet
-from keras_res3d.data.sources.shards import PackedVideoError, Shard
+from keras_res3d.data.sources.shards import PackedVideoError, Shard, sizes_in
 from keras_res3d.data.types import DataError
 from keras_res3d.training import checkpoint
 from keras_res3d.weights.formats.registry import read_tensors
@@ -88,7 +88,8 @@ def test_resuming_a_pack(hostile, tmp_path):
         else:
             assert str(folder) in outcome(lambda folder=folder: _finished(folder, settings), ValueError)
     assert not _is_whole(tmp_path, {"file": "a", "records": 0, "frames": 0, "bytes": 1, "sha256": "", "videos": [],
-                                    "index": {"file": "b", "bytes": 1, "sha256": ""}, "left_out": []})  # fmt: skip
+                                    "index": {"file": "b", "bytes": 1, "sha256": ""}, "left_out": []},
+                         sizes_in(tmp_path))  # fmt: skip
 
 
 def test_lists(hostile, tmp_path):

@@ -266,4 +266,4 @@ def test_ctrl_c_ends_a_stream_with_a_summary_and_exit_code_0(trained, stream_dat
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert " s  dark " in first and "frames" in err.splitlines()[-1] and "Traceback" not in err
+    assert " s  dark " in first and "frames" in err.splitlines()[-1] and "Traceback" not in err, (first, err)

