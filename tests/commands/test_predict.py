@@ -1,6 +1,7 @@
 """`predict` on lists and folders, with timelines and events, and on streams."""
 
 import csv
+import functools
 import io
 import itertools
 import json
@@ -260,7 +261,9 @@ def test_ctrl_c_ends_a_stream_with_a_summary_and_exit_code_0(trained, stream_dat
         command = [sys.executable, "-m", "keras_res3d.commands.main", "predict", str(trained)]
         command += [f"http://127.0.0.1:{port}/live", "--timeout", "60"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment) as process:
+        # What a shell starts in the background ignores the signal, and so would this child of it.
+        heeding = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        with subprocess.Popen(command, stdout=-1, stderr=-1, text=True, env=environment, preexec_fn=heeding) as process:
             first = process.stdout.readline()
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
