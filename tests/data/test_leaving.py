@@ -50,6 +50,7 @@ how = sys.argv[1]
 if how == "raise":
     raise ValueError("a fault of the program")
 if how == "interrupt":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background has not
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(30)
 if how == "exit":
