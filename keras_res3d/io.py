@@ -15,7 +15,8 @@ import sys
 import tempfile
 import threading
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 
 import filelock
 
@@ -130,8 +131,7 @@ def sync(path) -> None:
         os.close(handle)
 
 
-@contextlib.contextmanager
-def atomic_path(path) -> Iterator[pathlib.Path]:
+def atomic_path(path) -> AbstractContextManager[pathlib.Path]:
     """Yields where to write a file so that `path` is the old file or the whole new one, whatever happens.
 
     The file is written under its own name in a hidden folder beside `path`, synced, and moved when the block ends; an
@@ -143,26 +143,10 @@ def atomic_path(path) -> Iterator[pathlib.Path]:
         OSError: the file cannot be written, for example because the disk is full.
         StoreError: it cannot be put into the store.
     """
-    path = as_path(path)
-    if isinstance(path, StorePath):
-        with path.written() as aside:
-            yield aside
-        return
-    refuse("what is written here", path)
-    with _hidden_folder(path) as folder:
-        try:
-            aside = folder / path.name
-            yield aside
-            os.chmod(aside, 0o644)
-            sync(aside)
-            os.replace(aside, path)
-            sync(path.parent)
-        except OSError as error:
-            raise _naming(error, path, folder) from error
+    return _written(path, _put_file)
 
 
-@contextlib.contextmanager
-def atomic_group(path) -> Iterator[pathlib.Path]:
+def atomic_group(path) -> AbstractContextManager[pathlib.Path]:
     """Like `atomic_path`, for what is a folder, or a file with others beside it.
 
     Yields where to write: `path`'s own name in a hidden folder beside `path`. When the block ends, everything in that
@@ -174,6 +158,13 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
         OSError: it cannot be written, for example because the disk is full.
         StoreError: it cannot be put into the store.
     """
+    return _written(path, _put_all)
+
+
+@contextlib.contextmanager
+def _written(path, put: Callable[[pathlib.Path, pathlib.Path], None]) -> Iterator[pathlib.Path]:
+    """Yields where to write; when the block ends, `put(hidden folder, path)` moves what was written. A store does both.
+    """
     path = as_path(path)
     if isinstance(path, StorePath):
         with path.written() as aside:
@@ -183,14 +174,26 @@ def atomic_group(path) -> Iterator[pathlib.Path]:
     with _hidden_folder(path) as folder:
         try:
             yield folder / path.name
-            for file in sorted(folder.rglob("*")):
-                sync(file)
-            names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: (name != path.name, name))
-            for name in names:
-                _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
-            sync(path.parent)
+            put(folder, path)
         except OSError as error:
             raise _naming(error, path, folder) from error
+
+
+def _put_file(folder: pathlib.Path, path: pathlib.Path) -> None:
+    aside = folder / path.name
+    os.chmod(aside, 0o644)
+    sync(aside)
+    os.replace(aside, path)
+    sync(path.parent)
+
+
+def _put_all(folder: pathlib.Path, path: pathlib.Path) -> None:
+    for file in sorted(folder.rglob("*")):
+        sync(file)
+    names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: (name != path.name, name))
+    for name in names:
+        _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
+    sync(path.parent)
 
 
 def _put(source: pathlib.Path, target: pathlib.Path, aside: pathlib.Path) -> None:
