@@ -239,12 +239,9 @@ class StorePath(os.PathLike):
         Raises:
             FileNotFoundError: there is no folder.
         """
-        found = self._ask("listed", lambda system, key: system.ls(key, detail=True))
-        types = {each["name"].rstrip("/"): each["type"] for each in found}
-        children = {name.rpartition("/")[2]: kind for name, kind in types.items() if name.strip("/") != self.key}
-        for name in sorted(filter(None, children)):
+        for name, found in sorted(self._listed().items()):
             child = self / name
-            child._type = children[name]
+            child._type = found["type"]
             yield child
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
@@ -255,10 +252,16 @@ class StorePath(os.PathLike):
     def sizes(self) -> dict[str, int]:
         """The name of each object in the folder, and its bytes; none where there is no folder."""
         try:
-            found = self._ask("listed", lambda system, key: system.ls(key, detail=True))
+            return {name: int(found["size"]) for name, found in self._listed().items() if found["type"] == "file"}
         except FileNotFoundError:
             return {}
-        return {each["name"].rpartition("/")[2]: int(each["size"]) for each in found if each["type"] == "file"}
+
+    def _listed(self) -> dict[str, dict]:
+        """What the store says of each object and folder in the folder, by name."""
+        found = self._ask("listed", lambda system, key: system.ls(key, detail=True))
+        paths = {each["name"].rstrip("/"): each for each in found}
+        children = {path.rpartition("/")[2]: each for path, each in paths.items() if path.strip("/") != self.key}
+        return {name: each for name, each in children.items() if name}
 
     def below(self) -> list[StorePath]:
         """Every object below the folder, however deep, in the order of names."""

@@ -181,7 +181,11 @@ class Children:
             self._idle.put(None)  # one that is not started yet
 
     def __call__(self, item) -> Outcome:
-        """The item's outcome; an error of the function is in it, and is not raised."""
+        """The item's outcome; an error of the function is in it, and is not raised, but for a StoreError."""
+        return self.outcome(item).checked()
+
+    def outcome(self, item) -> Outcome:
+        """The item's outcome, also where a store did not answer."""
         child, alive = self._idle.get(), False
         try:
             if child is None and ENDING.is_set():
@@ -189,7 +193,7 @@ class Children:
             child = child or _Child(self._function)
             child.give(0, item)
             _, outcome, alive = child.take()
-            return outcome.checked()
+            return outcome
         finally:
             self._idle.put(self._kept(child, alive))
 

@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import NamedTuple
 
 from keras_res3d.data.children import Children, Outcome
-from keras_res3d.remote import StoreError
 
 # Where work is done: in processes of this host, or on a Ray cluster.
 PLACES = ("local", "ray")
@@ -200,7 +199,4 @@ def _child(function: Callable) -> Children:
 
 def in_child(function: Callable, item) -> Outcome:
     """What comes of an item in the one child of this process for that function."""
-    try:
-        return _child(function)(item)
-    except StoreError as error:
-        return Outcome(error=str(error), lost=True)
+    return _child(function).outcome(item)

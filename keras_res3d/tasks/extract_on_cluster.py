@@ -136,6 +136,10 @@ def _shipped(net: FeatureNet) -> dict[str, bytes]:
         return {name: pathlib.Path(folder, name).read_bytes() for name in ("model.keras", "model.json")}
 
 
+def _has_clip(outcome: Outcome) -> bool:
+    return outcome.value is not None and outcome.value.clip is not None
+
+
 class _Computing:
     """The network in an actor; called with outcomes of the tasks, gives those of the clips."""
 
@@ -153,10 +157,8 @@ class _Computing:
             raise ValueError("the network that came to the cluster has other weights than the one that was sent")
 
     def __call__(self, outcomes: list[Outcome]) -> list[Outcome]:
-        clips = [each.value for each in outcomes if each.value is not None and each.value.clip is not None]
-        found = iter(self._computed(clips))
-        return [next(found) if each.value is not None and each.value.clip is not None else self._passed(each)
-                for each in outcomes]  # fmt: skip
+        found = iter(self._computed([each.value for each in outcomes if _has_clip(each)]))
+        return [next(found) if _has_clip(each) else self._passed(each) for each in outcomes]
 
     def _computed(self, clips: list[Piece]) -> Iterator[Outcome]:
         for start in range(0, len(clips), self._batch_size):
