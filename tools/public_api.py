@@ -9,7 +9,6 @@ docs/stability.md tells what is promised of the names on the list.
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import pathlib
 import types
@@ -17,7 +16,7 @@ import types
 from absl import flags
 
 import keras_res3d
-from keras_res3d.commands.main import VERBS, module_name
+from keras_res3d.commands.main import VERBS, flags_of
 from keras_res3d.io import write_atomically
 from keras_res3d.weights.catalog import ROWS
 
@@ -85,12 +84,8 @@ def _default(value: object) -> object:
 
 def _verb(verb: str) -> list[str]:
     """The verb with its words, and each flag with its default."""
-    module, before = importlib.import_module(module_name(verb)), set(flags.FLAGS)
-    module.define_flags()
-    names = sorted(set(flags.FLAGS) - before)
-    found = [f"keras-res3d {verb} --{name}={flags.FLAGS[name].default}" for name in names]
-    for name in names:
-        delattr(flags.FLAGS, name)
+    with flags_of(verb) as (module, names):
+        found = [f"keras-res3d {verb} --{name}={flags.FLAGS[name].default}" for name in sorted(names)]
     return [" ".join(["keras-res3d", verb, *module.USAGE.split()]), *found]
 
 

@@ -16,7 +16,7 @@ import traceback
 import types
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from absl import flags
@@ -116,13 +116,24 @@ def _remarks(flag: flags.Flag) -> list[str]:
     return [f"({'; '.join([*default, *off])})"] if default or off else []
 
 
-def _run_verb(verb: str, arguments: list[str]) -> int:
-    """Defines the verb's flags for this call alone, parses them and runs the verb."""
+@contextlib.contextmanager
+def flags_of(verb: str) -> Iterator[tuple[types.ModuleType, set[str]]]:
+    """Yields the verb's module, and the names of its flags, which are defined inside the block alone."""
     module = importlib.import_module(module_name(verb))
     before = set(FLAGS)
     module.define_flags()
     names = set(FLAGS) - before
     try:
+        yield module, names
+    finally:
+        FLAGS.unparse_flags()
+        for name in names:
+            delattr(FLAGS, name)
+
+
+def _run_verb(verb: str, arguments: list[str]) -> int:
+    """Defines the verb's flags for this call alone, parses them and runs the verb."""
+    with flags_of(verb) as (module, names):
         if set(HELP) & set(arguments[: arguments.index("--")] if "--" in arguments else arguments):
             print(verb_help(verb, module, names))
             return 0
@@ -137,10 +148,6 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
             require_tensorflow(f"keras-res3d {verb}")
         with watched(f"keras-res3d {verb}") if VERBS[verb].reads_videos else contextlib.nullcontext():
             return module.run(words)
-    finally:
-        FLAGS.unparse_flags()
-        for name in names:
-            delattr(FLAGS, name)
 
 
 def _refuse_stores(verb: Verb, words: list[str], names: Iterable[str]) -> None:

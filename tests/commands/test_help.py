@@ -1,6 +1,5 @@
 """The help of every verb: a usage line, every flag with a whole sentence, and no TensorFlow."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -9,23 +8,17 @@ import pytest
 from absl import flags
 
 from keras_res3d.commands import arguments
-from keras_res3d.commands.main import VERBS, main, module_name
+from keras_res3d.commands.main import VERBS, flags_of, main
 
 
 def own_flags(verb):
     """(module, {name: (help, whether absl demands it)}) of a verb; the flags are gone again afterwards."""
-    module = importlib.import_module(module_name(verb))
-    before = set(flags.FLAGS)
-    module.define_flags()
-    names = set(flags.FLAGS) - before
     demanded = "must have a value other than None"
-    found = {
-        name: (flags.FLAGS[name].help, any(demanded in rule.message for rule in flags.FLAGS[name].validators))
-        for name in names
-    }
-    for name in names:
-        delattr(flags.FLAGS, name)
-    return module, found
+    with flags_of(verb) as (module, names):
+        return module, {
+            name: (flags.FLAGS[name].help, any(demanded in rule.message for rule in flags.FLAGS[name].validators))
+            for name in names
+        }
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -5,14 +5,12 @@ import sys
 import zipfile
 
 import pytest
-from absl import flags
 
 from keras_res3d import __version__
 from keras_res3d.commands import models
 from keras_res3d.commands.arguments import spelled_for_absl
 from keras_res3d.commands.common import configured_backend
-from keras_res3d.commands.main import VERBS, main
-from keras_res3d.commands.train import define_flags
+from keras_res3d.commands.main import VERBS, flags_of, main
 
 
 def test_version(capsys):
@@ -69,13 +67,8 @@ def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsy
     ],
 )
 def test_dashes_in_flags(typed, spelled):
-    before = set(flags.FLAGS)
-    define_flags()
-    try:
+    with flags_of("train"):
         assert spelled_for_absl(typed)[0] == spelled and not spelled_for_absl(typed)[3]
-    finally:
-        for name in set(flags.FLAGS) - before:
-            delattr(flags.FLAGS, name)
 
 
 def test_a_flag_that_begins_with_no_keeps_its_name(tmp_path, capsys):

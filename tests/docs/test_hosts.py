@@ -8,9 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from absl import flags
 
-from keras_res3d.commands import train
+from keras_res3d.commands.main import flags_of
 from keras_res3d.training.cluster import cluster_of
 from tests.docs.markdown import ROOT, blocks, pages
 
@@ -31,12 +30,8 @@ def flags_in(text):
 
 @pytest.fixture(scope="module")
 def known():
-    before = set(flags.FLAGS)
-    train.define_flags()
-    names = set(flags.FLAGS) - before
-    yield names
-    for name in names:
-        delattr(flags.FLAGS, name)
+    with flags_of("train") as (_, names):
+        yield names
 
 
 @pytest.mark.parametrize("tool", ["Slurm", "Kubernetes"])
