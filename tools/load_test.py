@@ -29,27 +29,21 @@ from dataclasses import dataclass
 
 import av
 import numpy as np
-from benchmarks.memory import long_video, small_net
+from benchmarks.decode import write_video
+from benchmarks.memory import HEIGHT, WIDTH, long_video, small_net
 
 from keras_res3d.data.open import read_data_set
 from keras_res3d.tables import as_markdown
 from keras_res3d.tasks.features import read_features
 
 CLASSES = ("a", "b")
-FRAMES, HEIGHT, WIDTH = 20, 48, 64
+FRAMES = 20
 PERIOD = 0.25  # seconds between two looks at a process
 
 
-def write_video(path: pathlib.Path, seed: int) -> None:
-    """A short video of its own noise."""
-    rng = np.random.default_rng(seed)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for _ in range(FRAMES):
-            pixels = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
-        container.mux(stream.encode(None))
+def write_short(path: pathlib.Path, seed: int) -> None:
+    """A short video with pixels of its own."""
+    write_video(path, "mpeg4", FRAMES, HEIGHT, WIDTH, seed)
 
 
 def _audio_alone(path: pathlib.Path) -> None:
@@ -74,7 +68,7 @@ def _changed(change: Callable[[bytes], bytes]) -> Callable[[pathlib.Path], None]
     """A way that writes a good video first and changes its bytes."""
 
     def way(path: pathlib.Path) -> None:
-        write_video(path, 0)
+        write_short(path, 0)
         path.write_bytes(change(path.read_bytes()))
 
     return way
@@ -118,7 +112,7 @@ def make_videos(folder: pathlib.Path, count: int, share: float) -> tuple[list[st
             broken[name] = [*BROKEN][len(broken) % len(BROKEN)]
             shutil.copyfile(folder / f"{broken[name]}.mp4", path)
         else:
-            write_video(path, number)
+            write_short(path, number)
             good.append(name)
     for way in BROKEN:
         (folder / f"{way}.mp4").unlink()
