@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from keras_res3d.io import write_atomically
-from keras_res3d.nets.zoo import ZOO
 from keras_res3d.reports.studies import write_study_report
 from keras_res3d.tables import as_json
-
-DATA = {"name": "motion", "videos": 3, "classes": ["a", "b"], "digest": "0"}
+from tests.made_studies import HEADER
 
 
 def made_up(folder, logs):
     """A study of one candidate, with a scored run for each log; None leaves the log out."""
-    candidate = {
-        "name": "flat", "width": 4, "params": 1, "live_params": 1, "macs": 1, "live_macs": 1, "off": 0.0, "printed": {},
-        "sampling": {"frames": 8, "stride": 2, "crop": [112, 112]}, "architecture": ZOO["sr18"].to_dict(),
-    }  # fmt: skip
-    header = {"study": "own", "question": "", "source": "", "base": "sr18", "budget": None, "data": DATA,
-              "validation": DATA, "clips": 3, "options": {}, "candidates": [candidate]}  # fmt: skip
-    write_atomically(folder / "study.json", as_json(header))
+    write_atomically(folder / "study.json", as_json(HEADER))
     for seed, log in enumerate(logs):
         write_atomically(folder / "flat" / f"seed{seed}" / "scores.json", as_json({"video@1": 0.5, "seconds": 1.0}))
         if log is not None:
