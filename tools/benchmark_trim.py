@@ -21,7 +21,9 @@ import numpy as np
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from benchmarks.results import Result, show
-from benchmarks.timing import alternate, machine, usable_cores
+from benchmarks.timing import alternate, machine
+
+from keras_res3d.io import usable_cores
 
 WHOLE, TRIMMED = "whole", "trimmed"
 
