@@ -11,8 +11,8 @@ from importlib import metadata
 
 from keras_res3d.io import usable_cores
 
-PACKAGES = ("keras-res3d", "tensorflow", "keras", "numpy", "av", "ai-edge-litert", "onnxruntime", "openvino", "torch",
-            "torchvision", "torchcodec", "opencv-python-headless", "opencv-python")  # fmt: skip
+PACKAGES = ("keras-res3d", "tensorflow", "keras", "jax", "numpy", "av", "ai-edge-litert", "onnxruntime", "openvino",
+            "torch", "torchvision", "torchcodec", "opencv-python-headless", "opencv-python")  # fmt: skip
 
 
 def alternate(contestants: dict[str, Callable], rounds: int, warmup: int = 1, clock=time.perf_counter) -> dict:
