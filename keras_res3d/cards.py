@@ -14,7 +14,7 @@ from keras_res3d.io import atomic_path, digest, write_atomically
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.recognise import architecture_of
 from keras_res3d.nets.taps import is_trimmed
-from keras_res3d.remote import StoreError, StorePath, as_path, readable
+from keras_res3d.remote import StoreError, StorePath, as_path, readable, text_of
 from keras_res3d.tables import as_json
 from keras_res3d.untrusted import Range, check, parse_json, read_json
 
@@ -150,7 +150,7 @@ def _copy_that_counts(model: pathlib.Path | StorePath, card: pathlib.Path | Stor
     except Exception:  # models of Keras' own hold none; damage shows in many ways, and whoever opens the model says so
         return None
     if card.exists():
-        if card.read_bytes() == copy.encode():
+        if text_of(card, "utf-8", "surrogateescape") == copy:
             return None
         warnings.warn(f"{card} is the card of the model before, as a kill leaves it; the copy inside is read",
                       stacklevel=3)  # fmt: skip

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 
 import filelock
 
-from keras_res3d.remote import StorePath, as_path, opened, refuse
+from keras_res3d.remote import StorePath, as_path, opened, refuse, text_of
 
 
 @contextlib.contextmanager
@@ -428,7 +428,7 @@ def only_one(path, does: str, place=None) -> Iterator[None]:
 def _holder(lock: pathlib.Path) -> str:
     """Who holds a lock, for a message: " (process 4711 on its-host)", or "" where its file does not tell."""
     try:
-        text = lock.read_text(encoding="utf-8", errors="replace").strip()
+        text = text_of(lock, "utf-8", "replace").strip()
     except OSError:
         return ""
     return f" ({text})" if _HOLDER.fullmatch(text) else ""
@@ -437,5 +437,5 @@ def _holder(lock: pathlib.Path) -> str:
 def _write_holder(lock: pathlib.Path) -> None:
     """Leaves word of this process in its lock's file; where locks are made of files, their text is not ours."""
     with contextlib.suppress(OSError):
-        if not lock.read_bytes() or _holder(lock):
+        if not text_of(lock, errors="replace") or _holder(lock):
             lock.write_text(f"process {os.getpid()} on {socket.gethostname()}", encoding="utf-8")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import fnmatch
 import functools
 import hashlib
@@ -16,6 +17,7 @@ import os
 import pathlib
 import posixpath
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -366,13 +368,40 @@ class _Reading(io.RawIOBase):
 
 
 def readable(path: pathlib.Path | StorePath) -> pathlib.Path | BinaryIO:
-    """What `zipfile` and others open: a local path itself, an object of a store as a file object."""
-    return path.open() if isinstance(path, StorePath) else path
+    """What `zipfile` and others open: a local path itself, an object of a store as a file object.
+
+    Raises:
+        OSError: the path cannot be read, or is a pipe or a device.
+    """
+    if isinstance(path, StorePath):
+        return path.open()
+    opened(path).close()
+    return path
 
 
 def opened(path: str | os.PathLike) -> BinaryIO:
-    """A file to read bytes from, as `open(path, "rb")` gives it; an object of a store too."""
-    return path.open() if isinstance(path, StorePath) else open(path, "rb")
+    """A file to read bytes from, as `open(path, "rb")` gives it; an object of a store too.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device, which may never end.
+    """
+    if isinstance(path, StorePath):
+        return path.open()
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is a pipe or a device; expected a file", os.fspath(path))
+    return file
+
+
+def _without_waiting(path, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe is otherwise opened when somebody writes
+
+
+def text_of(path: str | os.PathLike, encoding: str = "utf-8-sig", errors: str = "strict") -> str:
+    """The text of a file, or of an object of a store, with its line endings as they are; errors as of `opened`."""
+    with opened(path) as file:
+        return file.read().decode(encoding, errors)
 
 
 def size_of(path: str | os.PathLike) -> int | None:

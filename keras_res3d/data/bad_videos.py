@@ -8,7 +8,7 @@ import warnings
 
 from keras_res3d.data.types import PathLike, VideoError
 from keras_res3d.io import write_atomically
-from keras_res3d.remote import as_path
+from keras_res3d.remote import as_path, text_of
 from keras_res3d.tables import printable
 
 STOP, SKIP = ON_BAD_VIDEO = ("stop", "skip")
@@ -32,7 +32,7 @@ class BadVideos:
         self.path, self.faults = None if path is None else as_path(path), {}
         self._lines, self._lock = {}, threading.Lock()
         if self.path is not None and self.path.exists():
-            lines = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = text_of(self.path, "utf-8", "replace").splitlines()
             self._lines = {line.split("\t")[0]: line for line in lines}
 
     def __len__(self):

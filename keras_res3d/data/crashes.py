@@ -140,12 +140,17 @@ def tell(who: str, memory: bytes) -> None:
     paths = paths_on(memory)
     if not paths:
         return
+    signal.signal(signal.SIGALRM, _no_longer)
     signal.alarm(PATIENCE_SECONDS)
     names = ", ".join(map(printable, paths))
     print(f"\n{who}: it was killed, or a decoder crashed, while it read {names}", file=sys.stderr, flush=True)
     for path in crashing(paths, probe):
         print(f"{who}: {printable(path)}: crashes its decoder; convert it, or take it off the list", file=sys.stderr,
               flush=True)  # fmt: skip
+
+
+def _no_longer(*_: object) -> None:
+    raise SystemExit(1)  # the children that try the videos are ended on the way out
 
 
 def crashing(paths: list[str], decode: Callable) -> Iterator[str]:

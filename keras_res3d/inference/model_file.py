@@ -38,6 +38,8 @@ def model_file(path) -> pathlib.Path:
         if not (path / "model.keras").is_file():
             raise ValueError(f"{path} is a folder without a model (model.keras or saved_model.pb); {_EXPECTED}")
         path = path / "model.keras"
+    if not path.is_dir() and not path.is_file():
+        raise ValueError(f"{path} is a pipe or a device; {_EXPECTED}")
     path = local_copy(path)
     if path.suffix == ".keras":
         _check_archive(path)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from keras_res3d.data.types import DataError
+from keras_res3d.remote import text_of
 from keras_res3d.tasks.distances import DISTANCES, distances
 from keras_res3d.tasks.features import Features
 from keras_res3d.tasks.paper import TABLE_11
@@ -116,7 +117,7 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
     if path.is_dir():
         raise DataError(str(path), [f"is a folder and no list; {EXPECTED}"])
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = text_of(path)
     except UnicodeDecodeError as error:
         raise DataError(str(path), [f"is not UTF-8 text ({error.reason} at byte {error.start}); {EXPECTED}"]) from error
     rows, faults = [], []

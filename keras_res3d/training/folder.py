@@ -17,7 +17,7 @@ import keras
 from keras_res3d.cards import ModelCard, read_card, save_model, write_card
 from keras_res3d.data.bad_videos import BadVideos
 from keras_res3d.io import only_one, write_atomically
-from keras_res3d.remote import StorePath, as_path
+from keras_res3d.remote import StorePath, as_path, text_of
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
 from keras_res3d.training.cluster import ALONE, Cluster
@@ -70,7 +70,7 @@ def _card(folder: pathlib.Path | StorePath) -> ModelCard | None:
 def bad_videos_of(folder) -> list[str]:
     """The lines of the list of bad videos in a run's folder; none where no video was skipped."""
     path = as_path(folder) / BAD_VIDEOS
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return text_of(path).splitlines() if path.exists() else []
 
 
 def write_skipped(folder, *data_sets) -> None:

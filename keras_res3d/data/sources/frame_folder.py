@@ -11,6 +11,7 @@ import numpy as np
 from keras_res3d.data.images import MAX_PIXELS, decode_picture, picture_size
 from keras_res3d.data.sources.base import FRAME_RATE, Source
 from keras_res3d.data.types import FRAME_EXTENSIONS, PathLike, VideoError
+from keras_res3d.remote import opened
 
 
 def frame_names(folder: PathLike) -> list[str]:
@@ -89,8 +90,8 @@ class FrameFolder(Source):
         """One frame's pixels, or None after reporting that it cannot be decoded."""
         file = os.path.join(self.path, self._names[number])
         try:
-            with open(file, "rb") as opened:
-                data = opened.read()
+            with opened(file) as picture:
+                data = picture.read()
             height, width = picture_size(data)
             if height * width <= self._max_pixels:
                 return decode_picture(data, self._max_pixels)

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import DataError
+from keras_res3d.remote import text_of
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, AMBIGUOUS_NAME, Annotations, time_fault
 from keras_res3d.untrusted import read_json
 
@@ -80,7 +81,7 @@ def _folder(folder: pathlib.Path, subset: str | None) -> tuple[list[str], list[t
 def read_text(file: pathlib.Path) -> str:
     """The text of a file in UTF-8, with or without a byte order mark; DataError of any other."""
     try:
-        return file.read_text("utf-8-sig")
+        return text_of(file)
     except UnicodeDecodeError as error:
         raise DataError(str(file), [f"the file is no text in UTF-8 ({error.reason} at byte {error.start})"]) from None
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
+from keras_res3d.remote import text_of
 from keras_res3d.tasks.studies.folder import NAME
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
 from keras_res3d.tasks.studies.study import NET_FIELDS, SAMPLING_FIELDS, Candidate, Study
@@ -69,7 +70,7 @@ def read_study(study) -> Study:
 
 def _parsed(path: pathlib.Path):
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path, "utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8: {error}") from error
     if path.suffix.lower() not in (".yaml", ".yml"):

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 
 from keras_res3d.nets.architecture import LARGEST_CLIP
+from keras_res3d.remote import opened
 from keras_res3d.untrusted import check_claims, parse_json, reasons
 from keras_res3d.weights.formats.hdf5 import try_in_child
 
@@ -26,7 +27,7 @@ def check_archive(path) -> None:
         OSError: it cannot be read.
         ValueError: the reason, without its name.
     """
-    with reasons(), zipfile.ZipFile(path) as archive:
+    with reasons(), opened(path) as file, zipfile.ZipFile(file) as archive:
         check_claims(archive.infolist(), os.path.getsize(path), _MAX_RATIO)
         if (damaged := archive.testzip()) is not None:
             raise ValueError(f"the checksum of its part {damaged} is wrong")
