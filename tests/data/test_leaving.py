@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -60,7 +59,7 @@ STATUS = {"end": 0, "raise": 1, "interrupt": -2, "exit": 3}
 
 
 def _ends(cases, at_once=4):
-    """Runs the program in each of these ways; how each ended, and the seconds that it took after its last line."""
+    """Runs the program in each of these ways; how each ended, which none takes a minute for."""
     waiting, found = list(cases), []
     while waiting:
         batch, waiting = waiting[:at_once], waiting[at_once:]
@@ -71,9 +70,8 @@ def _ends(cases, at_once=4):
         try:
             for case, child in zip(batch, children, strict=True):
                 assert child.stdout.readline() == b"alive\n", child.stderr.read().decode()
-                start = time.monotonic()
                 _, said = child.communicate(timeout=60)
-                found.append((case, child.returncode, time.monotonic() - start, said.decode()))
+                found.append((case, child.returncode, said.decode()))
         finally:
             for child in children:
                 child.kill()
@@ -84,7 +82,7 @@ def _ends(cases, at_once=4):
     [("raise",)], pytest.param([("interrupt", "mirrored")], marks=pytest.mark.slow),
 ], ids=["raise", "interrupt"])  # fmt: skip
 def test_a_process_ends_while_iterators_are_alive(cases):
-    for case, status, _, said in _ends(cases):
+    for case, status, said in _ends(cases):
         assert status == STATUS[case[0]], (case, said)
         assert ("a fault of the program" in said) == (case[0] == "raise")
         assert "Exception ignored" not in said and "Fatal" not in said, said
@@ -93,6 +91,5 @@ def test_a_process_ends_while_iterators_are_alive(cases):
 @pytest.mark.slow
 def test_thirty_processes_end():
     cases = [(how, *more) for more in ([], ["mirrored"]) for how in STATUS for _ in range(4)]
-    for case, status, seconds, said in _ends(cases[:30]):
+    for case, status, said in _ends(cases[:30]):
         assert status == STATUS[case[0]], (case, said)
-        assert seconds < 20, (case, seconds)
