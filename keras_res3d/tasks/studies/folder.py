@@ -30,8 +30,8 @@ from keras_res3d.untrusted import read_json
 # Options that do not tell studies apart: every run has a seed of its own, and each candidate its sampling.
 _FREE = ("seed", *FREE, *SAMPLED)
 HEADER, _SEED = "study.json", "seed"
-# A folder gets a candidate's name.
-NAME = re.compile(r"[\w][\w.+-]*")
+# A folder gets a candidate's name, which with what is added to it is at most the 255 bytes that file systems take.
+_NAME, LONGEST_NAME = re.compile(r"[\w][\w.+-]*"), 100
 _DATA = {"name": str, "videos": int, "classes": [str]}
 _CANDIDATE = {
     "name": str, "width": int, "params": int, "live_params": int, "macs": int, "live_macs": int,
@@ -98,6 +98,11 @@ class StudyFolder:
             write_atomically(path, as_json(value))
 
 
+def is_name(name: str) -> bool:
+    """Whether a candidate may be called so: letters, digits, ., _, + and -, up to `LONGEST_NAME` bytes of UTF-8."""
+    return _NAME.fullmatch(name) is not None and len(name.encode()) <= LONGEST_NAME
+
+
 def read_small(path: pathlib.Path, schema: object) -> dict | None:
     """What a small JSON file of a schema holds; None where there is none, or one that is damaged."""
     try:
@@ -118,7 +123,7 @@ def read_header(folder) -> dict:
         raise FileNotFoundError(f"{printable(folder)} holds no {HEADER}; expected a folder of keras-res3d search")
     try:
         header = read_json(path, _HEADER, nan=True)
-        odd = [each["name"] for each in header["candidates"] if not NAME.fullmatch(each["name"])]
+        odd = [each["name"] for each in header["candidates"] if not is_name(each["name"])]
         if odd:
             raise ValueError(f"a candidate is called {odd[0][:80]!r}, which is no name of a folder")
         return header
