@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import tracemalloc
 
 import pytest
 
-from keras_res3d.tasks.studies.folder import LATENCY, LEFT_OUT, SCORES, read_header
+from keras_res3d.tasks.studies.folder import FAILURE, LATENCY, LEFT_OUT, SCORES, read_header
 from keras_res3d.tasks.studies.read import read_study
 from keras_res3d.tasks.studies.results import read_results
 from keras_res3d.tasks.studies.yaml_text import parse_yaml
@@ -28,15 +30,58 @@ def test_a_header_of_any_content_is_refused_by_name(tmp_path, header):
         read_header(written(tmp_path, header))
 
 
-@pytest.mark.parametrize("text", ["[", "[]", '{"video@1": "x", "seconds": 1}', '{"seconds": []}', "3", "\0"])
-def test_small_files_that_are_damaged_count_as_none(tmp_path, text):
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run in a study, beside one whose name is of no seed."""
     run = written(tmp_path) / "flat" / "seed0"
     run.mkdir(parents=True)
     (tmp_path / "flat" / "seed\u00b2").mkdir()
-    for path in (run / SCORES, run.parent / LATENCY, run.parent / LEFT_OUT):
+    return run
+
+
+GOOD = {"video@1": 0.5, "clip@1": 0.25, "seconds": 1.5}
+
+
+@pytest.mark.parametrize("text", ["[", "[]", '{"video@1": "x", "seconds": "x"}', '{"seconds": []}', "3", "\0",
+                                  '{"seconds": 1, "seconds": 2}', '{"seconds": NaN}', '{"seconds": -1}'])  # fmt: skip
+def test_small_files_that_are_damaged_are_refused_by_name(tmp_path, run, text):
+    for path in (run / SCORES, run / FAILURE, run.parent / LATENCY, run.parent / LEFT_OUT):
         path.write_text(text)
-    (found,) = read_results(tmp_path).candidates
-    assert not found.runs and found.latency in (None, 1) and not found.left_out
+        with pytest.raises(ValueError, match=rf"{re.escape(str(path))} is damaged: .*; remove it, and the same search"):
+            read_results(tmp_path)
+        path.unlink()
+
+
+@pytest.mark.parametrize("share", ["NaN", "Infinity", "-Infinity", "1e999", "1.7e308", "57.3", "-1", "null", '"0.5"'])
+@pytest.mark.parametrize("measure", ["video@1", "clip@1", "video@5"])
+def test_measures_are_shares(tmp_path, run, measure, share):
+    (run / SCORES).write_text(json.dumps({**GOOD, measure: "here"}).replace('"here"', share))
+    with pytest.raises(ValueError, match=rf"scores\.json is damaged: {measure} is .*; expected a number from 0 to 1"):
+        read_results(tmp_path)
+
+
+def test_all_runs_of_a_study_have_the_same_measures(tmp_path, run):
+    (run / SCORES).write_text(json.dumps(GOOD))
+    other = run.parent / "seed1" / SCORES
+    other.parent.mkdir()
+    other.write_text(json.dumps({**GOOD, "video@5": 1}))
+    with pytest.raises(ValueError, match=r"seed1/scores\.json has video@1, clip@1, video@5, and .*seed0/scores\.json"):
+        read_results(tmp_path)
+    other.write_text(json.dumps(GOOD))
+    assert read_results(tmp_path).candidates[0].deviation("clip@1") == 0
+
+
+@pytest.mark.parametrize("changed", [
+    {"budget": {"target": math.inf, "count": "all"}}, {"budget": {"target": 1e4, "count": "some"}},
+    {"data": {**HEADER["data"], "classes": []}}, {"candidates": [CANDIDATE, CANDIDATE]},
+    *({"candidates": [{**CANDIDATE, **each}]} for each in (
+        {"off": math.nan}, {"printed": {"ucf101": math.nan}}, {"macs": 0}, {"sampling": {"frames": 0}},
+        {"architecture": {"name": "a", "blocks": 3}}, {"architecture": {"name": "a", "colour": 3}},
+        {"architecture": {"name": "a", "blocks": [2]}}, {"name": "n" * 101})),
+], ids=range(12))  # fmt: skip
+def test_a_header_of_values_that_nothing_can_be_made_of_is_refused_by_name(tmp_path, changed):
+    with pytest.raises(ValueError, match=r"study\.json is damaged: "):
+        read_header(written(tmp_path, {**HEADER, **changed}))
 
 
 @pytest.mark.parametrize("name", ["own.json", "own.yaml"])
