@@ -132,6 +132,7 @@ def test_unfinished_stopped_and_without_validation(run):
     (run / "log.csv").write_text("epoch,loss\n1," + "9" * 200_000)
     with pytest.raises(ValueError, match=r"log\.csv is no log of a run: line 2: malformed \(field larger than"):
         write_report(run)
+    (run / "log.csv").unlink()
     with pytest.raises(ValueError, match="nothing can be scored"):
         write_report(run, data=runs.Few("test", 8))
 
