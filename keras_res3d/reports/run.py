@@ -59,7 +59,7 @@ def write_report(
 
     Raises:
         FileNotFoundError: there is no such run, or no such export.
-        ValueError: the folder holds neither a log nor a model; or as of `evaluate`.
+        ValueError: the folder holds neither a log nor a model, or a log that is no CSV; or as of `evaluate`.
     """
     folder, model, card = _opened(run)
     log = read_log(folder)

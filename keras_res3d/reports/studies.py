@@ -45,7 +45,8 @@ def write_study_report(
 
     Raises:
         FileNotFoundError: a folder holds no study.
-        ValueError: there is no such reference, or the two studies have fewer than two candidates in common.
+        ValueError: as of `read_results`; there is no such reference, or the two studies have fewer than two candidates
+            in common.
     """
     results, other = _results(study), None if against is None else _results(against)
     header = results.header

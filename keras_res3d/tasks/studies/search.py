@@ -100,7 +100,8 @@ def search_architectures(
         What is known at the end; `read_results(output)` gives it again. `results.csv` and `results.json` have it too.
 
     Raises:
-        ValueError: unknown study or field; a budget out of range; the folder holds another study; no held-out videos.
+        ValueError: unknown study or field; a budget out of range; the folder holds another study; no held-out videos;
+            as of `read_results`.
         DataError: the data have faults.
     """
     if count not in COUNTED:
