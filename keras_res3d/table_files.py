@@ -6,7 +6,7 @@ import csv
 import importlib.util
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -28,6 +28,27 @@ def check_table_format(format: str) -> None:
     if format == "parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ImportError("Parquet needs the package pyarrow, which is not installed: pip install "
                           "'keras-res3d[parquet]'; or choose csv, which needs nothing")  # fmt: skip
+
+
+def csv_rows(lines: Iterable[str], **format: object) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row of a CSV file of any content; of a row of several lines the number is the last one's.
+
+    Args:
+        lines: with their ends, such as a file that was opened with `newline=""`.
+        format: as of `csv.reader`.
+
+    Raises:
+        ValueError: `line 3: malformed (...)`, for example a cell of more than 131,072 characters.
+    """
+    rows = csv.reader(lines, **format)
+    while True:
+        try:
+            cells = next(rows, None)
+        except csv.Error as error:
+            raise ValueError(f"line {rows.line_num}: malformed ({error})") from error
+        if cells is None:
+            return
+        yield rows.line_num, cells
 
 
 def write_table(path: str | os.PathLike, columns: Mapping[str, Sequence]) -> os.PathLike:

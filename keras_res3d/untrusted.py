@@ -71,8 +71,8 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
         nan: whether NaN and infinite numbers, which are no JSON, are taken.
 
     Raises:
-        ValueError: no JSON, more than `MAX_JSON_BYTES`, nested deeper than `MAX_DEPTH`, an integer of more than 64
-            bits, a string that is no text, or not of the schema.
+        ValueError: no JSON, more than `MAX_JSON_BYTES`, nested deeper than `MAX_DEPTH`, an object that has a name
+            twice, an integer of more than 64 bits, a string that is no text, or not of the schema.
     """
     if len(text) > MAX_JSON_BYTES:
         raise ValueError(f"it has more than {MAX_JSON_BYTES // 2**20} MB")
@@ -80,12 +80,22 @@ def parse_json(text: str | bytes, schema: object = None, nan: bool = False) -> o
         text = text.decode("utf-8-sig")
     refuse = None if nan else _not_finite
     try:
-        value = json.loads(text, parse_int=_integer, parse_constant=refuse, parse_float=None if nan else _float)
+        value = json.loads(text, parse_int=_integer, parse_constant=refuse, parse_float=None if nan else _float,
+                           object_pairs_hook=_object)  # fmt: skip
     except (RecursionError, MemoryError) as error:
         raise ValueError(f"it is nested too deeply, or too large ({type(error).__name__})") from error
     check_plain(value)
     check(value, schema)
     return value
+
+
+def _object(members: list[tuple[str, object]]) -> dict:
+    """Of two values of a name json would take the last one without a word."""
+    if len(found := dict(members)) < len(members):
+        seen = set()
+        twice = next(name for name, _ in members if name in seen or seen.add(name))
+        raise ValueError(f"it has {_short(repr(twice))} twice in an object; expected each name once")
+    return found
 
 
 def _integer(digits: str) -> int:

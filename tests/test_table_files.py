@@ -3,11 +3,14 @@
 import csv
 import importlib.util
 import os
+import pathlib
+import re
 
 import numpy as np
 import pytest
 
-from keras_res3d.table_files import check_table_format, write_table
+import keras_res3d
+from keras_res3d.table_files import check_table_format, csv_rows, write_table
 
 COLUMNS = {"path": ["a, b.mp4", "ü.mp4"], "group": ["g1", None], "clips": np.array([3, 10]),
            "score:x": np.array([1 / 3, np.nan])}  # fmt: skip
@@ -44,3 +47,17 @@ def test_formats_that_cannot_be_written(tmp_path, monkeypatch):
         check_table_format("parquet")
     check_table_format("csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_a_file_of_any_content():
+    assert list(csv_rows(["a,b\n", '"1\n', '2",\0\n', "\n"])) == [(1, ["a", "b"]), (3, ["1\n2", "\0"]), (4, [])]
+    assert list(csv_rows(["a; b\n"], delimiter=";", skipinitialspace=True)) == [(1, ["a", "b"])]
+    with pytest.raises(ValueError, match=r"^line 2: malformed \(field larger than field limit \(131072\)\)$"):
+        list(csv_rows(["a\n", "x" * 200_000]))
+
+
+def test_no_other_module_reads_csv_by_itself():
+    """`csv.Error` is no ValueError: whoever calls `csv.reader` has to know that."""
+    package = pathlib.Path(keras_res3d.__file__).parent
+    found = [path.name for path in package.rglob("*.py") if re.search(r"csv\.(Dict)?[rR]eader", path.read_text())]
+    assert found == ["table_files.py"]

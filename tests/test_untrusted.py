@@ -24,6 +24,8 @@ from keras_res3d.untrusted import MAX_DEPTH, Npz, Range, check, parse_json, read
     ("[" * 10**6, "nested too deeply"), ("[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1), "deeper than 100"),
     ("9" * 5000, "5,000 characters.*too large"), ("18446744073709551616", "too large"), ("-1" + "0" * 19, "too large"),
     ("1e999", "not finite"), ("NaN", "not finite"), ("[-Infinity]", "not finite"),
+    ('{"a": 1, "b": 2, "a": 1}', "^it has 'a' twice in an object; expected each name once$"),
+    ('[{"x": [{"long' + "g" * 200 + '": 1, "long' + "g" * 200 + '": 2}]}]', "gg.*206 characters.* twice in an object"),
     ('"\\ud800"', "no text"), ('{"a\\udfff": 1}', "no text"),
 ])  # fmt: skip
 def test_text_that_is_refused(text, told):

@@ -30,7 +30,7 @@ from keras_res3d.data.transform import preprocess_input
 from keras_res3d.io import write_atomically
 from keras_res3d.scores import Scores
 from keras_res3d.tasks.studies.budget import Planned
-from keras_res3d.tasks.studies.folder import FAILURE, SCORES, StudyFolder, read_small
+from keras_res3d.tasks.studies.folder import FAILURE, SCORES, StudyFolder, read_scores
 from keras_res3d.training.optimizers import make_optimizer
 from keras_res3d.training.recipes import TrainingOptions, batch_norm_momentum
 
@@ -58,7 +58,7 @@ class Job:
         left = []
         for seed in seeds:
             runs = [folder.run(self.planned.name, seed) for folder in self.folders]
-            done = [run for run in runs if read_small(run / SCORES, dict) is not None]
+            done = [run for run in runs if read_scores(run) is not None]
             if not done:
                 left.append(seed)
             for run in runs if done else ():

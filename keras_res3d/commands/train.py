@@ -89,14 +89,13 @@ def _lacks_its_curves(folder: os.PathLike, options) -> bool:
 
 def _conclude(folder: os.PathLike) -> int:
     """Does what a kill after the last epoch left undone."""
-    from keras_res3d.reports.run import read_log
     from keras_res3d.training import checkpoint
-    from keras_res3d.training.folder import figures_of
+    from keras_res3d.training.folder import figures_of, read_log
 
     card = read_card(folder / "model.keras")
     write_card(folder / "model.keras", card)
     checkpoint.remove(folder)
-    log = read_log(folder / "log.csv")
+    log = read_log(folder)
     rows = [dict(zip(log, row, strict=True)) for row in zip(*log.values(), strict=True)]
     _draw_curves(folder, card.net, figures_of(rows), None if card.multi_label else 1 / len(card.labels))
     print(f"the run in {printable(folder)} was finished but for {CURVES}, which is drawn now; nothing was trained")

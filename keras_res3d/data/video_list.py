@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 
-from keras_res3d.data.layouts.csv_list import csv_rows, separator_of
+from keras_res3d.data.layouts.csv_list import rows_of, separator_of
 from keras_res3d.data.layouts.reading import LINE_END, Reading
 from keras_res3d.data.types import DataError, PathLike
 from keras_res3d.remote import is_remote
@@ -79,7 +79,7 @@ def _column(reading: Reading, text: str) -> list[tuple[str, str]]:
     """(where, path) of the rows of a CSV file; what is wrong is added to the reading's faults."""
     separator = separator_of(text, lambda names: any(_name(name) in COLUMNS for name in names))
     place, found = None, []
-    for where, cells in csv_rows(reading, text, separator):
+    for where, cells in rows_of(reading, text, separator):
         if place is None:
             names = [_name(cell) for cell in cells]
             place = next((names.index(name) for name in COLUMNS if name in names), None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import pathlib
 from collections.abc import Sequence
@@ -19,13 +17,13 @@ from keras_res3d.export.measure import run_export
 from keras_res3d.export.samples import embedded_clips
 from keras_res3d.inference.classifier import load_model
 from keras_res3d.io import write_atomically
-from keras_res3d.remote import as_path, opened
 from keras_res3d.reports.pages import ClipShown, shown_rate
 from keras_res3d.reports.sections import Clips, Numbers, Pairs, Section, Table, Text, curves, page, scores_sections
 from keras_res3d.reports.surroundings import surroundings
 from keras_res3d.scores import Scores
 from keras_res3d.tables import printable
 from keras_res3d.tasks.evaluate import evaluate
+from keras_res3d.training.folder import read_log
 from keras_res3d.training.kinds import kind_for
 
 FOLDERS_DEEP = 2
@@ -61,10 +59,10 @@ def write_report(
 
     Raises:
         FileNotFoundError: there is no such run, or no such export.
-        ValueError: the folder holds neither a log nor a model; or as of `evaluate`.
+        ValueError: the folder holds neither a log nor a model, or a log that is no CSV; or as of `evaluate`.
     """
     folder, model, card = _opened(run)
-    log = read_log(folder / "log.csv")
+    log = read_log(folder)
     scores = None
     if data is not None:
         if not model.is_file():
@@ -98,24 +96,6 @@ def _opened(run) -> tuple[pathlib.Path, pathlib.Path, ModelCard | None]:
     if not model.exists() and card is None and not (model.parent / "log.csv").exists():
         raise ValueError(f"{path} holds neither log.csv nor model.keras; {_EXPECTED}")
     return model.parent, model, card
-
-
-def read_log(path) -> dict[str, list[float]]:
-    """The columns of a run's log, one value per epoch; a cell that is empty or no number is NaN. {} without a file."""
-    path = as_path(path)
-    if not path.is_file():
-        return {}
-    with io.TextIOWrapper(opened(path), encoding="utf-8", errors="replace", newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = [name for name in (rows[0] if rows else ()) if name]
-    return {name: [_number(row.get(name)) for row in rows] for name in names}
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return float("nan")
 
 
 def card_name(card: ModelCard | None, folder: pathlib.Path) -> str:

@@ -10,12 +10,12 @@ import numpy as np
 
 from keras_res3d.io import write_atomically
 from keras_res3d.nets.counts import COUNTED
-from keras_res3d.reports.run import read_log
 from keras_res3d.reports.scatter import Scatter, scatter
 from keras_res3d.reports.sections import Numbers, Pairs, Section, Table, Text, curves, page
 from keras_res3d.reports.surroundings import surroundings
-from keras_res3d.tasks.studies.folder import run_folder
-from keras_res3d.tasks.studies.results import MEASURES, StudyResults, mean_text, read_results
+from keras_res3d.tasks.studies.folder import MEASURES, run_folder
+from keras_res3d.tasks.studies.results import StudyResults, mean_text, read_results
+from keras_res3d.training.folder import read_log
 
 PAPER_DATA = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
 REPORT = "report.html"
@@ -45,7 +45,8 @@ def write_study_report(
 
     Raises:
         FileNotFoundError: a folder holds no study.
-        ValueError: there is no such reference, or the two studies have fewer than two candidates in common.
+        ValueError: as of `read_results`; there is no such reference, or the two studies have fewer than two candidates
+            in common.
     """
     results, other = _results(study), None if against is None else _results(against)
     header = results.header
@@ -149,7 +150,7 @@ def _curves(results: StudyResults) -> Section:
     """Learning curves, the mean over a candidate's seeds."""
     histories = {}
     for each in results.scored:
-        logs = [read_log(run_folder(results.folder, each.name, seed) / "log.csv") for seed in each.runs]
+        logs = [read_log(run_folder(results.folder, each.name, seed)) for seed in each.runs]
         names = [name for name in logs[0] if all(name in log for log in logs)]
         shortest = min((len(log[name]) for log in logs for name in names), default=0)
         histories[each.name] = {name: np.mean([log[name][:shortest] for log in logs], axis=0).tolist()

@@ -7,19 +7,24 @@ import csv
 import dataclasses
 import io
 import json
-import pathlib
+import math
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 
 import keras
 
 from keras_res3d.cards import ModelCard, read_card, save_model, write_card
 from keras_res3d.data.bad_videos import BadVideos
+from keras_res3d.data.clips import Sampling
 from keras_res3d.io import only_one, write_atomically
-from keras_res3d.remote import StorePath, as_path, text_of
+from keras_res3d.nets.architecture import Architecture, walk
+from keras_res3d.remote import as_path, opened, text_of
+from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
+from keras_res3d.training.checkpoint import differences
 from keras_res3d.training.cluster import ALONE, Cluster
 from keras_res3d.training.compile import Twin
 from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
@@ -27,14 +32,14 @@ from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.scored import scored_weights
 from keras_res3d.training.steps import watch
 
-SKIPPED, BAD_VIDEOS = "skipped_missing.txt", "bad_videos.txt"
+LOG, SKIPPED, BAD_VIDEOS = "log.csv", "skipped_missing.txt", "bad_videos.txt"
 WIDTH = 79  # of the bar where the terminal does not say
 
 
 def state_of(folder) -> str:
     """What a run's folder holds: "nothing" of a run, an "unfinished" one, a "finished" one, or a "foreign" model."""
     folder = as_path(folder)
-    model, card = folder / "model.keras", _card(folder)
+    model, card = folder / "model.keras", record_of(folder)
     finished = None if card is None else card.training.get("finished")
     if finished is False or (finished is None and (folder / checkpoint.FILE).exists()):
         return "unfinished"
@@ -59,10 +64,43 @@ def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:
     return [name for name, value in card.training.items() if name in wanted and wanted[name] != value]
 
 
-def _card(folder: pathlib.Path | StorePath) -> ModelCard | None:
+def other_run(
+    card: ModelCard, net: Architecture, sampling: Sampling, labels: Sequence[str], options: Mapping
+) -> list[str]:
+    """In what the run of a card is another one: "architecture.width: 5 there, 4 expected"; nothing where it is not.
+
+    Args:
+        card: of the run.
+        net: that is expected; one that is told in other words, such as twice the width and half the multipliers, is
+            the same, and so is another momentum of batch norm, which is fitted to the run.
+        sampling: of its clips.
+        labels: of its outputs.
+        options: by name those that count; of one that the card does not know nothing is said.
+    """
+    there = {"sampling": card.sampling.to_dict(), "classes": list(card.labels),
+             **{name: card.training[name] for name in options if name in card.training}}  # fmt: skip
+    expected = {"sampling": sampling.to_dict(), "classes": list(labels),
+                **{name: options[name] for name in options if name in card.training}}  # fmt: skip
+    if card.architecture is None or walk(card.architecture, 1) != walk(net, 1):
+        there["architecture"], expected["architecture"] = _layers_of(card.architecture), _layers_of(net)
+    return differences(*(json.loads(json.dumps(each)) for each in (there, expected)), names=("there", "expected"))
+
+
+# Fields of an architecture that say nothing about its layers.
+_NOT_OF_LAYERS = ("name", "frames", "crop", "classes", "batch_norm_momentum")
+
+
+def _layers_of(net: Architecture | None) -> dict | None:
+    if net is None:
+        return None
+    fields = {name: value for name, value in net.to_dict().items() if name not in _NOT_OF_LAYERS}
+    return {**fields, "batch norm": net.batch_norm_momentum is not None}
+
+
+def record_of(folder) -> ModelCard | None:
     """The record of the run in a folder; None where there is none, or a file that is no card."""
     try:
-        return read_card(folder / "model.keras")
+        return read_card(as_path(folder) / "model.keras")
     except ValueError:
         return None
 
@@ -122,7 +160,7 @@ class RunFolder(keras.callbacks.Callback):
         """Says that a run in this folder is not over, before anything else is written: also beside an older model."""
         model = self.folder / "model.keras"
         # An older model stays until the first epoch is done, and so does what its card says of it.
-        card = (_card(self.folder) if model.exists() else None) or self.card
+        card = (record_of(self.folder) if model.exists() else None) or self.card
         # The time lets it differ from the card that the model's last one replaced, which would be taken for a remain.
         begun = time.strftime("%Y-%m-%d %H:%M:%S")
         record = dataclasses.replace(card, training={**card.training, "finished": False, "begun": begun})
@@ -179,7 +217,36 @@ class RunFolder(keras.callbacks.Callback):
         writer = csv.DictWriter(text, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_atomically(self.folder / "log.csv", text.getvalue())
+        write_atomically(self.folder / LOG, text.getvalue())
+
+
+def read_log(folder) -> dict[str, list[float]]:
+    """The columns of the log in a run's folder, one value per epoch; a cell that is empty or no number is NaN.
+
+    Returns:
+        The values by column; {} without a log, or of one without an epoch.
+
+    Raises:
+        ValueError: it is no CSV; names the file and the line.
+    """
+    path = as_path(folder) / LOG
+    if not path.is_file():
+        return {}
+    try:
+        with io.TextIOWrapper(opened(path), encoding="utf-8", errors="replace", newline="") as file:
+            rows = [cells for _, cells in csv_rows(file) if cells]
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} is no log of a run: {error}") from error
+    if len(rows) < 2:
+        return {}
+    return {name: [_number(cells, place) for cells in rows[1:]] for place, name in enumerate(rows[0]) if name}
+
+
+def _number(cells: list[str], place: int) -> float:
+    try:
+        return float(cells[place])
+    except (IndexError, ValueError):
+        return math.nan
 
 
 # Columns of the log that say how a run went, not what it learnt.

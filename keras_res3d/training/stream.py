@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from keras_res3d.data.batches import training_stream
 from keras_res3d.data.clips import Sampling
 from keras_res3d.data.training_clips import SeveralClips
 from keras_res3d.data.transform import preprocess_input, random_crop_and_mirror, random_resized_crop_and_mirror
+from keras_res3d.table_files import csv_rows
 from keras_res3d.training.kinds import kind_of
 from keras_res3d.training.recipes import TrainingOptions
 
@@ -79,7 +79,7 @@ def recipe_augment(data_set, sampling: Sampling, options: TrainingOptions) -> Ca
         del strengths["reverse"]
         warnings.warn(f"{data_set.name}: no clip is played backwards, which may make it one of another class",
                       stacklevel=3)  # fmt: skip
-    one_way = next(csv.reader([options.one_way or ""], skipinitialspace=True), [])
+    _, one_way = next(csv_rows([options.one_way or ""], skipinitialspace=True), (1, []))
     unknown = [name for name in one_way if name not in data_set.classes]
     if unknown:
         raise ValueError(f"one_way has {unknown}; expected classes of {data_set.name}, separated by commas")

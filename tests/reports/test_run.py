@@ -19,8 +19,9 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.sources.array import ArrayVideo
 from keras_res3d.data.types import Example, VideoError
 from keras_res3d.export.export import export_model
-from keras_res3d.reports.run import find_exports, read_log
+from keras_res3d.reports.run import find_exports
 from keras_res3d.reports.sections import page, scores_sections
+from keras_res3d.training.folder import read_log
 
 from ..browser import CHROMIUM
 from ..made_scores import two_classes
@@ -122,12 +123,16 @@ def test_unfinished_stopped_and_without_validation(run):
         assert sentence in shown(write_report(run))
     rows = list(csv.DictReader((run / "log.csv").read_text().splitlines()))
     (run / "log.csv").write_text("epoch,loss,clip@1\n" + "".join(f"{r['epoch']},nan,\n" for r in rows) + "3,0.5,inf\n")
-    assert np.isnan(read_log(run / "log.csv")["clip@1"][0])
+    assert np.isnan(read_log(run)["clip@1"][0])
     text = shown(write_report(run))
     assert "no validation videos" in text and "loss is not a finite number in epochs 1, 2." in text
     for name in ("log.csv", "model.keras", "best.keras"):
         (run / name).unlink()
     assert "no log of a finished epoch" in shown(write_report(run))
+    (run / "log.csv").write_text("epoch,loss\n1," + "9" * 200_000)
+    with pytest.raises(ValueError, match=r"log\.csv is no log of a run: line 2: malformed \(field larger than"):
+        write_report(run)
+    (run / "log.csv").unlink()
     with pytest.raises(ValueError, match="nothing can be scored"):
         write_report(run, data=runs.Few("test", 8))
 

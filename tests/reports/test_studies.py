@@ -11,8 +11,9 @@ from tests.made_studies import HEADER
 def made_up(folder, logs):
     """A study of one candidate, with a scored run for each log; None leaves the log out."""
     write_atomically(folder / "study.json", as_json(HEADER))
+    scores = {"video@1": 0.5, "clip@1": 0.5, "seconds": 1.0}
     for seed, log in enumerate(logs):
-        write_atomically(folder / "flat" / f"seed{seed}" / "scores.json", as_json({"video@1": 0.5, "seconds": 1.0}))
+        write_atomically(folder / "flat" / f"seed{seed}" / "scores.json", as_json(scores))
         if log is not None:
             write_atomically(folder / "flat" / f"seed{seed}" / "log.csv", log)
     return folder

@@ -44,6 +44,8 @@ def test_each_split_is_trained_and_scored_once(ucf101, tmp_path, monkeypatch):
     assert call().summary() == found.summary()
     with pytest.raises(ValueError, match="finished run with other settings \\(learning_rate\\)"):
         call(options=recipe(finetune.RECIPE, iterations=2, batch_size=2, frames=4, crop=32, learning_rate=0.5))
+    with pytest.raises(ValueError, match=r"finished run of another net \(architecture\.temporal_kernels: .*\); choose"):
+        call(net="mc1")
     (tmp_path / "runs" / "split2").rename(tmp_path / "runs" / "aside")
     shutil.copytree(tmp_path / "runs" / "split1", tmp_path / "runs" / "split2")
     with pytest.raises(ValueError, match="holds a finished run on ucf101 split 1, not on ucf101 split 2"):

@@ -512,9 +512,9 @@ def _logs(folder: pathlib.Path) -> dict[str, bytes]:
 
 
 def _log(path: pathlib.Path):
-    from keras_res3d.reports.run import read_log
+    from keras_res3d.training.folder import read_log
 
-    return read_log(path)
+    return read_log(path.parent)
 
 
 TARGETS: dict[str, Target] = {

@@ -20,7 +20,6 @@ What is read, decided once:
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from typing import NamedTuple
 from keras_res3d.data.layouts.reading import Layout, Reading
 from keras_res3d.data.listing import LABEL_SEPARATOR, Row
 from keras_res3d.remote import joined
+from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import is_utf8
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -50,7 +50,7 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
     separator = separator_of(text or "", set(NEEDED).issubset)
     if separator != ",":
         reading.notes.append(f"is read as separated by {SEPARATORS[separator]}")
-    for where, cells in csv_rows(reading, text or "", separator):
+    for where, cells in rows_of(reading, text or "", separator):
         if header is None:
             header = _header(reading, where, cells)
             if header is None:
@@ -88,8 +88,8 @@ def separator_of(text: str, fits: Callable[[set[str]], bool]) -> str:
     line = next((line for line in io.StringIO(text, newline="") if line.strip()), "")
     for separator in SEPARATORS:
         try:
-            cells = next(csv.reader([line], delimiter=separator, strict=True), [])
-        except csv.Error:
+            _, cells = next(csv_rows([line], delimiter=separator, strict=True), (1, []))
+        except ValueError:
             continue
         if fits({cell.strip().casefold() for cell in cells}):
             return separator
@@ -117,19 +117,14 @@ def _header(reading: Reading, where: str, cells: list[str]) -> _Header | None:
     return None
 
 
-def csv_rows(reading: Reading, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
+def rows_of(reading: Reading, text: str, separator: str) -> Iterator[tuple[str, list[str]]]:
     """(where, cells) of every line that is not blank; what cannot be read as CSV is a fault, and the end."""
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    while True:
-        try:
-            cells = next(lines, None)
-        except csv.Error as error:
-            reading.faults.append(f"line {lines.line_num}: malformed ({error})")
-            return
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            yield f"line {lines.line_num}: ", cells
+    try:
+        for number, cells in csv_rows(io.StringIO(text, newline=""), delimiter=separator, strict=True):
+            if any(cell.strip() for cell in cells):
+                yield f"line {number}: ", cells
+    except ValueError as error:
+        reading.faults.append(str(error))
 
 
 def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row | None:

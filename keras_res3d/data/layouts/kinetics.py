@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-
 from keras_res3d.data.layouts.reading import Layout, Reading, files_by_stem
 from keras_res3d.data.listing import Row
+from keras_res3d.table_files import csv_rows
 
 COLUMNS = ("label", "youtube_id", "time_start", "time_end", "split")
 PREFIXES = ("", "kinetics_", "kinetics_400_", "kinetics-400_")
@@ -17,9 +16,9 @@ def _read(reading: Reading) -> tuple[list[Row], tuple[str, ...]]:
     files, rows, header, seen = files_by_stem(reading.root), [], None, set()
     for where, text in reading.lines(path):
         try:
-            cells = [cell.strip() for cell in next(csv.reader([text]))]
-        except csv.Error as error:
-            reading.faults.append(f"{where}malformed ({error})")
+            cells = [cell.strip() for _, cells in csv_rows([text]) for cell in cells]
+        except ValueError as error:
+            reading.faults.append(f"{where}{str(error).removeprefix('line 1: ')}")
             continue
         if header is None:
             header = cells

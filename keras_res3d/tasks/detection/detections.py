@@ -14,6 +14,7 @@ import numpy as np
 from keras_res3d.data.faults import Fault
 from keras_res3d.data.types import DataError
 from keras_res3d.io import write_atomically
+from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.detection.annotations import is_number, is_segment, read_object, read_text
 from keras_res3d.tasks.detection.matlab import matrix
@@ -104,31 +105,35 @@ def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
 
 
 def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise DataError(str(path), [f"line 1: {error}"]) from None
+    rows = _csv_rows(path)
+    _, header = next(rows, (1, []))
+    names = ["begin" if name == "start" else name for name in header]
     missing = [name for name in COLUMNS if name not in names and not (proposals and name == "label")]
     if missing:
         there = ", ".join(names) or "none"
         hint = "; moments without classes are read as proposals" if missing == ["label"] else ""
         raise DataError(str(path), [f"the columns {', '.join(missing)} are missing; there are {there}{hint}"])
-    reader.fieldnames = names
+    for number, cells in rows:
+        if not cells:
+            continue
+        row = {**dict.fromkeys(names), **dict(zip(names, cells, strict=False))}
+        try:
+            window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
+            if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
+                raise ValueError
+            yield (f"line {number}", row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
+                   int(window) if window else None)  # fmt: skip
+        except (ValueError, TypeError):
+            fault = f"line {number}: expected video and label, numbers for begin, end and score, a whole one for window"
+            faults.append(Fault(fault, "numbers"))
+
+
+def _csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
+    text = read_text(path)
     try:
-        for row in reader:
-            where = f"line {reader.line_num}"
-            try:
-                window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
-                if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
-                    raise ValueError
-                yield (where, row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
-                       int(window) if window else None)  # fmt: skip
-            except (ValueError, TypeError):
-                fault = f"{where}: expected video and label, numbers for begin, end and score, a whole one for window"
-                faults.append(Fault(fault, "numbers"))
-    except csv.Error as error:
-        raise DataError(str(path), [f"line {reader.line_num}: {error}"]) from None
+        yield from csv_rows(io.StringIO(text, newline=""))
+    except ValueError as error:
+        raise DataError(str(path), [str(error)]) from None
 
 
 def _json(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import io
 import os
 import pathlib
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from keras_res3d.nets.architecture import LARGEST, Architecture
 from keras_res3d.nets.zoo import get_architecture
-from keras_res3d.remote import text_of
-from keras_res3d.tasks.studies.folder import NAME
+from keras_res3d.remote import opened
+from keras_res3d.tasks.studies.folder import LONGEST_NAME, is_name
 from keras_res3d.tasks.studies.paper import STUDIES, paper_study
 from keras_res3d.tasks.studies.study import NET_FIELDS, SAMPLING_FIELDS, Candidate, Study
-from keras_res3d.untrusted import MAX_DEPTH, Range, check, check_plain, parse_json
+from keras_res3d.tasks.studies.yaml_text import parse_yaml
+from keras_res3d.untrusted import Range, check, check_plain, parse_json
 
 _SAMPLING = {"stride?": int, "fps?": (float, None), "resize?": ([Range(1, LARGEST["crop"])], None),
              "preprocessing?": str}  # fmt: skip
@@ -24,7 +24,7 @@ _SCHEMA = {"name?": str, "question?": str, "study?": (str, None), "base?": (str,
            "sampling?": (_SAMPLING, None),
            "candidates?": ({str: ({"net?": str, **_SAMPLING}, None)}, None)}  # fmt: skip
 KEYS = tuple(name.removesuffix("?") for name in _SCHEMA)
-MAX_YAML_CHARACTERS = 1_000_000
+MAX_CHARACTERS = 1_000_000
 
 
 def read_study(study) -> Study:
@@ -70,28 +70,24 @@ def read_study(study) -> Study:
 
 def _parsed(path: pathlib.Path):
     try:
-        text = text_of(path, "utf-8")
+        with io.TextIOWrapper(opened(path), encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"{path} is too large; expected a study of up to {MAX_CHARACTERS:,} characters")
     if path.suffix.lower() not in (".yaml", ".yml"):
         try:
             return parse_json(text)
         except ValueError as error:
             raise ValueError(f"{path} is no JSON: {error}; a YAML file is named .yaml") from error
     try:
-        import yaml
+        return parse_yaml(text)
     except ImportError:
         raise ImportError(f'{path} needs PyYAML: pip install "keras-res3d[search]", or write the study as JSON'
                           ) from None  # fmt: skip
-    # PyYAML takes seconds for some thousands of brackets inside one another.
-    opened = itertools.accumulate(1 if each in "[{" else -1 for each in re.findall(r"[\[\]{}]", text))
-    if len(text) > MAX_YAML_CHARACTERS or max(opened, default=0) > MAX_DEPTH:
-        raise ValueError(f"{path} is too large, or nested too deeply; expected up to {MAX_YAML_CHARACTERS:,} "
-                         f"characters and {MAX_DEPTH} levels")  # fmt: skip
-    try:
-        return yaml.safe_load(text)
-    except Exception as error:  # PyYAML raises what it stumbles over, such as IndexError of `!!int ""`
-        raise ValueError(f"{path} is no YAML: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is no YAML: {error}") from error
 
 
 def _from_mapping(given: Mapping, name: str) -> Study:
@@ -120,9 +116,10 @@ def _from_mapping(given: Mapping, name: str) -> Study:
 
 
 def _candidate(name: str, row: Mapping, base: Architecture, fields: Mapping, study: str) -> Candidate:
-    if not NAME.fullmatch(name):
-        raise ValueError(f"study {study!r}: a candidate is called {name!r}; expected letters, digits, ., _, + and -, "
-                         "since a folder gets its name")  # fmt: skip
+    if not is_name(name):
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:60]}..."
+        raise ValueError(f"study {study!r}: a candidate is called {shown!r}; expected letters, digits, ., _, + and -, "
+                         f"at most {LONGEST_NAME} bytes of them, since a folder gets its name")  # fmt: skip
     where = f"{study}: {name}"
     _check_keys(row, ("net", *NET_FIELDS, *SAMPLING_FIELDS), where)
     changes = {key: value for key, value in row.items() if key in NET_FIELDS}

@@ -11,21 +11,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from keras_res3d.io import write_atomically
-from keras_res3d.tables import as_json
+from keras_res3d.tables import as_json, printable
 from keras_res3d.tasks.studies.folder import (
     FAILURE,
-    LATENCY,
     LEFT_OUT,
+    MEASURES,
     SCORES,
+    check_run,
     read_header,
+    read_latency,
+    read_scores,
     read_small,
     run_folder,
     seeds_in,
 )
 from keras_res3d.tasks.studies.statistics import Agreement, Difference, agreement, differences
 
-MEASURES = ("video@1", "clip@1", "video@5")
-_SCORES = {"video@1": float, "clip@1?": float, "video@5?": float, "seconds": float}
 CSV, JSON = "results.csv", "results.json"
 
 
@@ -188,23 +189,40 @@ def read_results(folder) -> StudyResults:
 
     Raises:
         FileNotFoundError: the folder holds no study.
-        ValueError: its `study.json` is damaged.
+        ValueError: a file of it is damaged, a run that was scored is another one than belongs there, or runs have
+            different measures.
     """
     folder, header = pathlib.Path(folder), read_header(folder)
-    return StudyResults(folder, header, tuple(_result(folder, entry) for entry in header["candidates"]))
+    results = StudyResults(folder, header, tuple(_result(folder, header, entry) for entry in header["candidates"]))
+    _check_measures(results)
+    return results
 
 
-def _result(folder: pathlib.Path, entry: Mapping) -> CandidateResult:
+def _check_measures(results: StudyResults) -> None:
+    """All runs of a study are scored alike, so that what one says every one says."""
+    first = None
+    for each in results.scored:
+        for seed, run in each.runs.items():
+            found = [name for name in MEASURES if name in run]
+            path = run_folder(results.folder, each.name, seed) / SCORES
+            first = first or (path, found)
+            if found != first[1]:
+                raise ValueError(f"{printable(path)} has {', '.join(found)}, and {printable(first[0])} has "
+                                 f"{', '.join(first[1])}; expected the same. Remove the damaged one, and the same "
+                                 "search scores that run again")  # fmt: skip
+
+
+def _result(folder: pathlib.Path, header: Mapping, entry: Mapping) -> CandidateResult:
     place, runs, failures = folder / entry["name"], {}, {}
     for seed in seeds_in(folder, entry["name"]):
         run = run_folder(folder, entry["name"], seed)
-        if (scores := read_small(run / SCORES, _SCORES)) is not None:
+        if (scores := read_scores(run)) is not None:
+            check_run(folder, header, entry, seed)
             runs[seed] = scores
         elif (failure := read_small(run / FAILURE, {"error": str})) is not None:
             failures[seed] = failure["error"]
-    latency = read_small(place / LATENCY, {"seconds": float})
     left_out = read_small(place / LEFT_OUT, {"reason": str})
-    return CandidateResult(entry["name"], entry, runs, failures, latency and latency["seconds"],
+    return CandidateResult(entry["name"], entry, runs, failures, read_latency(folder, entry["name"]),
                            left_out["reason"] if left_out else "")  # fmt: skip
 
 

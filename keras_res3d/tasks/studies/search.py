@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
+import math
 import os
 import pathlib
 import traceback
@@ -27,7 +27,9 @@ from keras_res3d.tasks.studies.folder import (
     LEFT_OUT,
     SCORES,
     StudyFolder,
-    read_small,
+    check_run,
+    read_header,
+    read_latency,
     study_header,
 )
 from keras_res3d.tasks.studies.read import read_study
@@ -35,7 +37,7 @@ from keras_res3d.tasks.studies.results import StudyResults, read_results
 from keras_res3d.tasks.studies.study import Study
 from keras_res3d.training.checks import check_data
 from keras_res3d.training.fit import prepare_net, train
-from keras_res3d.training.folder import state_of
+from keras_res3d.training.folder import LOG, read_log, state_of
 from keras_res3d.training.recipes import TrainingOptions
 from keras_res3d.training.start import starting_card
 
@@ -98,7 +100,8 @@ def search_architectures(
         What is known at the end; `read_results(output)` gives it again. `results.csv` and `results.json` have it too.
 
     Raises:
-        ValueError: unknown study or field; a budget out of range; the folder holds another study; no held-out videos.
+        ValueError: unknown study or field; a budget out of range; the folder holds another study; no held-out videos;
+            as of `read_results`.
         DataError: the data have faults.
     """
     if count not in COUNTED:
@@ -111,6 +114,7 @@ def search_architectures(
     planned = plan(study, len(training_set.classes), options, target_params, count, sampling)
     header = study_header(study, planned, training_set, test_set, options, clips, target_params, count)
     folder = StudyFolder(output, header)
+    read_results(folder.path)  # what is wrong in the folder is said before anything is trained
     everything = _Study(study, planned, training_set, test_set, options, clips, folder, report)
     left = _within_limits(everything, max_macs, max_latency)
     # Seed by seed, so that what is done at any moment can be compared.
@@ -165,13 +169,13 @@ def _latency(everything: _Study, each: Planned) -> float:
     """Seconds of one clip, measured once for the folder: all processes decide by the same number."""
     path = everything.folder.path / each.name / LATENCY
     with locked(path):
-        found = read_small(path, {"seconds": float})
-        if found is None:
+        seconds = read_latency(everything.folder.path, each.name)
+        if seconds is None:
             model = _net(everything, each, everything.options)
-            found = {"seconds": clip_seconds(model, each.input_shape)}
-            everything.folder.write(path, found)
+            seconds = clip_seconds(model, each.input_shape)
+            everything.folder.write(path, {"seconds": seconds})
             keras.utils.clear_session()
-    return found["seconds"]
+    return seconds
 
 
 def _net(everything: _Study, each: Planned, options: TrainingOptions) -> keras.Model:
@@ -200,6 +204,8 @@ def _trained_and_scored(everything: _Study, each: Planned, seed: int, run: pathl
     state, data = state_of(run), everything.training_set
     if state == "foreign":
         raise ValueError(f"{run} holds a model, and no record of a run that could go on")
+    header = read_header(everything.folder.path)
+    check_run(everything.folder.path, header, next(of for of in header["candidates"] if of["name"] == each.name), seed)
     if state != "finished":
         card = starting_card(each.net, None, data, each.sampling)
         train(_net(everything, each, options), data, each.sampling, run, options, card=card,
@@ -211,8 +217,11 @@ def _trained_and_scored(everything: _Study, each: Planned, seed: int, run: pathl
 
 def _seconds(run: pathlib.Path) -> float:
     """Of training, as the run's log adds them up."""
-    with open(run / "log.csv", encoding="utf-8", newline="") as file:
-        return sum(float(row["seconds"]) for row in csv.DictReader(file))
+    seconds = sum(read_log(run).get("seconds", [math.nan]))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"{run / LOG} does not say how many seconds each epoch took; remove {run}, and the same "
+                         "command trains it again")  # fmt: skip
+    return seconds
 
 
 def _write(folder: StudyFolder) -> StudyResults:

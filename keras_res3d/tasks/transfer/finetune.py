@@ -20,7 +20,7 @@ from keras_res3d.tasks.paper import TABLE_9
 from keras_res3d.tasks.transfer.scores import TransferScores, split_scores
 from keras_res3d.training.checks import check_data
 from keras_res3d.training.fit import prepare_net, train
-from keras_res3d.training.folder import held, other_settings, state_of
+from keras_res3d.training.folder import held, other_run, other_settings, state_of
 from keras_res3d.training.recipes import TrainingOptions, recipe
 from keras_res3d.training.start import card_of_weights, net_of_weights, starting_card, starting_sampling
 
@@ -103,14 +103,16 @@ def _trained(net: Architecture, weights, training_set: DataSet, source: str, fol
 
     Its card says that it was trained on `source`, whatever the folder of the lists is called.
     """
-    state = state_of(folder)
+    state, sampling = state_of(folder), starting_sampling(net, options, card_of_weights(net, weights))
     if state == "foreign":
         raise ValueError(f"{folder} holds a model, and no record of a run that could go on; choose another folder")
     if state == "finished":
         model = load_model(folder / "model.keras")
         _check_run(model.card, source, folder, options)
+        if found := other_run(model.card, net, sampling, training_set.classes, {}):
+            raise ValueError(f"{folder} holds a finished run of another net ({'; '.join(found[:5])}); choose another "
+                             "folder")  # fmt: skip
         return model
-    sampling = starting_sampling(net, options, card_of_weights(net, weights))
     model = prepare_net(net, sampling, len(training_set.classes), options, len(training_set), weights)
     card = starting_card(net, weights, training_set, sampling)
     card = replace(card, trained_on=card.trained_on.removesuffix(training_set.name) + source)

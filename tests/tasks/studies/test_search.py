@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import shutil
 import subprocess
 import sys
 
@@ -92,6 +94,45 @@ def test_another_study_in_the_folder_is_refused(done, data):
         call(output, data, target_params=2e4)
     with pytest.raises(ValueError, match="digest"):
         call(output, (Few("train", 8), data[1]))
+
+
+def test_the_run_of_another_candidate_or_seed_is_not_taken_for_this_one(done, data, tmp_path):
+    shutil.copytree(done[0], tmp_path / "study")
+    deep, flat = (tmp_path / "study" / name / "seed0" for name in ("deep", "flat"))
+    shutil.rmtree(flat)
+    shutil.copytree(deep, flat)
+    told = r"flat/seed0 holds another run .*architecture\.temporal_kernels: .* there, .* expected.*Remove that folder"
+    for read in (call, lambda folder, _: write_study_report(folder), lambda folder, _: read_results(folder)):
+        with pytest.raises(ValueError, match=told) as caught:
+            read(tmp_path / "study", data)
+        assert "\n" not in str(caught.value)
+    (flat / "scores.json").unlink()  # it would be scored again
+    ((name, seed, why),) = call(tmp_path / "study", data).failures
+    assert (name, seed) == ("flat", 0) and re.search(told, why)
+    shutil.rmtree(flat)
+    shutil.copytree(tmp_path / "study" / "flat" / "seed1", flat)
+    with pytest.raises(ValueError, match=r"flat/seed0 holds another run .*: seed: 1 there, 0 expected\."):
+        call(tmp_path / "study", data)
+    shutil.rmtree(flat)
+    shutil.copytree(done[0] / "flat" / "seed0", flat)
+    assert call(tmp_path / "study", data).figures()["flat"][0] == done[1].figures()["flat"][0]
+
+
+def test_scores_that_are_damaged_are_told_before_anything_is_trained(done, data, tmp_path, monkeypatch):
+    shutil.copytree(done[0], tmp_path / "study")
+    (tmp_path / "study" / "deep" / "seed1" / "scores.json").write_text('{"video@1": 57.3, "clip@1": 1, "seconds": 1}')
+    monkeypatch.setattr(search, "_attempt", None)
+    with pytest.raises(ValueError, match=r"deep/seed1/scores\.json is damaged: video@1 is 57\.3; expected a number"):
+        call(tmp_path / "study", data, seeds=3)
+
+
+def test_a_log_without_the_seconds_is_no_log_of_a_run(tmp_path):
+    for text in ("", "epoch,seconds\n1,x\n", "epoch,loss\n1,2\n", "epoch,seconds\n1,inf\n", "epoch,seconds\n1,-2\n"):
+        (tmp_path / "log.csv").write_text(text)
+        with pytest.raises(ValueError, match=r"log\.csv does not say how many seconds each epoch took"):
+            search._seconds(tmp_path)
+    (tmp_path / "log.csv").write_text("epoch,seconds\n1,2.5\n2,0.5\n")
+    assert search._seconds(tmp_path) == 3
 
 
 def test_a_failure_is_recorded_and_the_rest_goes_on(tmp_path, data, monkeypatch):
