@@ -1,5 +1,6 @@
 """Paths in stores: what of pathlib they have, whole writes, and lost connections, which are retried and then named."""
 
+import asyncio
 import logging
 import os
 import pathlib
@@ -297,6 +298,37 @@ def test_nothing_is_tried_again_when_the_program_ends(failures, monkeypatch):
     code = "import threading\nfrom keras_res3d import asking\n" \
            "threading.Thread(target=lambda: print(asking._ENDING.wait(9))).start()"  # fmt: skip
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"True"
+
+
+def test_what_is_asked_when_the_program_has_ended_is_given_up(failures):
+    """A call that hangs in the store's package too: TensorFlow waits for the thread that made it."""
+    asyn = pytest.importorskip("fsspec.asyn")
+    write_atomically(StorePath("flaky://b/x"), b"whole")
+    said, asks = [], threading.Event()
+
+    async def hang():
+        asks.set()
+        await asyncio.sleep(100)
+
+    def one(call):
+        try:
+            asking.asked(call, "s3://b/x", 5, 100)
+        except asking.GivenUp as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=one, args=[lambda: asyn.sync(asyn.get_loop(), hang)], daemon=True)]
+    threads[0].start()
+    assert asks.wait(5)
+    try:
+        asking.leave()
+        threads.append(threading.Thread(target=one, args=[StorePath("flaky://b/x").read_bytes], daemon=True))
+        threads[1].start()
+        for thread in threads:
+            thread.join(5)
+        assert StorePath("flaky://b/x").read_bytes() == b"whole"  # of the first thread, which other hooks may need
+    finally:
+        asking._LEFT.clear()
+    assert said == ["the program is ending"] * 2
 
 
 def test_the_stores_packages_log_nothing_that_they_raise(monkeypatch):
