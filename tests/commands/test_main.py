@@ -220,3 +220,8 @@ def test_an_address_of_no_known_store_is_refused_by_every_verb(arguments, flag, 
     said = capsys.readouterr().err
     assert f"{arguments[0]}: {flag}" in said and "is no known store; expected s3://, gs:// or memory://" in said
     assert len(said.splitlines()) == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_a_cluster_without_its_engine_is_told_before_anything_is_read(capsys):
+    assert main(["pack", "--data", "nowhere", "--output", "x", "--ray_address", "auto"]) == 1
+    assert capsys.readouterr().err == "keras-res3d pack: --ray_address is for --engine ray\n"
