@@ -46,9 +46,9 @@ setup(
         "parquet": ["pyarrow>=16"],
         "tensorboard": ["tensorboard"],
         # Paths in object stores: memory:// needs fsspec alone, s3:// and gs:// what speaks to these.
-        "store": ["fsspec"],
-        "s3": ["s3fs"],
-        "gs": ["gcsfs"],
+        "store": ["fsspec>=2024.2"],
+        "s3": ["s3fs>=2024.2"],
+        "gs": ["gcsfs>=2024.2"],
         "ray": ["ray[data]>=2.60"],
         # KerasTuner 1.4 imports tensorboard without requiring it.
         "search": ["pyyaml", "keras-tuner", "tensorboard"],

@@ -380,7 +380,7 @@ _HOLDER = re.compile(r"process \d+ on [\w.-]{1,100}")
 
 
 @contextlib.contextmanager
-def only_one(path, does: str, place=None) -> Iterator[None]:
+def only_one(path, does: str, place=None, advice: str = "wait for it, or choose another output") -> Iterator[None]:
     """Lets one process at a time do something to `path`; a second one is refused at once.
 
     A call inside the block, of the same thread for the same path, goes through. The folder of `path` is made if
@@ -390,6 +390,7 @@ def only_one(path, does: str, place=None) -> Iterator[None]:
         path: what is guarded, as of `locked`.
         does: for the message: "trains in".
         place: what the message names; None: `path`.
+        advice: what to do, for the message.
 
     Raises:
         ValueError: another process, or thread, is at it; the message names it where it is known.
@@ -408,9 +409,7 @@ def only_one(path, does: str, place=None) -> Iterator[None]:
         try:
             held = stack.enter_context(locked(path, timeout=0))
         except TimeoutError:
-            raise ValueError(
-                f"another run{holder} {does} {place or path}; wait for it, or choose another output"
-            ) from None
+            raise ValueError(f"another run{holder} {does} {place or path}; {advice}") from None
         if held:
             _write_holder(lock)
         _held.add(key)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import fnmatch
 import functools
 import hashlib
@@ -16,12 +15,14 @@ import io
 import os
 import pathlib
 import posixpath
+import re
 import shutil
-import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
+
+from keras_res3d.asking import GivenUp, asked, quieten, tell_of_no_credentials
+from keras_res3d.regular_files import open_regular
 
 # Schemes of addresses, and the extra that brings what each needs. Others, such as rtsp, are no stores.
 STORES = {"s3": "s3", "gs": "gs", "memory": "store"}
@@ -32,6 +33,8 @@ TRIES, PAUSE_SECONDS = 5, 0.5
 BLOCK_BYTES = 4 << 20
 # Files that belong to a model's file: its card, OpenVINO's weights, what is recorded of converted weights.
 _BESIDE = ("{stem}.json", "{stem}.bin", "{name}.json")
+# What begins an address of any kind; a single letter is a drive of Windows.
+_ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class StoreError(RuntimeError):
@@ -56,15 +59,31 @@ def is_remote(path: object) -> bool:
 
 
 def as_path(path: str | os.PathLike) -> pathlib.Path | StorePath:
-    """The path as an object: a `StorePath` of an address, otherwise a `pathlib.Path`."""
+    """The path as an object: a `StorePath` of an address, otherwise a `pathlib.Path`.
+
+    Raises:
+        ValueError: it is an address, such as hdfs://host/x or S3://bucket/x, and of no known store.
+    """
     if isinstance(path, StorePath):
         return path
-    return StorePath(path) if is_remote(path) else pathlib.Path(path)
+    if is_remote(path):
+        return StorePath(path)
+    if isinstance(path, str) and _ADDRESS.match(path):
+        scheme, _, rest = path.partition("://")
+        shown = rest.split("?")[0].rpartition("@")[2]  # an address may hold a password
+        *others, last = (f"{name}://" for name in STORES)
+        raise ValueError(f"{scheme}://{shown}: {scheme}:// is no known store; expected {', '.join(others)} or {last}, "
+                         "or a local path")  # fmt: skip
+    return pathlib.Path(path)
 
 
 def joined(folder: pathlib.Path | StorePath, path: str) -> pathlib.Path | StorePath:
-    """What a path in a list means: an address or an absolute path itself, otherwise a place in the list's folder."""
-    return as_path(path) if is_remote(path) else folder / path
+    """What a path in a list means: an address or an absolute path itself, otherwise a place in the list's folder.
+
+    Raises:
+        ValueError: as of `as_path`.
+    """
+    return as_path(path) if _ADDRESS.match(path) else folder / path
 
 
 def refuse(what: str, path: object) -> None:
@@ -82,8 +101,12 @@ def refuse(what: str, path: object) -> None:
         raise ValueError(f"{path}: {what} cannot be on {scheme}://: expected a local path")
 
 
-def _file_system(scheme: str):
-    return _made(scheme, os.getpid())  # a file system does not outlive a fork
+def forget_memory() -> None:
+    """Says that this process works for another one, and so has nothing of what that one keeps in memory://."""
+    _foreign.add("memory")
+
+
+_foreign: set[str] = set()
 
 
 @functools.cache
@@ -91,17 +114,16 @@ def _made(scheme: str, process: int):
     try:
         import fsspec
 
+        quieten()
         # Without a memory of listings: other processes write too.
-        return fsspec.filesystem(scheme, use_listings_cache=False)
+        system = fsspec.filesystem(scheme, use_listings_cache=False)
     except ImportError as error:
         extra = STORES[scheme]
         raise ImportError(
             f"{scheme}:// needs a package that is not installed ({error}): pip install 'keras-res3d[{extra}]'"
         ) from error
-
-
-# What another try does not mend. The errors of stores that know no credentials have no class in common.
-_LASTING = (PermissionError, IsADirectoryError, NotImplementedError, TypeError)
+    tell_of_no_credentials(scheme, system)
+    return system
 
 
 def _tried(path: StorePath, does: str, call: Callable):
@@ -109,28 +131,15 @@ def _tried(path: StorePath, does: str, call: Callable):
 
     Raises:
         FileNotFoundError: there is no such object.
-        StoreError: the store refuses, or failed every time.
+        ImportError: the store's package is not installed.
+        StoreError: the store refuses, or failed every time, or the program is ending.
     """
-    pause = PAUSE_SECONDS
-    for attempt in range(1, TRIES + 1):
-        try:
-            return call()
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{path}: no such object, or no such bucket") from error
-        except Exception as error:  # every store has errors of its own
-            if isinstance(error, _LASTING) or "Credentials" in type(error).__name__:
-                raise StoreError(f"{path} cannot be {does}: the store refuses it ({_said(error)}); check the "
-                                 "credentials, and the address") from error  # fmt: skip
-            if attempt == TRIES:
-                raise StoreError(f"{path} cannot be {does}: the store failed {TRIES} times, the last time with "
-                                 f"{_said(error)}; run the same command again when it is back") from error  # fmt: skip
-        time.sleep(pause)
-        pause *= 2
-
-
-def _said(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+    try:
+        return asked(call, str(path), TRIES, PAUSE_SECONDS)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: no such object, or no such bucket") from error
+    except GivenUp as error:
+        raise StoreError(f"{path} cannot be {does}: {error}") from error.__cause__
 
 
 class StorePath(os.PathLike):
@@ -205,9 +214,15 @@ class StorePath(os.PathLike):
 
     def _ask(self, does: str, call: Callable):
         """`call` of the file system and of the path as that file system has it."""
-        system = _file_system(self.scheme)
-        key = system._strip_protocol(self.key)
-        return _tried(self, does, lambda: call(system, key))
+        if self.scheme in _foreign:
+            raise StoreError(f"{self}: memory:// belongs to one process, and another one was to read this for it; use "
+                             "a store or a folder that processes share")  # fmt: skip
+
+        def ask():
+            system = _made(self.scheme, os.getpid())  # a file system does not outlive a fork
+            return call(system, system._strip_protocol(self.key))
+
+        return _tried(self, does, ask)
 
     def _info(self) -> dict | None:
         try:
@@ -368,38 +383,21 @@ class _Reading(io.RawIOBase):
 
 
 def readable(path: pathlib.Path | StorePath) -> pathlib.Path | BinaryIO:
-    """What `zipfile` and others open: a local path itself, an object of a store as a file object.
-
-    Raises:
-        OSError: the path cannot be read, or is a pipe or a device.
-    """
+    """What `zipfile` and others open: a local path itself, an object of a store as a file; OSError as of `opened`."""
+    file = opened(path)
     if isinstance(path, StorePath):
-        return path.open()
-    opened(path).close()
+        return file
+    file.close()
     return path
 
 
 def opened(path: str | os.PathLike) -> BinaryIO:
-    """A file to read bytes from, as `open(path, "rb")` gives it; an object of a store too.
-
-    Raises:
-        OSError: it cannot be read, or is a pipe or a device, which may never end.
-    """
-    if isinstance(path, StorePath):
-        return path.open()
-    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "it is a pipe or a device; expected a file", os.fspath(path))
-    return file
-
-
-def _without_waiting(path, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe is otherwise opened when somebody writes
+    """A file to read bytes from, or an object of a store. OSError of what cannot be read, of a pipe and of a device."""
+    return path.open() if isinstance(path, StorePath) else open_regular(path)
 
 
 def text_of(path: str | os.PathLike, encoding: str = "utf-8-sig", errors: str = "strict") -> str:
-    """The text of a file, or of an object of a store, with its line endings as they are; errors as of `opened`."""
+    """The text of a file, or of an object of a store; errors as of `opened`."""
     with opened(path) as file:
         return file.read().decode(encoding, errors)
 

@@ -1,17 +1,22 @@
 """Paths in stores: what of pathlib they have, whole writes, and lost connections, which are retried and then named."""
 
+import asyncio
+import logging
 import os
 import pathlib
 import pickle
 import subprocess
 import sys
+import threading
 import zipfile
 
 import numpy as np
 import pytest
 
-from keras_res3d import remote, untrusted
+from keras_res3d import asking, remote, untrusted
 from keras_res3d.cards import read_card
+from keras_res3d.data.open import kind_of, read_data_set
+from keras_res3d.data.types import DataError
 from keras_res3d.io import (
     atomic_group,
     atomic_path,
@@ -43,7 +48,7 @@ def failures(monkeypatch):
 
 
 def test_local_paths_are_those_of_pathlib_and_need_no_fsspec(tmp_path):
-    for path in ("a/b.mp4", tmp_path, "rtsp://camera/1", "http://host/a.mp4", "C:/x", "s3:/x", "s3/x://y"):
+    for path in ("a/b.mp4", tmp_path, "C:/x", "C://x", "s3:/x", "s3/x://y"):
         assert not is_remote(path) and type(as_path(path)) is type(pathlib.Path())
     assert joined(pathlib.Path("a"), "b") == pathlib.Path("a/b")
     file = tmp_path / "a.zip"
@@ -52,6 +57,24 @@ def test_local_paths_are_those_of_pathlib_and_need_no_fsspec(tmp_path):
     assert local_copy(tmp_path) == tmp_path
     code = "import sys, keras_res3d.io, keras_res3d.data.pack; sys.exit('fsspec' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("address", ["hdfs://b/x", "gcs://b/x", "S3://b/x", " s3://b/x", "rtsp://me:pw@b/x?key=1"])
+def test_an_address_of_no_known_store_is_refused(address, tmp_path, monkeypatch):
+    """pathlib would make it a folder of this machine, `./hdfs:/b/x`."""
+    monkeypatch.chdir(tmp_path)
+    said = r"://b/x: .*:// is no known store; expected s3://, gs:// or memory://, or a local path"
+    for ask in (as_path, kind_of, lambda path: write_atomically(path, ""), lambda path: joined(tmp_path, path)):
+        with pytest.raises(ValueError, match=said) as found:
+            ask(address)
+        assert "pw" not in str(found.value) and "key" not in str(found.value)
+    assert not is_remote(address) and list(tmp_path.iterdir()) == []
+    if address[0] == " ":  # cells of lists are stripped
+        return
+    (tmp_path / "list.csv").write_text(f"path,label\na.mp4,x\n{address},x\n")
+    with pytest.raises(DataError, match=r"line 3: .* is no known store") as found:
+        read_data_set(tmp_path / "list.csv")
+    assert len(found.value.faults) == 2
 
 
 def test_parts_of_an_address():
@@ -230,6 +253,93 @@ def test_a_refusal_is_not_tried_again(failures):
     with pytest.raises(StoreError, match=r"the store refuses it .*Access Denied.*check the credentials"):
         StorePath("flaky://b/x").read_bytes()
     assert failures.calls == [("cat_file", True)]
+
+
+class HttpError(Exception):
+    """As gcsfs has it."""
+
+    code = 401
+
+
+@pytest.mark.parametrize("error, said", [
+    (HttpError("Anonymous caller does not have access"), "the store refuses it .*check the credentials"),
+    (OSError("Forbidden: b/x"), "the store refuses it .*check the credentials"),
+    (RuntimeError("Your default credentials were not found. To set up"), "the store refuses it .*check the cred"),
+    (NotImplementedError(), r"fsspec \d\S* cannot do it \(NotImplementedError\); pip install -U fsspec"),
+    (TypeError("cat_file() got an unexpected keyword"), r"fsspec \d\S* cannot do it .*; pip install -U fsspec"),
+    (ValueError("Invalid endpoint: localhost:9000"), "a setting of the store is wrong .*endpoint.*AWS_ENDPOINT_URL"),
+])  # fmt: skip
+def test_what_another_try_does_not_mend_is_told_apart_at_once(failures, error, said):
+    failures.left, failures.error = 100, error
+    with pytest.raises(StoreError, match=rf"flaky://b/x cannot be read: {said}"):
+        StorePath("flaky://b/x").read_bytes()
+    assert len(failures.calls) == 1
+
+
+def test_each_further_try_is_told(failures, capsys):
+    write_atomically(StorePath("flaky://b/x\x1b"), b"whole")
+    failures.left = 2
+    assert StorePath("flaky://b/x\x1b").read_bytes() == b"whole"
+    assert capsys.readouterr().err.splitlines() == [
+        f"flaky://b/x?: ConnectionResetError: the connection was lost; try {number} of 5 in {pause} s"
+        for number, pause in ((2, "0.001"), (3, "0.002"))
+    ]
+
+
+def test_nothing_is_tried_again_when_the_program_ends(failures, monkeypatch):
+    """What fetches ends before the threads that read: each would go on asking for minutes."""
+    monkeypatch.setattr(remote, "PAUSE_SECONDS", 100)
+    failures.left = 100
+    threading.Timer(0.2, asking._ENDING.set).start()
+    try:
+        for calls in (1, 2):
+            with pytest.raises(StoreError, match="flaky://b/x cannot be read: the program is ending"):
+                StorePath("flaky://b/x").read_bytes()
+            assert len(failures.calls) == calls
+    finally:
+        asking._ENDING.clear()
+    code = "import threading\nfrom keras_res3d import asking\n" \
+           "threading.Thread(target=lambda: print(asking._ENDING.wait(9))).start()"  # fmt: skip
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.strip() == b"True"
+
+
+def test_what_is_asked_when_the_program_has_ended_is_given_up(failures):
+    """A call that hangs in the store's package too: TensorFlow waits for the thread that made it."""
+    asyn = pytest.importorskip("fsspec.asyn")
+    write_atomically(StorePath("flaky://b/x"), b"whole")
+    said, asks = [], threading.Event()
+
+    async def hang():
+        asks.set()
+        await asyncio.sleep(100)
+
+    def one(call):
+        try:
+            asking.asked(call, "s3://b/x", 5, 100)
+        except asking.GivenUp as error:
+            said.append(str(error))
+
+    threads = [threading.Thread(target=one, args=[lambda: asyn.sync(asyn.get_loop(), hang)], daemon=True)]
+    threads[0].start()
+    assert asks.wait(5)
+    try:
+        asking.leave()
+        threads.append(threading.Thread(target=one, args=[StorePath("flaky://b/x").read_bytes], daemon=True))
+        threads[1].start()
+        for thread in threads:
+            thread.join(5)
+        assert StorePath("flaky://b/x").read_bytes() == b"whole"  # of the first thread, which other hooks may need
+    finally:
+        asking._LEFT.clear()
+    assert said == ["the program is ending"] * 2
+
+
+def test_the_stores_packages_log_nothing_that_they_raise(monkeypatch):
+    mine = logging.getLogger("gcsfs")
+    for level, kept in ((logging.NOTSET, logging.CRITICAL), (logging.DEBUG, logging.DEBUG)):
+        monkeypatch.setattr(mine, "level", level)
+        asking.quieten()
+        assert mine.level == kept
 
 
 def test_an_answer_that_is_cut_short_is_asked_for_again(failures):

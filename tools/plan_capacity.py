@@ -18,14 +18,19 @@ import argparse
 import json
 import os
 import pathlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 
 from benchmarks import capacity
 
+from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.data.open import read_data_set
+from keras_res3d.data.types import DataError
 from keras_res3d.io import usable_cores
 from keras_res3d.nets.counts import count_macs, count_params
+from keras_res3d.nets.zoo import get_architecture
 from keras_res3d.tables import as_markdown
+from keras_res3d.untrusted import Range, read_json
 
 # A training step multiplies three times what the forward pass does: forward, gradients of inputs, gradients of weights.
 PASSES = 3
@@ -127,7 +132,10 @@ def _macs(net: capacity.Net, classes: int | None = None) -> tuple[int, int]:
 
 
 def _sample(data: pathlib.Path, count: int, least: int) -> list[str]:
-    examples = read_data_set(data).examples
+    try:
+        examples = read_data_set(data).examples
+    except DataError as error:
+        raise SystemExit(f"--data: {error}") from None
     if min(count, len(examples)) < least:
         raise SystemExit(f"--sample {count} of the {len(examples)} video(s) in {data}: at least {least} are needed")
     return [os.fspath(each.path) for each in examples[:: max(1, len(examples) // count)]][:count]
@@ -136,6 +144,7 @@ def _sample(data: pathlib.Path, count: int, least: int) -> list[str]:
 def measure(options) -> None:
     """Prints the rates of this machine on a sample, and writes them."""
     paths = _sample(options.data, options.sample, 1)
+    import_keras_quietly()
     found = capacity.packing(paths)
     (steps,) = capacity.train_steps([SMALL])
     macs = training_rate(_macs(SMALL, CLASSES)[0], 1 / steps.processor)
@@ -153,7 +162,7 @@ def _load() -> str:
 
 def show_plan(options) -> None:
     """Prints the plan as a table."""
-    rates = Rates(**json.loads(options.rates.read_text()))
+    rates = options.rates
     net = capacity.Net(options.net, None, options.frames, options.crop, options.batch)
     macs, parameters = _macs(net, options.classes)
     if options.clips_per_second:
@@ -168,8 +177,9 @@ def show_plan(options) -> None:
 
 def check(options) -> None:
     """Prints planned and measured values side by side."""
-    print(f"load before {_load()}, {usable_cores()} cores")
     paths = _sample(options.data, options.sample, 2)  # one for each half
+    import_keras_quietly()
+    print(f"load before {_load()}, {usable_cores()} cores")
     base, other = capacity.packing(paths[::2]), capacity.packing(paths[1::2])
     rates, rows = rates_of(base, 0, 1), []
     rows.append(("packing the other half, s", other.frames * rates.frame_seconds, other.processor))
@@ -190,25 +200,80 @@ def check(options) -> None:
           f"load after {_load()}")  # fmt: skip
 
 
+def _rates(path: str) -> Rates:
+    """The rates in a file of `measure`, for argparse."""
+    names = [each.name for each in fields(Rates)]
+    try:
+        found = read_json(path, dict.fromkeys(names, Range(1e-300, 1e300, whole=False)))
+        return Rates(**{name: found[name] for name in names})
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise argparse.ArgumentTypeError(f"{path}: {reason}; expected the file that measure --json wrote") from None
+
+
+def _net(name: str) -> str:
+    """The name of a net, for argparse."""
+    try:
+        return get_architecture(name).name
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _above_zero(kind: Callable[[str], float]) -> Callable[[str], float]:
+    """A number of the kind above 0, for argparse."""
+
+    def number(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < 1e300:
+            what = "a whole number" if kind is int else "a number"
+            raise argparse.ArgumentTypeError(f"{text!r}; expected {what} above 0")
+        return value
+
+    return number
+
+
+# The flags of `plan` that are numbers: kind, default (None: it must be given), what it is.
+_NUMBERS = {
+    "videos": (int, None, "how many there are"),
+    "seconds": (float, None, "of each video that are decoded and packed, on average"),
+    "clips": (int, None, "that training takes in all: batch times steps"),
+    "frames": (int, 8, "of a clip"),
+    "crop": (int, 112, "height and width of a clip in pixels"),
+    "batch": (int, 40, "clips in a step, over all devices"),
+    "classes": (int, 487, "of the data set"),
+    "hosts": (int, 1, "machines that train together"),
+    "devices": (int, 1, "GPUs, or cores, in each of them"),
+}
+
+
+def _define_plan(verb: argparse.ArgumentParser) -> None:
+    verb.set_defaults(run=show_plan)
+    verb.add_argument("--rates", type=_rates, required=True, metavar="FILE", help="what measure --json wrote")
+    verb.add_argument("--net", type=_net, required=True, help="name of a net; keras-res3d models lists them")
+    for name, (kind, default, text) in _NUMBERS.items():
+        more = {"required": True} if default is None else {"default": default}
+        text = text if default is None else f"{text} (%(default)s)"
+        verb.add_argument(f"--{name}", type=_above_zero(kind), metavar="N", help=text, **more)
+    verb.add_argument("--clips_per_second", type=_above_zero(float), metavar="N", help="that one device trains of this "
+                      "net, from log.csv of a run (by default it follows from macs_per_second of --rates)")  # fmt: skip
+
+
 def main(arguments=None) -> None:
     """Runs one of the three."""
+    # TensorFlow's start-up messages say nothing about the rates; the environment can ask for them back.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for name, run in (("measure", measure), ("check", check)):
-        verb = verbs.add_parser(name)
+        verb = verbs.add_parser(name, help=run.__doc__)
         verb.set_defaults(run=run)
         verb.add_argument("--data", type=pathlib.Path, required=True, help="folder of class folders or CSV file")
         verb.add_argument("--sample", type=int, default=16, help="videos of it (%(default)s)")
     verbs.choices["measure"].add_argument("--json", type=pathlib.Path, help="write the rates there")
-    verb = verbs.add_parser("plan")
-    verb.set_defaults(run=show_plan)
-    verb.add_argument("--rates", type=pathlib.Path, required=True, help="what `measure` wrote")
-    for name, kind in {"videos": int, "seconds": float, "clips": int, "net": str}.items():
-        verb.add_argument(f"--{name}", type=kind, required=True, help="see `Work`")
-    for name, value in {"frames": 8, "crop": 112, "batch": 40, "classes": 487, "hosts": 1, "devices": 1}.items():
-        verb.add_argument(f"--{name}", type=int, default=value, help="%(default)s")
-    verb.add_argument("--clips_per_second", type=float,
-                      help="that one device trains of this net (from log.csv of a run)")  # fmt: skip
+    _define_plan(verbs.add_parser("plan", help=show_plan.__doc__))
     options = parser.parse_args(arguments)
     options.run(options)
 

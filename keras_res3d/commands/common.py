@@ -76,6 +76,11 @@ def define_ray_flags() -> None:
     )  # fmt: skip
 
 
+def refused_without_ray(*names: str) -> list[str]:
+    """Faults of the flags that are given, and for a Ray cluster alone."""
+    return [f"--{name} is for --engine ray" for name in names if FLAGS[name].present]
+
+
 def sampling_from_flags(base: Sampling) -> Sampling:
     """`base`, changed where a flag is given; another crop brings its own resize, in the paper's proportion."""
     sampling = replace(

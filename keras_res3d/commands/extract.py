@@ -22,7 +22,12 @@ import time
 
 from absl import flags
 
-from keras_res3d.commands.common import define_ray_flags, define_sampling_flags, model_from_flags
+from keras_res3d.commands.common import (
+    define_ray_flags,
+    define_sampling_flags,
+    model_from_flags,
+    refused_without_ray,
+)
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
@@ -70,7 +75,7 @@ def _engines() -> tuple[str, bool]:
         faults.append(f"--engine is {','.join(words)}; expected one of {', '.join(ENGINES)}, one of "
                       f"{', '.join(PLACES)}, or one of each with a comma between them")  # fmt: skip
     elif place != ["ray"]:
-        faults += [f"--{name} is for --engine ray" for name in ("ray_address", "actors") if FLAGS[name].present]
+        faults += refused_without_ray("ray_address", "actors")
     if faults:
         raise ValueError("; ".join(faults))
     return (number or ["keras"])[0], place == ["ray"]

@@ -24,7 +24,7 @@ from absl import flags
 from keras_res3d.commands.arguments import HELP, close_to, parse, suggestion
 from keras_res3d.commands.common import require_tensorflow
 from keras_res3d.data.crashes import watched
-from keras_res3d.remote import is_remote, refuse
+from keras_res3d.remote import as_path, is_remote, refuse
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -39,12 +39,14 @@ class Verb:
         needs_tensorflow: whether it works only where Keras runs on TensorFlow.
         reads_videos: whether it decodes in its own process, which a file that crashes the decoder takes down.
         stores: the flags that may be addresses in a store, such as s3://bucket/train.csv; "" stands for its words.
+        addresses: those that may be addresses of something else, such as rtsp://camera/1.
     """
 
     summary: str
     needs_tensorflow: bool = False
     reads_videos: bool = False
     stores: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 _LISTS = ("data", "lists", "validation")
@@ -53,14 +55,22 @@ VERBS = {
     "models": Verb("list the nets with their inputs, parameters and GMACs beside the paper's figures"),
     "check": Verb("name every fault of a data set in one pass, before anything is trained"),
     "split": Verb("write lists of k folds for cross-validation, no group in two folds"),
-    "pack": Verb("turn videos into shards of JPEG frames, which are read several times as fast",
-                 stores=(*_LISTS, "output")),
+    "pack": Verb(
+        "turn videos into shards of JPEG frames, which are read several times as fast",
+        stores=(*_LISTS, "output"),
+        addresses=("ray_address",),
+    ),
     "train": Verb("train a net on your videos", True, reads_videos=True, stores=(*_LISTS, "output", "weights")),
-    "evaluate": Verb("score a trained net per clip and per video", reads_videos=True,
-                     stores=("", *_LISTS, "output")),
-    "predict": Verb("classify videos, and draw the scores over time", reads_videos=True, stores=("",)),
-    "extract": Verb("compute features of videos, for an SVM, for search, or for anything else", reads_videos=True,
-                    stores=("", *_LISTS, "output")),
+    "evaluate": Verb("score a trained net per clip and per video", reads_videos=True, stores=("", *_LISTS, "output")),
+    "predict": Verb(
+        "classify videos, and draw the scores over time", reads_videos=True, stores=("",), addresses=("", "camera")
+    ),
+    "extract": Verb(
+        "compute features of videos, for an SVM, for search, or for anything else",
+        reads_videos=True,
+        stores=("", *_LISTS, "output"),
+        addresses=("ray_address",),
+    ),
     "report": Verb("write one HTML page on a run: curves, confusion, classes, clips, exports", reads_videos=True),
     "demo": Verb("try a model on a local web page, with videos or the camera", reads_videos=True),
     "export": Verb("write SavedModel, LiteRT, ONNX or OpenVINO, checked against Keras", True, stores=("", "output")),
@@ -151,12 +161,17 @@ def _run_verb(verb: str, arguments: list[str]) -> int:
 
 
 def _refuse_stores(verb: Verb, words: list[str], names: Iterable[str]) -> None:
-    """Raises ValueError where a flag or a word is an address in a store, and the verb cannot read or write it there."""
+    """Raises ValueError where a flag or a word is an address that the verb cannot read or write."""
     given = [(f"--{name}", name, FLAGS[name].value) for name in sorted(names)]
     for what, name, value in [*given, *((f"the word {word}", "", word) for word in words)]:
         for each in value if isinstance(value, list) else [value]:
             if is_remote(each) and name not in verb.stores:
                 refuse(what, each)
+            if isinstance(each, str) and name not in verb.addresses:
+                try:
+                    as_path(each)
+                except ValueError as error:
+                    raise ValueError(f"{what}: {error}") from None
 
 
 def _is_user_error(error: Exception) -> bool:
@@ -185,8 +200,7 @@ def _guarded(verb: str, arguments: list[str]) -> int:
 
 
 def _message(text: object) -> str:
-    """A message as it is printed; its further lines stay off the margin, so that none passes for a message of its own.
-    """
+    """A message as it is printed; its further lines stay off the margin, so that none passes for another message."""
     return re.sub(r"\n(?=\S)", "\n  ", printable(text, lines=True))
 
 

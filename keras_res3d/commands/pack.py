@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from keras_res3d.commands.common import define_ray_flags, import_keras_quietly
+from keras_res3d.commands.common import define_ray_flags, import_keras_quietly, refused_without_ray
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.data.cluster import PLACES
 from keras_res3d.tables import printable
@@ -61,6 +61,9 @@ def run(args: list[str]) -> int:
     size = re.fullmatch(r"(\d+)x(\d+)", FLAGS.resize)
     if not size:
         raise ValueError(f"--resize is {FLAGS.resize!r}; expected HEIGHTxWIDTH, such as 128x171")
+    if FLAGS.engine != "ray":
+        for fault in refused_without_ray("ray_address"):
+            raise ValueError(fault)
     resize = int(size[1]), int(size[2])
     data = data_from_flags(FLAGS.subset)
     output = printable(FLAGS.output)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from keras_res3d.io import usable_cores
-from keras_res3d.remote import StoreError
+from keras_res3d.remote import StoreError, forget_memory
 
 # Items in work or waiting for a slower one before them, for each process.
 AHEAD = 4
@@ -108,6 +108,7 @@ class _Child:
 
 def _serve(function: Callable, pipe) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is interrupted, and stops its children
+    forget_memory()
     while True:
         try:
             number, item = pipe.recv()
@@ -204,8 +205,7 @@ class Children:
         return None
 
     def close(self) -> None:
-        """Ends the processes, those at work after their item. Later calls are answered, each by a process of its own.
-        """
+        """Ends the processes, those at work after their item. Later calls are answered, each by a new process."""
         self._closed = True
         for _ in range(self._count):
             try:

@@ -72,8 +72,11 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     try:
         _knock(address or os.environ.get("RAY_ADDRESS", ""))
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, ValueError):
+            name, given = ("--ray_address", address) if address else ("RAY_ADDRESS", os.environ.get("RAY_ADDRESS"))
+            raise ValueError(f"{name} is {given!r}; expected host:6379, or auto ({reason})") from error
         raise ValueError(
             f"no Ray cluster answers at {address or 'this host'} ({reason}); start one with ray start --head"
         ) from error

@@ -16,6 +16,7 @@ import weakref
 from tensorflow.python.data.ops.iterator_ops import OwnedIterator
 from tensorflow.python.data.ops.multi_device_iterator_ops import OwnedMultiDeviceIterator
 
+from keras_res3d import asking
 from keras_res3d.data.children import ENDING
 
 _STOPS: weakref.WeakSet[threading.Event] = weakref.WeakSet()
@@ -36,6 +37,7 @@ def _stop_readers() -> None:
 def _close_iterators() -> None:
     """Lets go of all tf.data iterators; the last reference closes each, and waits for the clips in work."""
     ENDING.set()
+    asking.leave()
     # Its type alone is asked: `isinstance` runs the code of proxies, which may do anything.
     kinds = (OwnedIterator, OwnedMultiDeviceIterator)
     alive = [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]

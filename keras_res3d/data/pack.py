@@ -308,9 +308,10 @@ def pack(
 
 def _decoder(engine: str, workers: int | None, address: str | None) -> Callable[[list[tuple]], Iterator[Outcome]]:
     """What gives the outcome of `encode_video` for each of many tasks, in order."""
-    if engine not in PLACES or (address is not None and engine != "ray"):
-        raise ValueError(f"engine is {engine!r} and ray_address {address!r}; expected one of {', '.join(PLACES)}, and "
-                         "an address with ray alone")  # fmt: skip
+    if engine not in PLACES:
+        raise ValueError(f"engine is {engine!r}; expected one of {', '.join(PLACES)}")
+    if address is not None and engine != "ray":
+        raise ValueError(f"ray_address is {address!r} and engine {engine!r}; expected an address with engine ray alone")
     if engine == "ray":
         return functools.partial(map_on_cluster, encode_video, workers=workers, address=address)
     return lambda tasks: map_in_children(encode_video, tasks, workers)

@@ -105,8 +105,8 @@ def root_of(data) -> pathlib.Path | StorePath | None:
     Args:
         data: a data set, or the path of one.
     """
-    place = as_path(data if is_path(data) else getattr(data, "name", "") or "\0")
     try:
+        place = as_path(data if is_path(data) else getattr(data, "name", "") or "\0")
         return place if place.is_dir() else place.parent if place.is_file() else None
     except (ValueError, OSError):  # a name that is no path, or longer than one
         return None

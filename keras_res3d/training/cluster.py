@@ -83,6 +83,19 @@ def read_tf_config(environment: Mapping[str, str] | None = None) -> Cluster:
     return cluster_of(config)
 
 
+def named_alone(environment: Mapping[str, str] | None = None) -> str:
+    """A sentence for a run that does not span hosts where TF_CONFIG describes several; "" where it does not.
+
+    Args:
+        environment: as of `read_tf_config`.
+    """
+    try:
+        count = len(read_tf_config(environment).workers)
+    except ValueError:
+        return ""
+    return f"{TF_CONFIG} names {count} workers, which only --strategy multi_worker lets train together" * (count > 1)
+
+
 def cluster_of(config) -> Cluster:
     """The cluster of the value in TF_CONFIG.
 

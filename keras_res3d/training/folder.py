@@ -11,6 +11,7 @@ import math
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -25,7 +26,7 @@ from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
 from keras_res3d.training.checkpoint import differences
-from keras_res3d.training.cluster import ALONE, Cluster
+from keras_res3d.training.cluster import ALONE, TF_CONFIG, Cluster, named_alone
 from keras_res3d.training.compile import Twin
 from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
 from keras_res3d.training.recipes import TrainingOptions
@@ -55,7 +56,14 @@ def held(folder, cluster: Cluster = ALONE) -> contextlib.AbstractContextManager[
     """
     if not cluster.is_chief:
         return contextlib.nullcontext()
-    return only_one(as_path(folder) / "model.keras", "trains in", folder)
+    path, advice = as_path(folder) / "model.keras", "wait for it, or choose another output"
+    if len(cluster.workers) > 1:
+        own = f"--worker_index (task.index of {TF_CONFIG})"
+        advice = f"if that is {cluster.name()} too, give each worker its own {own}; otherwise {advice}"
+    elif named_alone():
+        warnings.warn(f"this process trains by itself: {named_alone()}", stacklevel=1)  # once, though a verb asks first
+        advice = f"{named_alone()}; otherwise {advice}"
+    return only_one(path, "trains in", folder, advice)
 
 
 def other_settings(card: ModelCard, options: TrainingOptions) -> list[str]:

@@ -6,8 +6,10 @@ import contextlib
 import errno
 import json
 import socket
+import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from keras_res3d.training.cluster import Cluster, split_address
 
@@ -15,6 +17,8 @@ from keras_res3d.training.cluster import Cluster, split_address
 _LONGEST = 1 << 16
 # Seconds between two tries to reach the chief, and for somebody who has connected to say who they are.
 _PAUSE, _PATIENCE = 0.3, 5.0
+# Seconds after which a worker first says for whom it waits, and from then on.
+_FIRST_WORD, _FURTHER_WORDS = 10.0, 60.0
 # What two workers of one job must have in common besides the list of workers, and what a difference means.
 _GREETING = "keras-res3d worker"
 
@@ -41,7 +45,10 @@ def meet(cluster: Cluster, facts: dict, seconds: float) -> None:
         if cluster.is_chief:
             _receive_all(listener, cluster, facts, seconds)
         else:
-            _report(cluster, facts, seconds)
+            heard = threading.Event()
+            chief = f"{cluster.name(0)}, the chief"
+            with _telling(lambda: f"those for whom {chief}, waits" if heard.is_set() else chief, seconds):
+                _report(cluster, facts, seconds, heard)
 
 
 @contextlib.contextmanager
@@ -62,10 +69,29 @@ def _own_port(cluster: Cluster) -> Iterator[socket.socket]:
         yield listener
 
 
+@contextlib.contextmanager
+def _telling(whom: Callable[[], str], seconds: float) -> Iterator[None]:
+    """Says on stderr, while the block waits, for whom: after some seconds, then now and then."""
+    done = threading.Event()
+
+    def tell() -> None:
+        pause = _FIRST_WORD
+        while not done.wait(pause):
+            print(f"waiting for {whom()}, up to {seconds:g} s", file=sys.stderr, flush=True)
+            pause = _FURTHER_WORDS
+
+    threading.Thread(target=tell, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+
+
 def _receive_all(listener: socket.socket, cluster: Cluster, facts: dict, seconds: float) -> None:
     """The chief's part: hears from each worker, then answers all."""
     deadline, here = time.monotonic() + seconds, {}
     with contextlib.ExitStack() as open_sockets:
+        open_sockets.enter_context(_telling(lambda: " and ".join(_missing(cluster, here)), seconds))
         fault = None
         while fault is None and len(here) < len(cluster.workers) - 1:
             listener.settimeout(max(0.01, deadline - time.monotonic()))
@@ -86,11 +112,14 @@ def _receive_all(listener: socket.socket, cluster: Cluster, facts: dict, seconds
         raise fault
 
 
+def _missing(cluster: Cluster, here: dict) -> list[str]:
+    return [cluster.name(index) for index in range(1, len(cluster.workers)) if index not in here]
+
+
 def _absent(cluster: Cluster, here: dict, seconds: float) -> TimeoutError:
-    absent = [cluster.name(index) for index in range(1, len(cluster.workers)) if index not in here]
     return TimeoutError(
-        f"{' and '.join(absent)} did not come within {seconds:g} s; start every worker with the same command and "
-        "its own index, or wait longer with --worker_timeout"
+        f"{' and '.join(_missing(cluster, here))} did not come within {seconds:g} s; start every worker with the same "
+        "command and its own index, or wait longer with --worker_timeout"
     )
 
 
@@ -108,8 +137,8 @@ def _difference(cluster: Cluster, facts: dict, hello: dict) -> ValueError | None
     return ValueError(f"{cluster.name(index)} differs from the chief; {'; '.join(odd)}") if odd else None
 
 
-def _report(cluster: Cluster, facts: dict, seconds: float) -> None:
-    """A worker's part: tells the chief who it is, again and again until there is an answer."""
+def _report(cluster: Cluster, facts: dict, seconds: float, heard: threading.Event) -> None:
+    """A worker's part: tells the chief who it is, again and again until it answers; `heard` is set while it listens."""
     hello = {"greeting": _GREETING, "index": cluster.index, "workers": list(cluster.workers), "facts": facts}
     # The chief answers when its own time is over; it may have begun later.
     begun, last = time.monotonic(), "no answer"
@@ -117,6 +146,7 @@ def _report(cluster: Cluster, facts: dict, seconds: float) -> None:
         try:
             with socket.create_connection(split_address(cluster.workers[0]), timeout=_PATIENCE) as chief:
                 _say(chief, hello)
+                heard.set()
                 answer = _hear(chief, max(0.01, begun + seconds + _PATIENCE - time.monotonic()))
         except OSError as error:  # not there yet, or a name that is not known yet
             answer, last = None, error.strerror or str(error) or type(error).__name__
@@ -124,6 +154,7 @@ def _report(cluster: Cluster, facts: dict, seconds: float) -> None:
             if answer.get("fault"):
                 raise ValueError(answer["fault"])
             return
+        heard.clear()
         time.sleep(_PAUSE)
     raise TimeoutError(
         f"{cluster.name(0)}, the chief, did not come within {seconds:g} s ({last}); start every worker with the same "

@@ -122,7 +122,10 @@ def test_a_message_shows_nothing_raw_and_stays_off_the_margin(monkeypatch, capsy
     monkeypatch.setattr(models, "run", raising(ValueError("a\x1b[31m.mp4\nkeras-res3d models: all is well\n  more")))
     assert main(["models"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        r"keras-res3d models: a\x1b[31m.mp4", "  keras-res3d models: all is well", "  more"]
+        r"keras-res3d models: a\x1b[31m.mp4",
+        "  keras-res3d models: all is well",
+        "  more",
+    ]
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("x"), RecursionError("x"), NotImplementedError("x")])
@@ -202,3 +205,23 @@ def test_models_refusals(arguments, message, capsys):
     assert main(arguments) == 1
     captured = capsys.readouterr()
     assert message in captured.err and not captured.out
+
+
+@pytest.mark.parametrize("arguments, flag", [
+    (["pack", "--data", "motion", "--output", "hdfs://b/x"], "--output"),
+    (["train", "--data", "S3://b/x.csv", "--output", "y"], "--data"),
+    (["report", "y", "--out", "gcs://b/x.html"], "--out"),
+    (["predict", "gcs://b/x", "a.mp4"], ""),
+    (["export", "hdfs://b/x", "--output", "y"], "the word hdfs://b/x"),
+])  # fmt: skip
+def test_an_address_of_no_known_store_is_refused_by_every_verb(arguments, flag, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert f"{arguments[0]}: {flag}" in said and "is no known store; expected s3://, gs:// or memory://" in said
+    assert len(said.splitlines()) == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_an_address_of_a_cluster_without_its_engine_is_told_before_anything_is_read(capsys):
+    assert main(["pack", "--data", "nowhere", "--output", "x", "--ray_address", "auto"]) == 1
+    assert capsys.readouterr().err == "keras-res3d pack: --ray_address is for --engine ray\n"

@@ -3,6 +3,7 @@
 import collections
 import sys
 import time
+import types
 
 import numpy as np
 import pytest
@@ -57,9 +58,28 @@ def test_a_cluster_that_is_not_there_is_named(monkeypatch):
 
 def test_an_engine_must_be_known(tmp_path):
     data = read_data_set("motion")
-    for options in ({"engine": "dask"}, {"ray_address": "auto"}):
-        with pytest.raises(ValueError, match="expected one of local, ray, and an address with ray alone"):
-            pack(data, tmp_path, **options)
+    with pytest.raises(ValueError, match="engine is 'dask'; expected one of local, ray"):
+        pack(data, tmp_path, engine="dask")
+    with pytest.raises(ValueError, match="ray_address is 'auto' and engine 'local'; expected an address with engine"):
+        pack(data, tmp_path, ray_address="auto")
+
+
+def test_an_address_that_is_none_names_the_flag(monkeypatch):
+    """What `ray.init` says of it has neither the flag nor what is expected."""
+
+    def init(**_):
+        raise ValueError("Invalid address format: nonsense")
+
+    ray = types.ModuleType("ray")
+    ray.data, ray.init, ray.is_initialized = types.ModuleType("ray.data"), init, lambda: False
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", ray.data)
+    said = r"{} is 'nonsense'; expected host:6379, or auto \(Invalid address format: nonsense\)"
+    with pytest.raises(ValueError, match=said.format("--ray_address")), connected("nonsense"):
+        pass
+    monkeypatch.setenv("RAY_ADDRESS", "nonsense")
+    with pytest.raises(ValueError, match=said.format("RAY_ADDRESS")), connected(None):
+        pass
 
 
 @pytest.mark.slow

@@ -144,6 +144,14 @@ def test_videos_of_a_store_are_packed_in_other_processes(store, local, tmp_path)
     assert there["shards"] == here["shards"]
 
 
+def test_memory_belongs_to_one_process(local, tmp_path):
+    """Another one has a memory of its own, in which every video would be missing."""
+    data_set = read_data_set(str(put(local, StorePath("memory://mine/videos")) / "list.csv"))
+    with pytest.raises(StoreError, match=r"memory://mine/videos/run/\S.*: memory:// belongs to one process"):
+        pack(data_set, tmp_path / "shards", workers=1)
+    assert not (tmp_path / "shards" / "manifest.json").exists()
+
+
 def test_damaged_shards_of_a_store_are_named(store, local):
     folder = store.parent / "damaged"
     pack(read_data_set(local / "list.csv"), folder, workers=1)

@@ -51,6 +51,45 @@ def test_a_measured_device_takes_the_place_of_the_rates_own(tmp_path, capsys):
     assert "| training | 1 | device hours |" in capsys.readouterr().out
 
 
+FLAGS = {"rates": "rates.json", "videos": "10", "seconds": "1", "clips": "10", "net": "sr18"}
+
+
+@pytest.mark.parametrize(("flag", "value", "said"), [
+    ("rates", "nope.json", "nope.json: No such file or directory; expected the file that measure --json wrote"),
+    ("rates", "list.csv", "list.csv: Expecting value: line 1 column 1 (char 0); expected the file that measure --json"),
+    ("rates", "other.json", "other.json: frame_seconds is missing; expected the file that measure --json wrote"),
+    ("rates", "zero.json", "zero.json: fps is 0; expected"),
+    ("net", "nope", "no net is called 'nope'; there are res3d18"),
+    ("hosts", "0", "'0'; expected a whole number above 0"),
+    ("videos", "-5", "'-5'; expected a whole number above 0"),
+    ("videos", "2.5", "'2.5'; expected a whole number above 0"),
+    ("seconds", "nan", "'nan'; expected a number above 0"),
+    ("clips_per_second", "inf", "'inf'; expected a number above 0"),
+])  # fmt: skip
+def test_a_wrong_flag_is_told_in_a_line(tmp_path, monkeypatch, capsys, flag, value, said):
+    monkeypatch.chdir(tmp_path)
+    files = {"rates": vars(RATES), "other": {}, "zero": {**vars(RATES), "fps": 0}}
+    for name, content in files.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "list.csv").write_text("path,label\n")
+    words = [f"--{name}={text}" for name, text in {**FLAGS, flag: value}.items()]
+    with pytest.raises(SystemExit) as found:
+        plan_capacity.main(["plan", *words])
+    assert found.value.code == 2 and f"error: argument --{flag}: {said}" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_help_of_plan_says_what_each_flag_is(capsys):
+    with pytest.raises(SystemExit):
+        plan_capacity.main(["plan", "--help"])
+    said = capsys.readouterr().out
+    assert "batch times steps" in said and "machines that train together (1)" in said and "see" not in said
+
+
+def test_a_list_that_is_not_there_is_told_in_a_line():
+    with pytest.raises(SystemExit, match=r"^--data: nope\.csv: 1 fault\s+no such file"):
+        plan_capacity.main(["measure", "--data", "nope.csv"])
+
+
 def test_packing_is_measured(tmp_path, make_video):
     frames = np.random.default_rng(0).integers(0, 256, (10, 40, 48, 3), np.uint8)
     paths = [str(make_video(tmp_path / f"{number}.mp4", frames)) for number in range(2)]

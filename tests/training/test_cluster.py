@@ -2,10 +2,13 @@
 
 import json
 import os
+import threading
+import warnings
 
 import pytest
 
-from keras_res3d.training.cluster import Cluster, cluster_of, read_tf_config, set_tf_config, split_address
+from keras_res3d.training.cluster import ALONE, Cluster, cluster_of, read_tf_config, set_tf_config, split_address
+from keras_res3d.training.folder import held
 
 WORKERS = ["host0:2222", "host1:2222"]
 
@@ -84,3 +87,43 @@ def test_wrong_flags(monkeypatch, workers, index, message):
     with pytest.raises(ValueError, match=message):
         set_tf_config(workers, index)
     assert not os.environ["TF_CONFIG"]
+
+
+def refused(folder, cluster):
+    """What a second run says, which is a thread here, while a first one holds the folder."""
+    said = []
+
+    def second():
+        try:
+            with held(folder, cluster):
+                pass
+        except ValueError as error:
+            said.append(str(error))
+
+    with held(folder, cluster):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join()
+    return said[0]
+
+
+def test_a_second_run_hears_of_its_index(tmp_path, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    expected = "wait for it, or choose another output"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert refused(tmp_path, ALONE).endswith(f"trains in {tmp_path}; {expected}")
+    index = r"if that is worker 0 (host0:2222) too, give each worker its own --worker_index (task.index of TF_CONFIG)"
+    assert refused(tmp_path, Cluster(tuple(WORKERS), 0)).endswith(f"; {index}; otherwise {expected}")
+
+
+def test_a_run_by_itself_where_tf_config_names_several_is_told(tmp_path, monkeypatch):
+    together = "TF_CONFIG names 2 workers, which only --strategy multi_worker lets train together"
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config()))
+    with pytest.warns(UserWarning, match=f"this process trains by itself: {together}"):
+        assert f"; {together}; otherwise wait" in refused(tmp_path, ALONE)
+    for text in ("no JSON", json.dumps(config(workers=["host0:2222"], index=0))):
+        monkeypatch.setenv("TF_CONFIG", text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert "TF_CONFIG" not in refused(tmp_path, ALONE)

@@ -50,6 +50,19 @@ def test_a_worker_that_does_not_come_is_named():
     assert message in str(errors[1])  # the worker that came hears it too
 
 
+def test_who_is_waited_for_is_told_now_and_then(monkeypatch, capsys):
+    monkeypatch.setattr("keras_res3d.training.meeting._FIRST_WORD", 0.1)
+    monkeypatch.setattr("keras_res3d.training.meeting._FURTHER_WORDS", 0.2)
+    chief, one, two = workers(3)
+    meeting([chief, one], seconds=0.7)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines.count(f"waiting for {two.name()}, up to 0.7 s") >= 2
+    assert f"waiting for those for whom {chief.name()}, the chief, waits, up to 0.7 s" in lines
+    with pytest.raises(TimeoutError):
+        meet(two, {}, 0.5)
+    assert f"waiting for {chief.name()}, the chief, up to 0.5 s" in capsys.readouterr().err
+
+
 def test_a_chief_that_does_not_come_is_named():
     with pytest.raises(TimeoutError, match=r"worker 0 \(localhost:\d+\), the chief, did not come within 0.5 s"):
         meet(workers(2)[1], {}, 0.5)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.data.clips import Sampling, random_clip
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.pack import encode_video, pack
@@ -178,6 +179,7 @@ def _child(nets: list[dict], steps: int, folder: str) -> None:
 
 def _cost(net: Net, steps: int, folder: pathlib.Path) -> dict[str, float]:
     """What the steps after the first few cost this process."""
+    import_keras_quietly()
     import keras
 
     from keras_res3d.data.clips import for_crop

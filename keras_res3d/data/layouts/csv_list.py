@@ -144,7 +144,11 @@ def _row(reading: Reading, where: str, cells: list[str], header: _Header) -> Row
     if nul:
         reading.faults.append(f"{where}a {nul} with a NUL character, {fields[nul]!r}")
         return None
-    file = joined(reading.root, path)
+    try:
+        file = joined(reading.root, path)
+    except ValueError as error:
+        reading.faults.append(f"{where}{error}")
+        return None
     there = reading.has_video(file)
     if not there and path != fields["path"] and reading.has_video(reading.root / fields["path"]):
         file, there = reading.root / fields["path"], True

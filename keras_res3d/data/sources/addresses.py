@@ -73,7 +73,8 @@ def _stream(address: str, timeout: float) -> Place:
     scheme = address.partition("://")[0].strip().lower()
     if scheme not in SCHEMES:
         raise VideoError(f"{shown(address)}: addresses of {scheme} are not read; expected one that begins with "
-                         f"{', '.join(f'{name}://' for name in SCHEMES)}, or the path of a file")  # fmt: skip
+                         f"{', '.join(f'{name}://' for name in SCHEMES)}, or the path of a file, "
+                         "which may be in a store: s3:// or gs://")  # fmt: skip
     # Over TCP no packet is lost, and it passes firewalls; what only speaks UDP is asked that way afterwards. FFmpeg
     # looks at a new stream for up to 5 seconds, which must leave time for the answer.
     looking = f"{int(1e6 * min(5, timeout / 2))}"
