@@ -6,6 +6,7 @@ each frame stands, so that a clip is read without a look at what comes before it
 
 from __future__ import annotations
 
+import collections
 import io
 import os
 import pathlib
@@ -80,6 +81,8 @@ def read_manifest(folder: PathLike) -> dict:
             raise ValueError(f"resize is {manifest['resize']}; expected height and width")
         for shard in manifest["shards"]:
             check_names(shard)
+        _check_doubles("class", manifest["classes"])
+        _check_doubles("file", [each["file"] for shard in manifest["shards"] for each in (shard, shard["index"])])
         return manifest
     except DataError:
         raise
@@ -94,6 +97,13 @@ def check_names(shard: dict) -> None:
         name = entry["file"]
         if os.path.basename(name) != name or name in ("", os.curdir, os.pardir) or "\0" in name:
             raise ValueError(f"a shard is called {name[:80]!r}; expected a name in the manifest's folder")
+
+
+def _check_doubles(what: str, names: list[str]) -> None:
+    """Raises ValueError where a manifest lists a class or a file twice."""
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in collections.Counter(names).items() if count > 1)
+        raise ValueError(f"the {what} {twice[:80]!r} is listed twice")
 
 
 def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:
@@ -202,9 +212,9 @@ class Shard:
         first, offsets, sizes, seconds = index
         if first.shape != (self.entry["records"] + 1,):
             return False
-        counted = first[0] == 0 and (np.diff(first) > 0).all()
+        # Without differences, and below without a sum, which could overflow.
+        counted = first[0] == 0 and (first[1:] > first[:-1]).all()
         if not (counted and offsets.shape == sizes.shape == seconds.shape == (first[-1],)):
             return False
-        # Without a sum, which could overflow.
         inside = (offsets >= 0) & (sizes > 0) & (sizes <= self.entry["bytes"] - offsets)
         return bool(inside.all() and np.isfinite(seconds).all())
