@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 
 from absl import flags
 
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.data.types import VideoError
 from keras_res3d.tables import as_json, as_text, printable
 
@@ -229,6 +230,7 @@ def _window_weights(words: list[str]) -> int:
     from keras_res3d.tasks.detection.weights_file import write_window_weights
     from keras_res3d.tasks.detection.window_weights import window_weights
 
+    check_output("output", words, (".json",))
     found = read_annotations(FLAGS.annotations, FLAGS.subset)
     actions = found.labels >= 0
     weights = window_weights(np.diff(found.spans[actions], axis=1)[:, 0], found.labels[actions], found.classes)
