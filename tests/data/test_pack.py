@@ -367,6 +367,7 @@ def test_a_manifest_names_files_of_its_own_folder_and_nothing_but_its_schema(cop
 
 
 @pytest.mark.parametrize("change", [{"classes": [None]}, {"classes": "ab"}, {"resize": [8]}, {"resize": [8, [8]]},
+                                    {"resize": [65536, 65536]},
                                     {"records": 10**30}, {"mirror_safe": "yes"}, {"shards": {}},
                                     {"classes": ["run", "walk", "run"]}], ids=str)  # fmt: skip
 def test_a_manifest_of_other_types_is_refused(copy, change):
@@ -451,7 +452,7 @@ def test_shards_that_another_resizer_made_are_left_alone(files, copy):
 def test_shards_of_another_kind_are_left_alone(files, copy):
     with pytest.raises(ValueError, match="quality is 90 there, 80 now"):
         pack(files, copy, shard_bytes=120_000, quality=80)
-    with pytest.raises(ValueError, match="quality, shard_bytes, resize are 0"):
+    with pytest.raises(ValueError, match="quality, shard_bytes are 0"):
         pack(files, copy, quality=0)
     with pytest.raises(DataError, match="nothing to pack"):
         pack(read_data_set("motion"), copy)

@@ -11,13 +11,15 @@ import io
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
+from keras_res3d.nets.architecture import LARGEST
 from keras_res3d.remote import StorePath, as_path
 from keras_res3d.untrusted import COUNT, Npz, Range, check, read_json
 
@@ -77,8 +79,7 @@ def read_manifest(folder: PathLike) -> dict:
         if found != FORMAT:
             raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
         check(manifest, _MANIFEST)
-        if len(manifest["resize"]) != 2:
-            raise ValueError(f"resize is {manifest['resize']}; expected height and width")
+        check_resize(manifest["resize"])
         for shard in manifest["shards"]:
             check_names(shard)
         _check_doubles("class", manifest["classes"])
@@ -89,6 +90,18 @@ def read_manifest(folder: PathLike) -> dict:
     except (OSError, ValueError) as error:
         raise DataError(str(folder), [f"{path} is not a manifest of packed shards ({error}); pack the videos again"]
                         ) from error  # fmt: skip
+
+
+def check_resize(size: Sequence[int], least: int = 1) -> None:
+    """Raises ValueError unless frames of (height, width) can be stored: sides up to 16,384 pixels, an 8K frame in all.
+
+    Args:
+        size: in pixels.
+        least: the shortest side that is taken.
+    """
+    if len(size) != 2 or min(size) < least or max(size) > LARGEST["crop"] or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"resize is {'x'.join(map(str, size))}; expected height and width, sides of at least {least} "
+                         f"and up to {LARGEST['crop']:,} pixels, {MAX_PIXELS:,} pixels in all")  # fmt: skip
 
 
 def check_names(shard: dict) -> None:
