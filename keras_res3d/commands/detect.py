@@ -207,19 +207,22 @@ def _show(scores, count: int, blocked: set[str], found: set[str], listed: set[st
 
 
 def _write(scores, recall: dict[str, float], folder: pathlib.Path) -> None:
-    from keras_res3d.io import write_atomically
+    from keras_res3d.io import atomic_group, only_one
     from keras_res3d.reports.moments import precision_over_recall
     from keras_res3d.reports.plots import save_png
 
     facts = {"detections": FLAGS.detections, "annotations": FLAGS.annotations, "window_weights": FLAGS.window_weights}
-    write_atomically(folder / "scores.json", as_json({**facts, **scores.summary(), "average_recall": recall}))
     names = ["scores.json"]
-    for number, threshold in enumerate(scores.thresholds):
-        curves = {name: (*scores.curve(label, number), float(scores.average_precision[label, number]))
-                  for label, name in enumerate(scores.classes) if scores.instances[label]}  # fmt: skip
-        title = f"IoU {threshold:g}, mAP {100 * scores.mean[number]:.2f} %"
-        names.append(f"precision-recall-{threshold:g}.png")
-        save_png(precision_over_recall(curves, title), folder / names[-1])
+    mark = folder / names[0]
+    with only_one(mark, "writes scores into", folder), atomic_group(mark, last=True) as stage:
+        for number, threshold in enumerate(scores.thresholds):
+            curves = {name: (*scores.curve(label, number), float(scores.average_precision[label, number]))
+                      for label, name in enumerate(scores.classes) if scores.instances[label]}  # fmt: skip
+            title = f"IoU {threshold:g}, mAP {100 * scores.mean[number]:.2f} %"
+            names.append(f"precision-recall-{threshold:g}.png")
+            save_png(precision_over_recall(curves, title), stage.parent / names[-1])
+        facts |= {**scores.summary(), "average_recall": recall}
+        stage.write_text(as_json(facts), "utf-8", "surrogateescape")
     print(f"wrote {printable(folder)}/{', '.join(names)}")
 
 
@@ -304,6 +307,14 @@ def _train_stage() -> int:
 
 
 def _run(words: list[str]) -> int:
+    from keras_res3d.io import only_one
+
+    with only_one(pathlib.Path(FLAGS.output) / "index.html", "writes into", FLAGS.output):
+        return _find(words)
+
+
+def _find(words: list[str]) -> int:
+    """Finds actions, in an output folder that is held."""
     from keras_res3d.commands.common import import_keras_quietly
 
     import_keras_quietly()
@@ -334,22 +345,23 @@ def _run(words: list[str]) -> int:
 
 def _write_found(found: list, truth, folder: pathlib.Path) -> list[str]:
     """Writes the lists, the pictures and the page of (path, detections) of each video; returns their names."""
-    from keras_res3d.io import output_paths, write_atomically
+    from keras_res3d.io import atomic_group, output_paths
     from keras_res3d.reports.moments import moments_page
     from keras_res3d.reports.plots import save_png
     from keras_res3d.tasks.detection.detections import write_detections
     from keras_res3d.tasks.detection.moments import joined
 
     whole = joined([detections for _, detections in found])
-    for name in ("found.csv", "found.json"):
-        write_detections(whole, folder / name)
     shown = [_shown(path, detections, truth) for path, detections in found]
     pictures = output_paths([path for path, _ in found], folder, ".png")
-    for each, picture in zip(shown, pictures, strict=True):
-        save_png(each.timeline, picture)
     lead = f"{len(whole)} moments of {len(whole.classes)} classes in {len(found)} videos."
     lead += " Bars in grey are the annotations." if truth is not None else ""
-    write_atomically(folder / "index.html", moments_page(shown, lead))
+    with atomic_group(folder / "index.html", last=True) as stage:
+        for name in ("found.csv", "found.json"):
+            write_detections(whole, stage.parent / name)
+        for each, picture in zip(shown, pictures, strict=True):
+            save_png(each.timeline, stage.parent / picture.name)
+        stage.write_text(moments_page(shown, lead), "utf-8", "surrogateescape")
     return ["found.csv", "found.json", *(picture.name for picture in pictures), "index.html"]
 
 

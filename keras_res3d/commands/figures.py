@@ -126,6 +126,9 @@ FIGURES = {"architecture": _architecture, "filters": _filters, "saliency": _sali
 def run(args: list[str]) -> int:
     if args[0] not in FIGURES:
         raise ValueError(f"the figure is {args[0]}; expected {', '.join(FIGURES)}")
-    for path in FIGURES[args[0]](args[1:]):
-        print(f"wrote {printable(path)}")
+    from keras_res3d.io import only_one
+
+    with only_one(pathlib.Path(FLAGS.output) / "figures", "draws into", FLAGS.output):
+        for path in FIGURES[args[0]](args[1:]):
+            print(f"wrote {printable(path)}")
     return 0

@@ -45,12 +45,14 @@ def run(args: list[str]) -> int:
     found = similarity(args[0], FLAGS.pairs, layers=FLAGS.layers, folds=FLAGS.folds, C=FLAGS.C, seed=FLAGS.seed)
     _show(found)
     if FLAGS.output:
-        from keras_res3d.io import write_atomically
+        from keras_res3d.io import atomic_group, only_one
         from keras_res3d.reports.curves import roc_curve
         from keras_res3d.reports.plots import save_png
 
         folder = pathlib.Path(FLAGS.output)
-        write_atomically(folder / "similarity.json", as_json({"pairs_of": FLAGS.pairs, **found.summary()}))
-        save_png(roc_curve(*found.roc(), found.auc, "the same action or two"), folder / "roc.png")
+        mark = folder / "similarity.json"
+        with only_one(mark, "writes into", folder), atomic_group(mark, last=True) as stage:
+            stage.write_text(as_json({"pairs_of": FLAGS.pairs, **found.summary()}), "utf-8", "surrogateescape")
+            save_png(roc_curve(*found.roc(), found.auc, "the same action or two"), stage.parent / "roc.png")
         print(f"wrote {printable(folder)}/similarity.json, roc.png")
     return 0

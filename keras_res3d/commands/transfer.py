@@ -145,20 +145,20 @@ TASKS: dict[str, Callable] = {"svm": _svm, "pca": _pca, "knn": _knn, "finetune":
 
 
 def _write(scores, folder: pathlib.Path) -> list[str]:
-    """Writes the files of a task; returns their names."""
-    from keras_res3d.io import write_atomically
-
-    write_atomically(folder / f"{scores.task}.json", as_json(scores.summary()))
-    rows = io.StringIO(newline="")
-    columns = ["name", "dimensions", "measure", "split", "value", "train", "test", "classes", "C"]
-    csv.writer(rows).writerows([columns, *([getattr(each, name) for name in columns] for each in scores.scores)])
-    write_atomically(folder / f"{scores.task}.csv", rows.getvalue())
-    if scores.task != "pca":
-        return [f"{scores.task}.json", f"{scores.task}.csv"]
+    """Writes the files of a task in one step; returns their names."""
+    from keras_res3d.io import atomic_group, only_one
     from keras_res3d.reports.plots import save_png
 
-    save_png(_figure(scores), folder / "pca.png")
-    return ["pca.json", "pca.csv", "pca.png"]
+    mark, rows = folder / f"{scores.task}.json", io.StringIO(newline="")
+    columns = ["name", "dimensions", "measure", "split", "value", "train", "test", "classes", "C"]
+    csv.writer(rows).writerows([columns, *([getattr(each, name) for name in columns] for each in scores.scores)])
+    figure = [] if scores.task != "pca" else [_figure(scores)]
+    with only_one(mark, "writes into", folder), atomic_group(mark, last=True) as stage:
+        stage.write_text(as_json(scores.summary()), "utf-8", "surrogateescape")
+        stage.with_suffix(".csv").write_text(rows.getvalue(), "utf-8", "surrogateescape", newline="")
+        for each in figure:
+            save_png(each, stage.with_suffix(".png"))
+    return [mark.name, f"{scores.task}.csv", *(f"{scores.task}.png" for _ in figure)]
 
 
 def _figure(scores):
