@@ -24,6 +24,8 @@ import filelock
 
 from keras_res3d.remote import StorePath, as_path, opened, refuse
 
+MAX_WORKERS = 512  # threads or processes of one call; each holds a video
+
 
 @contextlib.contextmanager
 def silenced(*descriptors: int) -> Iterator[None]:
@@ -91,19 +93,18 @@ def _alike(name: str) -> str:
 
 def usable_cores() -> int:
     """Processor cores that this process may use, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
-def reader_threads(workers: int | None) -> int:
-    """How many threads read videos: as many as asked for, or one for each usable core, up to 16.
+def reader_threads(workers: int | None, usual: int = 16) -> int:
+    """How many threads, or processes, read videos: as many as asked for, or one for each usable core, up to `usual`.
 
     Raises:
-        ValueError: `workers` is below 1.
+        ValueError: `workers` is below 1 or above `MAX_WORKERS`.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; expected None (one per processor core) or at least 1")
-    return workers or min(16, usable_cores())
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers is {workers}; expected None (one per processor core) or 1 to {MAX_WORKERS}")
+    return workers or min(usual, usable_cores())
 
 
 def child_environment(**more: str) -> dict[str, str]:

@@ -102,9 +102,12 @@ def _pca(words: list[str]):
 
     if not words:
         raise ValueError("called without features; expected FOLDER or NAME=FOLDER, one or more")
-    named = [word.split("=", 1) if "=" in word and not pathlib.Path(word).exists() else (pathlib.Path(word).name, word)
-             for word in words]  # fmt: skip
+    paths = [pathlib.Path(word) for word in words]
+    named = [word.split("=", 1) if "=" in word and not path.exists() else (path.absolute().name, word)
+             for word, path in zip(words, paths, strict=True)]  # fmt: skip
     names = [name for name, _ in named]
+    if "" in names:
+        raise ValueError(f"{words[names.index('')]} has no name; expected FOLDER or NAME=FOLDER")
     if len(set(names)) < len(names):
         raise ValueError(f"two FEATURES are called alike ({', '.join(names)}); give each as NAME=FOLDER")
     tests = _tests(len(words))
