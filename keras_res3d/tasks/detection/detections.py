@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_res3d.data.faults import Fault
+from keras_res3d.data.layouts.csv_list import csv_rows
+from keras_res3d.data.layouts.reading import Reading
 from keras_res3d.data.types import DataError
 from keras_res3d.io import write_atomically
 from keras_res3d.tables import as_json
@@ -36,6 +38,8 @@ def read_detections(path: str | os.PathLike, annotations: Annotations, proposals
     background; background is left out. A .csv file has the columns video, begin (or start), end, label, score, and
     window where it is known. A .json file is ActivityNet's: `results` has for each video a list of objects with
     `label`, `score` and `segment`.
+
+    A column that is there twice, and a line of more or fewer cells than the header has, are faults.
 
     Args:
         path: of the file; its extension says its kind.
@@ -104,31 +108,34 @@ def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
 
 
 def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
-    try:
-        names = ["begin" if name == "start" else name for name in reader.fieldnames or ()]
-    except csv.Error as error:
-        raise DataError(str(path), [f"line 1: {error}"]) from None
+    reading = Reading(path, path.parent, faults=faults)
+    lines = csv_rows(reading, read_text(path), ",")
+    names = ["begin" if name == "start" else name for name in next(lines, ("", []))[1]]
+    if faults:
+        raise DataError(str(path), faults)
     missing = [name for name in COLUMNS if name not in names and not (proposals and name == "label")]
     if missing:
         there = ", ".join(names) or "none"
         hint = "; moments without classes are read as proposals" if missing == ["label"] else ""
         raise DataError(str(path), [f"the columns {', '.join(missing)} are missing; there are {there}{hint}"])
-    reader.fieldnames = names
-    try:
-        for row in reader:
-            where = f"line {reader.line_num}"
-            try:
-                window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
-                if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
-                    raise ValueError
-                yield (where, row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
-                       int(window) if window else None)  # fmt: skip
-            except (ValueError, TypeError):
-                fault = f"{where}: expected video and label, numbers for begin, end and score, a whole one for window"
-                faults.append(Fault(fault, "numbers"))
-    except csv.Error as error:
-        raise DataError(str(path), [f"line {reader.line_num}: {error}"]) from None
+    twice = [name for name in (*COLUMNS, "window") if names.count(name) > 1]
+    if twice:
+        also = " (start is begin)" if "begin" in twice else ""
+        raise DataError(str(path), [f"the column {' and '.join(twice)} is there twice{also}; name each column once"])
+    for where, cells in lines:
+        if len(cells) != len(names):
+            faults.append(Fault(f"{where}{len(cells)} fields; expected {len(names)}", "fields"))
+            continue
+        row = dict(zip(names, cells, strict=True))
+        try:
+            window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
+            if window and not _WINDOW.fullmatch(window):
+                raise ValueError
+            yield (where.rstrip(": "), row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
+                   int(window) if window else None)  # fmt: skip
+        except ValueError:
+            fault = f"{where}expected video and label, numbers for begin, end and score, a whole one for window"
+            faults.append(Fault(fault, "numbers"))
 
 
 def _json(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
