@@ -83,7 +83,7 @@ def _define_train_flags() -> None:
     flags.DEFINE_integer("divide_every", None, "train: steps between falls of the learning rate (as of the recipe).",
                          lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("seed", 0, "train: of new weights, of the windows of background and of their order.",
-                         lower_bound=0)  # fmt: skip
+                         lower_bound=0, upper_bound=2**32 - 1)  # fmt: skip
     flags.DEFINE_float("background", 1.0, "train: windows of background for each window of an action, or of a class on "
                        "average where classes are told apart.", lower_bound=0.0)  # fmt: skip
     flags.DEFINE_float("overlap_loss", None, "train: weight of the overlap loss (1 for localization by default, 0 for "

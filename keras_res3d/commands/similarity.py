@@ -25,7 +25,7 @@ def define_flags() -> None:
     flags.DEFINE_list("layers", None, "Layers whose distances are taken, with commas between them (all by default).")
     flags.DEFINE_integer("folds", 10, "The number of folds, in the order of the list.", lower_bound=2)
     flags.DEFINE_float("C", None, "C of the SVM (chosen by cross-validation over the training folds by default).")
-    flags.DEFINE_integer("seed", 0, "The seed of the solver.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "The seed of the solver.", lower_bound=0, upper_bound=2**32 - 1)
     flags.DEFINE_string("output", None, "Folder for similarity.json and roc.png (nothing is written by default).")
 
 

@@ -43,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_list("dimensions", "10,50,100,200,300,all", "pca: numbers of dimensions; all is no projection.")
     flags.DEFINE_list("k", "1,5,10,20,50", "knn: how many of the nearest videos count.")
     flags.DEFINE_integer("seed", 0, "The seed of the folds and of the solver; of finetune, of the training.",
-                         lower_bound=0)  # fmt: skip
+                         lower_bound=0, upper_bound=2**32 - 1)  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for TASK.json, TASK.csv and the picture of pca (nothing is written by "
                         "default); of finetune, for its runs too.")  # fmt: skip
     _define_finetune_flags()
