@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import glob
 import hashlib
 import itertools
@@ -21,6 +23,8 @@ from contextlib import AbstractContextManager
 import filelock
 
 from keras_res3d.remote import StorePath, as_path, opened, refuse, text_of
+
+MAX_WORKERS = 512  # threads or processes of one call; each holds a video
 
 
 @contextlib.contextmanager
@@ -89,19 +93,18 @@ def _alike(name: str) -> str:
 
 def usable_cores() -> int:
     """Processor cores that this process may use, at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return cores or 1
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
-def reader_threads(workers: int | None) -> int:
-    """How many threads read videos: as many as asked for, or one for each usable core, up to 16.
+def reader_threads(workers: int | None, usual: int = 16) -> int:
+    """How many threads, or processes, read videos: as many as asked for, or one for each usable core, up to `usual`.
 
     Raises:
-        ValueError: `workers` is below 1.
+        ValueError: `workers` is below 1 or above `MAX_WORKERS`.
     """
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; expected None (one per processor core) or at least 1")
-    return workers or min(16, usable_cores())
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise ValueError(f"workers is {workers}; expected None (one per processor core) or 1 to {MAX_WORKERS}")
+    return workers or min(usual, usable_cores())
 
 
 def child_environment(**more: str) -> dict[str, str]:
@@ -146,19 +149,20 @@ def atomic_path(path) -> AbstractContextManager[pathlib.Path]:
     return _written(path, _put_file)
 
 
-def atomic_group(path) -> AbstractContextManager[pathlib.Path]:
+def atomic_group(path, last: bool = False) -> AbstractContextManager[pathlib.Path]:
     """Like `atomic_path`, for what is a folder, or a file with others beside it.
 
     Yields where to write: `path`'s own name in a hidden folder beside `path`. When the block ends, everything in that
     folder is moved beside `path`, and `path` itself first: where others belong to it, it is what holds their digests,
     so that whoever reads it after a kill between two moves sees that they are not its own. An error in the block leaves
-    all as it was. Into a store, where readers do not wait, `path` itself is put last.
+    all as it was. Into a store, where readers do not wait, `path` itself is put last. With `last` it is so everywhere,
+    and an old `path` goes before the first move: where `path` is there, the others are whole and belong to it.
 
     Raises:
         OSError: it cannot be written, for example because the disk is full.
         StoreError: it cannot be put into the store.
     """
-    return _written(path, _put_all)
+    return _written(path, functools.partial(_put_all, last=last))
 
 
 @contextlib.contextmanager
@@ -187,10 +191,15 @@ def _put_file(folder: pathlib.Path, path: pathlib.Path) -> None:
     sync(path.parent)
 
 
-def _put_all(folder: pathlib.Path, path: pathlib.Path) -> None:
+def _put_all(folder: pathlib.Path, path: pathlib.Path, last: bool) -> None:
     for file in sorted(folder.rglob("*")):
         sync(file)
-    names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: (name != path.name, name))
+    names = sorted(set(os.listdir(folder)) - {OWNER}, key=lambda name: ((name == path.name) == last, name))
+    for target in (path.parent / name for name in names if not (folder / name).is_dir()):
+        if target.is_dir():  # it would be moved away, and what is in it lost
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if last:
+        path.unlink(missing_ok=True)
     for name in names:
         _put(folder / name, path.parent / name, folder / f"{REPLACED}{name}")
     sync(path.parent)

@@ -157,3 +157,10 @@ def test_an_error_leaves_what_was_there(tmp_path):
         aside.write_text("new")
         raise KeyError
     assert os.listdir(tmp_path) == ["file"] and (tmp_path / "file").read_text() == "old"
+
+
+def test_workers_have_a_range():
+    assert io.reader_threads(512) == 512 and 1 <= io.reader_threads(None) <= 16
+    for workers in (0, 513, 5000):
+        with pytest.raises(ValueError, match=f"workers is {workers}; expected None .* or 1 to 512"):
+            io.reader_threads(workers)

@@ -132,9 +132,17 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         return words, faults
     try:
         FLAGS([verb, *spelled])
-        return words, []
+        return words, _empty(words, names)
     except (flags.Error, ValueError) as error:
         return words, [str(error)]
+
+
+def _empty(words: list[str], names: Iterable[str]) -> list[str]:
+    """What is given and has nothing in it, as a variable of a shell that is not set: as a path it would be the current
+    folder."""
+    faults = ["a word is empty; leave it out, or give what it stands for"] if "" in words else []
+    given = [name for name in sorted(names) if FLAGS[name].present and FLAGS[name].value in ("", [])]
+    return [*faults, *(f"--{name} is empty: {_first_words(FLAGS[name].help)}" for name in given)]
 
 
 def _no_such_flag(typed: str, close: list[str]) -> str:

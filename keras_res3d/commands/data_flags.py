@@ -68,6 +68,7 @@ def data_from_flags(
     """
     from keras_res3d.data.open import EMBEDDED, data_set_of, is_motion, is_packed, read_data_set
 
+    _check()
     path = path or _path(subset)
     if path is None:
         return None
@@ -93,8 +94,8 @@ def listing_from_flags(
     from keras_res3d.data.layouts.registry import LAYOUTS
     from keras_res3d.data.open import list_layout, list_videos
 
-    path = path or _path(subset)
     _check()
+    path = path or _path(subset)
     more = {"skip_missing": FLAGS.skip_missing, "group": group, "multi_label": multi_label or FLAGS.multi_label}
     if FLAGS.layout is None:
         return list_videos(path, classes, **more)
@@ -104,10 +105,11 @@ def listing_from_flags(
 
 
 def _path(subset: str) -> str | None:
-    _check()
     return FLAGS.validation if subset == "validation" else FLAGS.data
 
 
 def _check() -> None:
     if FLAGS.lists is not None and FLAGS.layout is None:
         raise ValueError(f"--lists is {FLAGS.lists} and --layout is missing; say whose lists they are: --layout ucf101")
+    if FLAGS["split"].present and FLAGS.layout is None:
+        raise ValueError(f"--split is {FLAGS.split} and --layout is missing; say whose split it is: --layout ucf101")

@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 
 from absl import flags
 
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.data.types import VideoError
 from keras_res3d.tables import as_json, as_text, printable
 
@@ -82,7 +83,7 @@ def _define_train_flags() -> None:
     flags.DEFINE_integer("divide_every", None, "train: steps between falls of the learning rate (as of the recipe).",
                          lower_bound=1)  # fmt: skip
     flags.DEFINE_integer("seed", 0, "train: of new weights, of the windows of background and of their order.",
-                         lower_bound=0)  # fmt: skip
+                         lower_bound=0, upper_bound=2**32 - 1)  # fmt: skip
     flags.DEFINE_float("background", 1.0, "train: windows of background for each window of an action, or of a class on "
                        "average where classes are told apart.", lower_bound=0.0)  # fmt: skip
     flags.DEFINE_float("overlap_loss", None, "train: weight of the overlap loss (1 for localization by default, 0 for "
@@ -206,19 +207,22 @@ def _show(scores, count: int, blocked: set[str], found: set[str], listed: set[st
 
 
 def _write(scores, recall: dict[str, float], folder: pathlib.Path) -> None:
-    from keras_res3d.io import write_atomically
+    from keras_res3d.io import atomic_group, only_one
     from keras_res3d.reports.moments import precision_over_recall
     from keras_res3d.reports.plots import save_png
 
     facts = {"detections": FLAGS.detections, "annotations": FLAGS.annotations, "window_weights": FLAGS.window_weights}
-    write_atomically(folder / "scores.json", as_json({**facts, **scores.summary(), "average_recall": recall}))
     names = ["scores.json"]
-    for number, threshold in enumerate(scores.thresholds):
-        curves = {name: (*scores.curve(label, number), float(scores.average_precision[label, number]))
-                  for label, name in enumerate(scores.classes) if scores.instances[label]}  # fmt: skip
-        title = f"IoU {threshold:g}, mAP {100 * scores.mean[number]:.2f} %"
-        names.append(f"precision-recall-{threshold:g}.png")
-        save_png(precision_over_recall(curves, title), folder / names[-1])
+    mark = folder / names[0]
+    with only_one(mark, "writes scores into", folder), atomic_group(mark, last=True) as stage:
+        for number, threshold in enumerate(scores.thresholds):
+            curves = {name: (*scores.curve(label, number), float(scores.average_precision[label, number]))
+                      for label, name in enumerate(scores.classes) if scores.instances[label]}  # fmt: skip
+            title = f"IoU {threshold:g}, mAP {100 * scores.mean[number]:.2f} %"
+            names.append(f"precision-recall-{threshold:g}.png")
+            save_png(precision_over_recall(curves, title), stage.parent / names[-1])
+        facts |= {**scores.summary(), "average_recall": recall}
+        stage.write_text(as_json(facts), "utf-8", "surrogateescape")
     print(f"wrote {printable(folder)}/{', '.join(names)}")
 
 
@@ -229,6 +233,7 @@ def _window_weights(words: list[str]) -> int:
     from keras_res3d.tasks.detection.weights_file import write_window_weights
     from keras_res3d.tasks.detection.window_weights import window_weights
 
+    check_output("output", words, (".json",))
     found = read_annotations(FLAGS.annotations, FLAGS.subset)
     actions = found.labels >= 0
     weights = window_weights(np.diff(found.spans[actions], axis=1)[:, 0], found.labels[actions], found.classes)
@@ -302,6 +307,14 @@ def _train_stage() -> int:
 
 
 def _run(words: list[str]) -> int:
+    from keras_res3d.io import only_one
+
+    with only_one(pathlib.Path(FLAGS.output) / "index.html", "writes into", FLAGS.output):
+        return _find(words)
+
+
+def _find(words: list[str]) -> int:
+    """Finds actions, in an output folder that is held."""
     from keras_res3d.commands.common import import_keras_quietly
 
     import_keras_quietly()
@@ -332,22 +345,23 @@ def _run(words: list[str]) -> int:
 
 def _write_found(found: list, truth, folder: pathlib.Path) -> list[str]:
     """Writes the lists, the pictures and the page of (path, detections) of each video; returns their names."""
-    from keras_res3d.io import output_paths, write_atomically
+    from keras_res3d.io import atomic_group, output_paths
     from keras_res3d.reports.moments import moments_page
     from keras_res3d.reports.plots import save_png
     from keras_res3d.tasks.detection.detections import write_detections
     from keras_res3d.tasks.detection.moments import joined
 
     whole = joined([detections for _, detections in found])
-    for name in ("found.csv", "found.json"):
-        write_detections(whole, folder / name)
     shown = [_shown(path, detections, truth) for path, detections in found]
     pictures = output_paths([path for path, _ in found], folder, ".png")
-    for each, picture in zip(shown, pictures, strict=True):
-        save_png(each.timeline, picture)
     lead = f"{len(whole)} moments of {len(whole.classes)} classes in {len(found)} videos."
     lead += " Bars in grey are the annotations." if truth is not None else ""
-    write_atomically(folder / "index.html", moments_page(shown, lead))
+    with atomic_group(folder / "index.html", last=True) as stage:
+        for name in ("found.csv", "found.json"):
+            write_detections(whole, stage.parent / name)
+        for each, picture in zip(shown, pictures, strict=True):
+            save_png(each.timeline, stage.parent / picture.name)
+        stage.write_text(moments_page(shown, lead), "utf-8", "surrogateescape")
     return ["found.csv", "found.json", *(picture.name for picture in pictures), "index.html"]
 
 

@@ -25,6 +25,7 @@ from absl import flags
 
 from keras_res3d.commands.common import define_sampling_flags, import_keras_quietly, model_from_flags
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.io import only_one
 from keras_res3d.remote import as_path
 from keras_res3d.table_files import FORMATS, check_table_format
 from keras_res3d.tables import as_json, as_text, interval_text, percent, printable
@@ -238,6 +239,13 @@ def run(args: list[str]) -> int:
         raise ValueError("expected a model, found none: keras-res3d evaluate MODEL --data PATH")
     check_table_format(FLAGS.format)
     parts = _parts(args)
+    folder = _folder(args[0])
+    # Before anything is computed: a second process would put its files over those of the first.
+    with only_one(folder / "scores.json", "writes scores into", folder):
+        return _score_parts(parts)
+
+
+def _score_parts(parts: list[Part]) -> int:
     data = [_data_of_the_card(part) for part in parts]
     import_keras_quietly()
     found, nets, bad = {}, [], 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.export.formats import FORMATS, FORMS
 from keras_res3d.export.report import AGREEMENT_BOUND
 from keras_res3d.tables import printable
@@ -75,6 +76,7 @@ def run(args: list[str]) -> int:
         raise ValueError("expected one model and --output: keras-res3d export MODEL --format litert --output m.tflite")
     if FLAGS.web and FLAGS.format != "onnx":
         raise ValueError(f"--web is for --format onnx, which browsers run; --format is {FLAGS.format}")
+    check_output("layer_report", args)
     model, card = _open(args[0])
     from keras_res3d.export.export import export_model
 

@@ -30,6 +30,7 @@ from keras_res3d.commands.common import (
 )
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
 from keras_res3d.data.cluster import PLACES
+from keras_res3d.io import reader_threads
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -124,6 +125,8 @@ def run(args: list[str]) -> int:
 
     # What is wrong with a name or a list is found before Keras is imported, which takes seconds.
     engine, on_cluster = _engines()
+    if not on_cluster:
+        reader_threads(FLAGS.workers)
     if FLAGS.format:
         part_format(FLAGS.format).check(())
     source = args[0] if is_published(args[0]) else model_file(args[0])

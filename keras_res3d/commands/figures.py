@@ -19,6 +19,7 @@ import pathlib
 
 from absl import flags
 
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -102,16 +103,19 @@ def _saliency(words: list[str]) -> list[pathlib.Path]:
     if len(words) < 2:
         raise ValueError("saliency is called without a video; expected MODEL VIDEO...")
     require_tensorflow("keras-res3d figures saliency")
+    from keras_res3d.io import output_paths
+
+    paths = [path.with_name(f"saliency_{path.name}") for path in output_paths(words[1:], FLAGS.output, ".gif")]
+    for path in (each.with_suffix(suffix) for each in paths for suffix in (".gif", ".mp4")):
+        check_output("output", words, path=path)
     import_keras_quietly()
     from keras_res3d.inference.classifier import load_model
-    from keras_res3d.io import output_paths
     from keras_res3d.reports.saliency import saliency
 
     model, written = load_model(words[0]), []
-    for video, path in zip(words[1:], output_paths(words[1:], FLAGS.output, ".gif"), strict=True):
+    for video, path in zip(words[1:], paths, strict=True):
         found = saliency(model, video, layer=FLAGS.layer, class_name=FLAGS["class"].value, clips=FLAGS.clips)
         print(f"{printable(video)}: {printable(found.class_name)}, score {found.score:.3f}")
-        path = path.with_name(f"saliency_{path.name}")
         written += [found.save(path), found.save(path.with_suffix(".mp4"))]
     return written
 
@@ -122,6 +126,9 @@ FIGURES = {"architecture": _architecture, "filters": _filters, "saliency": _sali
 def run(args: list[str]) -> int:
     if args[0] not in FIGURES:
         raise ValueError(f"the figure is {args[0]}; expected {', '.join(FIGURES)}")
-    for path in FIGURES[args[0]](args[1:]):
-        print(f"wrote {printable(path)}")
+    from keras_res3d.io import only_one
+
+    with only_one(pathlib.Path(FLAGS.output) / "figures", "draws into", FLAGS.output):
+        for path in FIGURES[args[0]](args[1:]):
+            print(f"wrote {printable(path)}")
     return 0

@@ -15,6 +15,7 @@ from dataclasses import replace
 from absl import flags
 
 from keras_res3d import tables
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.io import write_atomically
 from keras_res3d.nets.counts import with_budget
 from keras_res3d.nets.zoo import ALIASES
@@ -46,6 +47,7 @@ def _net_text(name: str, show) -> str:
 def _write_cards(path: str, args: list[str]) -> int:
     if args:
         raise ValueError(f"--cards writes the cards of every net; leave {' '.join(args)} out")
+    check_output("cards", args, (".md", ".markdown"))
     write_atomically(path, model_cards.cards_page())
     print(f"wrote {tables.printable(path)}")
     return 0

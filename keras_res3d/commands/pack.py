@@ -58,6 +58,9 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def run(args: list[str]) -> int:
+    from keras_res3d.data.pack import MIN_SIDE, pack
+    from keras_res3d.data.sources.shards import check_resize
+
     size = re.fullmatch(r"(\d+)x(\d+)", FLAGS.resize)
     if not size:
         raise ValueError(f"--resize is {FLAGS.resize!r}; expected HEIGHTxWIDTH, such as 128x171")
@@ -65,13 +68,13 @@ def run(args: list[str]) -> int:
         for fault in refused_without_ray("ray_address"):
             raise ValueError(fault)
     resize = int(size[1]), int(size[2])
+    check_resize(resize, MIN_SIDE)
     data = data_from_flags(FLAGS.subset)
     output = printable(FLAGS.output)
     print(f"packing {len(data)} videos of {len(data.classes)} classes into {output}: {resize[0]} x {resize[1]}, "
           f"quality {FLAGS.quality}")  # fmt: skip
     import_keras_quietly()
     from keras_res3d.data.faults import Fault, shown
-    from keras_res3d.data.pack import pack
 
     where = {"engine": FLAGS.engine, "ray_address": FLAGS.ray_address}
     manifest = pack(

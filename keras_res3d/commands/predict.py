@@ -29,6 +29,7 @@ import numpy as np
 from absl import flags
 
 from keras_res3d.commands.common import check_model, define_sampling_flags, model_from_flags
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.commands.predict_rows import (
     Columns,
     Progress,
@@ -231,6 +232,8 @@ def _predict_videos(model: str, given: list[str]) -> int:
     _check_words(given)
     videos, faults = _videos(given)
     timelines = _timelines(videos)
+    for file in (file for files in timelines for file in files):
+        check_output("timeline", [model, *given], path=file, inputs=videos)
     classifier = _opened(model) if videos else None
     progress, failed = Progress(len(videos)), bool(faults)
     with Rows(form_from_flags(), _columns(), _show) as rows:

@@ -16,6 +16,7 @@ from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
 from keras_res3d.commands.data_flags import data_from_flags, define_data_flags
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.tables import printable
 
 FLAGS = flags.FLAGS
@@ -49,6 +50,7 @@ def run(args: list[str]) -> int:
         raise ValueError(f"expected one run, found {args or 'none'}: keras-res3d report RUN")
     if not os.path.exists(args[0]):
         raise FileNotFoundError(f"{args[0]} does not exist; expected a folder of keras-res3d train")
+    check_output("out", args, (".html", ".htm"))
     data = _data(args[0])
     import_keras_quietly()
     from keras_res3d.reports.run import write_report

@@ -16,6 +16,7 @@ import os
 from absl import flags
 
 from keras_res3d.commands.common import import_keras_quietly
+from keras_res3d.commands.outputs import check_output
 from keras_res3d.tables import as_json, as_text, printable
 
 FLAGS = flags.FLAGS
@@ -55,6 +56,7 @@ def run(args: list[str]) -> int:
     from keras_res3d.io import write_atomically
     from keras_res3d.tasks.search import VideoIndex
 
+    check_output("output", args, (".html", ".htm"))
     index = VideoIndex(args[0], FLAGS.layer)
     if FLAGS.model and index.find(args[1]) is None:
         import_keras_quietly()

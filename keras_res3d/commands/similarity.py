@@ -25,7 +25,7 @@ def define_flags() -> None:
     flags.DEFINE_list("layers", None, "Layers whose distances are taken, with commas between them (all by default).")
     flags.DEFINE_integer("folds", 10, "The number of folds, in the order of the list.", lower_bound=2)
     flags.DEFINE_float("C", None, "C of the SVM (chosen by cross-validation over the training folds by default).")
-    flags.DEFINE_integer("seed", 0, "The seed of the solver.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "The seed of the solver.", lower_bound=0, upper_bound=2**32 - 1)
     flags.DEFINE_string("output", None, "Folder for similarity.json and roc.png (nothing is written by default).")
 
 
@@ -45,12 +45,14 @@ def run(args: list[str]) -> int:
     found = similarity(args[0], FLAGS.pairs, layers=FLAGS.layers, folds=FLAGS.folds, C=FLAGS.C, seed=FLAGS.seed)
     _show(found)
     if FLAGS.output:
-        from keras_res3d.io import write_atomically
+        from keras_res3d.io import atomic_group, only_one
         from keras_res3d.reports.curves import roc_curve
         from keras_res3d.reports.plots import save_png
 
         folder = pathlib.Path(FLAGS.output)
-        write_atomically(folder / "similarity.json", as_json({"pairs_of": FLAGS.pairs, **found.summary()}))
-        save_png(roc_curve(*found.roc(), found.auc, "the same action or two"), folder / "roc.png")
+        mark = folder / "similarity.json"
+        with only_one(mark, "writes into", folder), atomic_group(mark, last=True) as stage:
+            stage.write_text(as_json({"pairs_of": FLAGS.pairs, **found.summary()}), "utf-8", "surrogateescape")
+            save_png(roc_curve(*found.roc(), found.auc, "the same action or two"), stage.parent / "roc.png")
         print(f"wrote {printable(folder)}/similarity.json, roc.png")
     return 0

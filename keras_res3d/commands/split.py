@@ -31,7 +31,7 @@ def define_flags() -> None:
         "by", None, "What stays together: group, another column of a CSV file, or none, which spreads the classes "
         "alone. By default group where there are groups, and none elsewhere.",
     )  # fmt: skip
-    flags.DEFINE_integer("seed", 0, "Another seed gives other folds.", lower_bound=0)
+    flags.DEFINE_integer("seed", 0, "Another seed gives other folds.", lower_bound=0, upper_bound=2**32 - 1)
 
 
 def _listing():

@@ -43,7 +43,7 @@ def define_flags() -> None:
     flags.DEFINE_list("dimensions", "10,50,100,200,300,all", "pca: numbers of dimensions; all is no projection.")
     flags.DEFINE_list("k", "1,5,10,20,50", "knn: how many of the nearest videos count.")
     flags.DEFINE_integer("seed", 0, "The seed of the folds and of the solver; of finetune, of the training.",
-                         lower_bound=0)  # fmt: skip
+                         lower_bound=0, upper_bound=2**32 - 1)  # fmt: skip
     flags.DEFINE_string("output", None, "Folder for TASK.json, TASK.csv and the picture of pca (nothing is written by "
                         "default); of finetune, for its runs too.")  # fmt: skip
     _define_finetune_flags()
@@ -102,9 +102,12 @@ def _pca(words: list[str]):
 
     if not words:
         raise ValueError("called without features; expected FOLDER or NAME=FOLDER, one or more")
-    named = [word.split("=", 1) if "=" in word and not pathlib.Path(word).exists() else (pathlib.Path(word).name, word)
-             for word in words]  # fmt: skip
+    paths = [pathlib.Path(word) for word in words]
+    named = [word.split("=", 1) if "=" in word and not path.exists() else (path.absolute().name, word)
+             for word, path in zip(words, paths, strict=True)]  # fmt: skip
     names = [name for name, _ in named]
+    if "" in names:
+        raise ValueError(f"{words[names.index('')]} has no name; expected FOLDER or NAME=FOLDER")
     if len(set(names)) < len(names):
         raise ValueError(f"two FEATURES are called alike ({', '.join(names)}); give each as NAME=FOLDER")
     tests = _tests(len(words))
@@ -145,20 +148,20 @@ TASKS: dict[str, Callable] = {"svm": _svm, "pca": _pca, "knn": _knn, "finetune":
 
 
 def _write(scores, folder: pathlib.Path) -> list[str]:
-    """Writes the files of a task; returns their names."""
-    from keras_res3d.io import write_atomically
-
-    write_atomically(folder / f"{scores.task}.json", as_json(scores.summary()))
-    rows = io.StringIO(newline="")
-    columns = ["name", "dimensions", "measure", "split", "value", "train", "test", "classes", "C"]
-    csv.writer(rows).writerows([columns, *([getattr(each, name) for name in columns] for each in scores.scores)])
-    write_atomically(folder / f"{scores.task}.csv", rows.getvalue())
-    if scores.task != "pca":
-        return [f"{scores.task}.json", f"{scores.task}.csv"]
+    """Writes the files of a task in one step; returns their names."""
+    from keras_res3d.io import atomic_group, only_one
     from keras_res3d.reports.plots import save_png
 
-    save_png(_figure(scores), folder / "pca.png")
-    return ["pca.json", "pca.csv", "pca.png"]
+    mark, rows = folder / f"{scores.task}.json", io.StringIO(newline="")
+    columns = ["name", "dimensions", "measure", "split", "value", "train", "test", "classes", "C"]
+    csv.writer(rows).writerows([columns, *([getattr(each, name) for name in columns] for each in scores.scores)])
+    figure = [] if scores.task != "pca" else [_figure(scores)]
+    with only_one(mark, "writes into", folder), atomic_group(mark, last=True) as stage:
+        stage.write_text(as_json(scores.summary()), "utf-8", "surrogateescape")
+        stage.with_suffix(".csv").write_text(rows.getvalue(), "utf-8", "surrogateescape", newline="")
+        for each in figure:
+            save_png(each, stage.with_suffix(".png"))
+    return [mark.name, f"{scores.task}.csv", *(f"{scores.task}.png" for _ in figure)]
 
 
 def _figure(scores):

@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from keras_res3d.io import usable_cores
+from keras_res3d.io import MAX_WORKERS, reader_threads
 from keras_res3d.remote import StoreError, forget_memory
 
 # Items in work or waiting for a slower one before them, for each process.
@@ -138,9 +138,9 @@ def map_in_children(function: Callable, items: Iterable, workers: int | None = N
     Args:
         function: a module's top-level function of one item; items and values travel by pickle.
         items: what it is called with.
-        workers: processes; None is one for each core.
+        workers: processes, up to 512; None is one for each core.
     """
-    workers = workers or usable_cores()
+    workers = reader_threads(workers, MAX_WORKERS)
     numbered, done, first = enumerate(items), {}, 0
     upcoming, idle, busy = next(numbered, None), [], {}
     try:

@@ -364,6 +364,8 @@ def list_layout(
     name = f"{layout} {subset}{f' split {split}' if row.splits else ''} ({lists})"
     if not as_path(lists).exists():
         raise DataError(name, [f"no such file or folder {lists}; expected the lists as published"])
+    if layout != "csv" and os.path.isfile(root):
+        raise DataError(name, [f"{root} is a file; expected the folder of the videos, which the lists' paths begin in"])
     reading = Reading(
         as_path(lists), as_path(root), split, subset, check_files, classes, skip_missing, group, multi_label
     )  # fmt: skip

@@ -24,6 +24,7 @@ from keras_res3d.data.sources.shards import (
     MANIFEST,
     ShardIndex,
     check_names,
+    check_resize,
     quick_faults,
     read_manifest,
     sizes_in,
@@ -39,6 +40,7 @@ SETTINGS = "packing.json"
 RESIZER = "OpenCV INTER_LINEAR"
 # A record is a protocol buffer, which ends at 2 GiB.
 MAX_RECORD_BYTES = 2**31 - 2**20
+MIN_SIDE = 8
 LENGTH_BYTES, CRC_BYTES = 8, 4
 
 
@@ -73,9 +75,13 @@ def encode_video(task: tuple) -> Encoded:
         warnings.simplefilter("always")
         with open_video(path, first_frame, frames) as video:
             stream = video.frames(range(video.num_frames), size=resize)
-            jpegs = [encode_jpeg(pixels, quality) for _, pixels in stream]
-            if sum(map(len, jpegs)) > MAX_RECORD_BYTES:
-                raise ValueError(f"{path}: {len(jpegs)} frames are more than a record holds (2 GiB); cut it into parts")
+            jpegs, size = [], 0
+            for _, pixels in stream:
+                jpegs.append(encode_jpeg(pixels, quality))
+                size += len(jpegs[-1])
+                if size > MAX_RECORD_BYTES:
+                    raise ValueError(f"{path}: {video.num_frames} frames are more than a record holds (2 GiB); cut it "
+                                     "into parts, or give a smaller resize")  # fmt: skip
             text = str(caught[0].message) if caught else ""
             return Encoded(jpegs, np.asarray(video.seconds, np.float64), video.faults, text)
 
@@ -270,7 +276,7 @@ def pack(
     Args:
         data_set: of video files or folders of frames.
         folder: that the shards are written into; made if missing. It may be an address in a store.
-        resize: (height, width) of the frames in pixels, from 8.
+        resize: (height, width) of the frames in pixels, from 8 to 16,384 each, up to 7,680 x 4,320 in all.
         quality: of the JPEGs, 1 to 95.
         shard_bytes: a shard ends with the video that reaches this size.
         workers: processes that decode; None is one for each core, with the engine ray one for each of the cluster.
@@ -289,9 +295,9 @@ def pack(
         ImportError: the engine is "ray", and Ray is not installed.
     """
     folder, decode = as_path(folder), _decoder(engine, workers, ray_address)
-    if not 1 <= quality <= 95 or shard_bytes < 1 or min(resize) < 8 or len(resize) != 2:
-        raise ValueError(f"quality, shard_bytes, resize are {quality}, {shard_bytes}, {resize}; expected 1 to 95, at "
-                         "least 1, (height, width) of at least 8")  # fmt: skip
+    check_resize(resize, MIN_SIDE)
+    if not 1 <= quality <= 95 or shard_bytes < 1:
+        raise ValueError(f"quality, shard_bytes are {quality}, {shard_bytes}; expected 1 to 95, at least 1")
     if not all(is_remote(example.path) or os.path.exists(example.path) for example in data_set.examples):
         raise DataError(data_set.name, ["files are gone, or it is not a data set of video files: nothing to pack"])
     names = _names(data_set)

@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_res3d.data.listing import LABEL_SEPARATOR, short
 from keras_res3d.data.types import DataSet, Example, PathLike, VideoSource, is_multi_label, labels_of, one_line
-from keras_res3d.io import write_atomically
+from keras_res3d.io import only_one, write_atomically
 
 # UCF101's names, v_CLASS_g01_c01.avi: the clips of a class with one number g are of one source video.
 _UCF101 = re.compile(r"v_(.+)_(g\d+)_c\d+")
@@ -274,8 +274,9 @@ def write_folds(folds: Sequence[Fold], folder: PathLike, by="group") -> list[pat
     others = sorted(path for path in there if path not in texts or not _holds(path, texts[path]))
     if others:
         raise ValueError(f"{others[0]} is of other folds; choose another folder, or delete the lists in this one")
-    for path, text in texts.items():
-        write_atomically(path, text)
+    with only_one(folder / "folds", "writes lists into", folder):
+        for path, text in texts.items():
+            write_atomically(path, text)
     return list(texts)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_res3d.io import write_atomically
+from keras_res3d.io import atomic_group, only_one
 from keras_res3d.measures import Curves
 from keras_res3d.remote import as_path
 from keras_res3d.reports.curves import precision_recall_curves, roc_curves
@@ -16,15 +16,17 @@ from keras_res3d.scores import Mistake, Scores
 from keras_res3d.table_files import check_table_format, write_table
 from keras_res3d.tables import as_json, percent
 
+# It comes last: where it is there, the other files are whole, and of the same evaluation.
+MARK = "scores.json"
 # Every file that there may be: one of an earlier call that the present one does not write is removed.
-FILES = ("scores.json", "classes.csv", "videos.csv", "videos.parquet", "misclassified.csv", "confusion.csv",
+FILES = (MARK, "classes.csv", "videos.csv", "videos.parquet", "misclassified.csv", "confusion.csv",
          "confusion.png", "curves.csv", "roc.png", "precision_recall.png")  # fmt: skip
 
 
 def write_scores(
     scores: Scores, folder: str | os.PathLike, details: Mapping | None = None, *, format: str = "csv"
 ) -> list[str]:
-    """Writes the files of an evaluation into a folder, and removes those of an earlier one.
+    """Writes the files of an evaluation into a folder in one step, and removes those of an earlier one.
 
     `scores.json` has the figures, `classes.csv` a row for each class, and `videos.csv` a row for each video with its
     score for every class. `misclassified.csv` lists the mistakes, the worst first. `confusion.csv` and `confusion.png`
@@ -41,23 +43,27 @@ def write_scores(
 
     Raises:
         ImportError: `format` is "parquet", and pyarrow is not installed.
+        ValueError: another process writes into the folder.
+        OSError: the files cannot be written, for example because one of them is a folder; the old ones stay.
     """
     check_table_format(format)
     folder = as_path(folder)
-    write_atomically(folder / "scores.json", as_json({**(details or {}), **scores.summary()}))
     header, rows = scores.class_table()
     tables = {"classes.csv": dict(zip(header, zip(*rows, strict=True), strict=True)),
               f"videos.{format}": scores.video_columns()}  # fmt: skip
     if isinstance(scores, Scores):
         tables |= _tables_of_one_label(scores)
-    for name, columns in tables.items():
-        write_table(folder / name, columns)
     pictures = _pictures(scores) if isinstance(scores, Scores) else {}
-    for name, figure in pictures.items():
-        save_png(figure, folder / name)
-    written = ["scores.json", *tables, *pictures]
-    for name in set(FILES) - set(written):
-        (folder / name).unlink(missing_ok=True)
+    written = [MARK, *tables, *pictures]
+    with only_one(folder / MARK, "writes scores into", folder):
+        with atomic_group(folder / MARK, last=True) as stage:
+            stage.write_text(as_json({**(details or {}), **scores.summary()}), "utf-8", "surrogateescape")
+            for name, columns in tables.items():
+                write_table(stage.parent / name, columns)
+            for name, figure in pictures.items():
+                save_png(figure, stage.parent / name)
+        for name in set(FILES) - set(written):
+            (folder / name).unlink(missing_ok=True)
     return written
 
 

@@ -62,11 +62,13 @@ class ClipStream:
 
     def __iter__(self) -> Iterator[Piece]:
         """Yields the pieces; an error that is none of a video's is raised."""
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._workers)]
-        for thread in threads:
-            thread.start()
-        running = len(threads)
+        threads: list[threading.Thread] = []
         try:
+            while len(threads) < self._workers:  # where the machine has no more of them, the others end
+                thread = threading.Thread(target=self._work, daemon=True)
+                thread.start()
+                threads.append(thread)
+            running = len(threads)
             while running:
                 piece = self._pieces.get()
                 if piece is None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from keras_res3d.data.augment import AUGMENTATIONS
 from keras_res3d.data.clips import Sampling, for_crop, steps_per_epoch
 
+# The most that a whole number may be: TensorFlow counts in 32 bits in places.
+MOST = 2**31 - 1
+
 
 def _option(default, help, low=None, below=None, above=None, high=None, choices=None):
     """A field with what a flag needs: its help, its range from `low` or above `above` to `high` or below `below`, or
@@ -44,7 +47,9 @@ class TrainingOptions:
         None, "The number of training steps in all. It takes precedence over --epochs.", low=1
     )
     batch_size: int = _option(8, "The number of clips in a step, over all replicas together.", low=1)
-    clips_per_video: int = _option(1, "The number of random clips that an epoch takes of each video.", low=1)
+    clips_per_video: int = _option(
+        1, "The number of random clips that an epoch takes of each video.", low=1, high=10_000
+    )
     optimizer: str = _option(
         "sgd", "sgd is SGD with momentum and weight decay as in Caffe; adamw is Adam with decoupled weight decay.",
         choices=("sgd", "adamw"),
@@ -175,8 +180,9 @@ class TrainingOptions:
         choices=("stop", "skip"),
     )  # fmt: skip
     seed: int = _option(
-        0, "The seed of new weights, of the videos' order, and of crops, mirroring, mixup and dropout.", low=0
-    )
+        0, "The seed of new weights, of the videos' order, and of crops, mirroring, mixup and dropout.", low=0,
+        high=2**32 - 1,
+    )  # fmt: skip
 
     def __post_init__(self):
         for each in dataclasses.fields(self):
@@ -224,8 +230,9 @@ def _check(name, value, limits) -> None:
         raise ValueError(f"{name} is {value}; expected more than {above}")
     if below is not None and not value < below:
         raise ValueError(f"{name} is {value}; expected less than {below:g}")
+    high = MOST if high is None and isinstance(value, int) else high
     if high is not None and not value <= high:
-        raise ValueError(f"{name} is {value}; expected {high:g} or less")
+        raise ValueError(f"{name} is {value}; expected {high:,.10g} or less")
 
 
 # Caffe's solver: no warm-up; the released nets' classifiers learn their bias at twice the rate.

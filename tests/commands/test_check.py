@@ -51,6 +51,12 @@ def test_a_folder_the_embedded_data_and_nothing(two_classes, tmp_path, capsys):
     assert "no such file or folder" in capsys.readouterr().out
 
 
+def test_a_split_without_a_layout_is_refused(lists, two_classes, capsys):
+    for data in (lists[1], str(two_classes), "motion"):
+        assert main(["check", "--data", data, "--split", "7"]) == 1
+        assert "--split is 7 and --layout is missing; say whose split it is" in capsys.readouterr().err
+
+
 def test_missing_files_are_counted_where_they_may_be_skipped(lists, capsys):
     folder, train, test = lists
     (folder / "dark" / "clip ü 1.mp4").unlink()

@@ -9,6 +9,7 @@ import pytest
 
 from keras_res3d.commands import evaluate as verb
 from keras_res3d.commands.main import main
+from keras_res3d.io import locked
 
 
 @pytest.fixture
@@ -53,6 +54,15 @@ def test_what_is_printed_and_written(trained, listed, tmp_path, capsys):
     assert "1 of 8 videos are misclassified" in said and wrong["path"] in said
     rows = list(csv.DictReader((output / "videos.csv").read_text().splitlines()))
     assert len(rows) == 8 and {row["group"] for row in rows} == {"dark0", "dark1", "bright0", "bright1"}
+
+
+def test_a_second_process_in_one_folder_is_refused_before_anything_is_computed(trained, listed, tmp_path, capsys):
+    output = tmp_path / "scores"
+    with locked(output / "scores.json"):
+        assert main(["evaluate", str(trained), "--data", str(listed), "--output", str(output)]) == 1
+    captured = capsys.readouterr()
+    assert f"writes scores into {output}; wait for it" in captured.err and not captured.out
+    assert [path for path in output.iterdir() if not path.name.startswith(".")] == []
 
 
 def test_splits_have_a_mean_and_the_papers_figures(trained, ucf101, tmp_path, capsys):

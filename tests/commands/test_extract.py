@@ -122,3 +122,9 @@ def test_a_missing_model_or_folder_is_named(two_classes, capsys):
 
 def test_the_engines_are_those_of_the_library():
     assert ENGINES == feature_net.ENGINES
+
+
+def test_too_many_threads_are_refused_before_a_folder_is_made(trained, two_classes, tmp_path, capsys):
+    output = tmp_path / "out"
+    assert main(["extract", str(trained), "--data", str(two_classes), "--output", str(output), "--workers=5000"]) == 1
+    assert "workers is 5000; expected" in capsys.readouterr().err and not output.exists()

@@ -37,6 +37,9 @@ def test_version(capsys):
         (["predict", "runs/x", "--top", "3"], ["predict: VIDEO is missing"]),
         (["export", "m.keras"], ["export: --output is required"]),
         (["weights", "get", "a", "b"], ["unexpected argument 'b'"]),
+        (["split", "--data", "x", "--output", "", "--folds", "2"], ["split: --output is empty: Folder that the lists"]),
+        (["extract", "m", "--data=", "--output", "x", "--layers="], ["--data is empty: ", "--layers is empty: "]),
+        (["search-videos", "", "x"], ["search-videos: a word is empty; leave it out"]),
     ],
 )
 def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsys):

@@ -58,6 +58,8 @@ def test_videos_left_out_give_exit_code_1(two_classes, tmp_path, capsys):
 @pytest.mark.parametrize("flags, message", [
     (["--resize", "128"], "--resize is '128'"), (["--data", "motion"], "nothing to pack"),
     (["--data", "nowhere"], "no such file or folder"), (["--resize", "4x4"], "of at least 8"),
+    (["--resize", "20000x20000"], "resize is 20000x20000; expected height and width"),
+    (["--resize", "8192x8192"], "33,177,600 pixels in all"), (["--resize", "1000000x8", "--data", "x"], "to 16,384"),
 ])
 def test_refusals(two_classes, tmp_path, flags, message, capsys):
     output = tmp_path / "shards"

@@ -76,6 +76,7 @@ def test_knn_among_all(tmp_path, capsys):
         (["svm", "nowhere", "--layout", "ucf101", "--lists", "."], "holds no features"),
         (["svm", "x", "--splits", "one", "--layout", "ucf101"], "--splits is one"),
         (["pca", "a/x", "b/x"], "two FEATURES are called alike"),
+        (["pca", "=a/x"], "=a/x has no name; expected FOLDER or NAME=FOLDER"),
         (["finetune", "--layout", "ucf101", "--data", "x"], "--output is required for finetune"),
     ],
 )

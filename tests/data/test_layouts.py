@@ -279,3 +279,9 @@ def test_all_labels_of_sports1m(tmp_path, shared_data, recwarn):
     assert data.classes == label_names("sports1m") and not recwarn.list
     with pytest.raises(DataError, match="the layout ucf101 gives each video one label"):
         read_layout("ucf101", tmp_path, tmp_path, multi_label=True)
+
+
+def test_a_root_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "train.csv").write_text("path,label\na.mp4,run\n")
+    with pytest.raises(DataError, match=r"train\.csv is a file; expected the folder of the videos"):
+        read_layout("ucf101", tmp_path / "train.csv", tmp_path / "train.csv")

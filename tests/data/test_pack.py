@@ -339,6 +339,18 @@ def test_damaged_indexes_are_named_although_digests_agree(copy, change):
         first_clip(read_data_set(copy))
 
 
+def test_an_index_whose_differences_overflow_does_not_fit(tmp_path):
+    first = np.array([0, 2**62, -(2**63) + 2**61, 3])
+    assert (np.diff(first) > 0).all()  # as numbers of 64 bits
+    frames = np.arange(1, 4)
+    path = tmp_path / "x.npz"
+    path.write_bytes(shards.ShardIndex(first, frames, frames, frames / 25).to_bytes())
+    index = {"file": path.name, "bytes": path.stat().st_size, "sha256": digest(path)}
+    shard = shards.Shard(tmp_path, {"file": "x", "records": 3, "bytes": 9, "index": index, "videos": []})
+    with pytest.raises(PackedVideoError, match="does not fit its shard"):
+        shard._read_index()
+
+
 @pytest.mark.parametrize("change", [
     *({"file": name} for name in ("../x", "/etc/passwd", "a/../b", "..", ".", "", "a\0b", "x/")),
     {"index": {"file": "../x", "bytes": 1, "sha256": ""}}, {"index": None}, {"records": True}, {"records": -1},
@@ -355,11 +367,21 @@ def test_a_manifest_names_files_of_its_own_folder_and_nothing_but_its_schema(cop
 
 
 @pytest.mark.parametrize("change", [{"classes": [None]}, {"classes": "ab"}, {"resize": [8]}, {"resize": [8, [8]]},
-                                    {"records": 10**30}, {"mirror_safe": "yes"}, {"shards": {}}], ids=str)  # fmt: skip
+                                    {"resize": [65536, 65536]},
+                                    {"records": 10**30}, {"mirror_safe": "yes"}, {"shards": {}},
+                                    {"classes": ["run", "walk", "run"]}], ids=str)  # fmt: skip
 def test_a_manifest_of_other_types_is_refused(copy, change):
     manifest = json.loads((copy / "manifest.json").read_text())
     (copy / "manifest.json").write_text(json.dumps({**manifest, **change}))
     with pytest.raises(DataError, match=r"manifest\.json is not a manifest of packed shards"):
+        read_data_set(copy)
+
+
+def test_a_manifest_that_lists_a_shard_twice_is_refused(copy):
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["shards"][1] = manifest["shards"][0]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"the file 'shard-00000\.tfrecord' is listed twice"):
         read_data_set(copy)
 
 
@@ -430,7 +452,7 @@ def test_shards_that_another_resizer_made_are_left_alone(files, copy):
 def test_shards_of_another_kind_are_left_alone(files, copy):
     with pytest.raises(ValueError, match="quality is 90 there, 80 now"):
         pack(files, copy, shard_bytes=120_000, quality=80)
-    with pytest.raises(ValueError, match="quality, shard_bytes, resize are 0"):
+    with pytest.raises(ValueError, match="quality, shard_bytes are 0"):
         pack(files, copy, quality=0)
     with pytest.raises(DataError, match="nothing to pack"):
         pack(read_data_set("motion"), copy)

@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from keras_res3d import write_scores
+from keras_res3d.io import locked
 from keras_res3d.reports.score_files import class_rows
 from keras_res3d.scores import Scores
 
@@ -71,3 +73,39 @@ def test_a_class_without_videos_has_dashes_and_empty_cells(tmp_path):
     assert rows[2] == ["never", "0", "0", "0", "-", "-", "-"]
     write_scores(scores, tmp_path)
     assert (tmp_path / "classes.csv").read_text().splitlines()[3] == "never,0,0,,0,,,"
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def test_an_evaluation_that_cannot_be_written_leaves_the_earlier_one_whole(tmp_path):
+    write_scores(two_classes(), tmp_path, {"model": "old"})
+    (tmp_path / "confusion.png").unlink()
+    (tmp_path / "confusion.png").mkdir()
+    (tmp_path / "confusion.png" / "mine").write_text("kept")
+    before = contents(tmp_path)
+    with pytest.raises(IsADirectoryError, match=r"confusion\.png"):
+        write_scores(two_classes(), tmp_path, {"model": "new"})
+    assert contents(tmp_path) == before and (tmp_path / "confusion.png" / "mine").read_text() == "kept"
+
+
+def test_scores_json_is_gone_until_the_others_are_in_place(tmp_path, monkeypatch):
+    """Killed at each move, there is the old evaluation, the new one, or none."""
+    replace, seen = os.replace, []
+
+    def watched(source, target):
+        if os.path.dirname(target) == str(tmp_path):
+            seen.append((os.path.basename(target), (tmp_path / "scores.json").exists()))
+        replace(source, target)
+
+    write_scores(two_classes(), tmp_path)
+    monkeypatch.setattr(os, "replace", watched)
+    names = write_scores(two_classes(), tmp_path)
+    assert sorted(name for name, _ in seen) == sorted(names)
+    assert seen[-1][0] == "scores.json" and not any(there for _, there in seen)
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with locked(tmp_path / "scores.json"), pytest.raises(ValueError, match="writes scores into"):
+        write_scores(two_classes(), tmp_path)

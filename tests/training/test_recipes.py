@@ -76,6 +76,7 @@ def test_length_of_a_run():
     {"epochs": 0}, {"learning_rate": 0.0}, {"weight_decay": 2.0}, {"batch_size": 0}, {"optimizer": "adam"},
     {"smallest_area": 0.0}, {"learning_rate": float("nan")}, {"ema": 1.0}, {"precision": "float16"},
     {"cpu_replicas": 2}, {"seed": -1},
+    {"seed": 2**32}, {"iterations": 10**20}, {"clips_per_video": 10**10}, {"batch_size": 2**31},
 ])  # fmt: skip
 def test_options_are_checked(change):
     with pytest.raises(ValueError, match=next(iter(change))):

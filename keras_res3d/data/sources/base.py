@@ -67,7 +67,7 @@ class Source:
         """Yields (index, frame) for each index; see `types.VideoSource.frames`."""
         indices = np.asarray(list(indices), np.int64)
         self._check(indices)
-        if (np.diff(indices) < 0).any():
+        if (indices[1:] < indices[:-1]).any():
             raise ValueError(f"{self.path}: frame numbers are out of order; expected them ascending")
         return self._frames(indices, size or self.size)
 

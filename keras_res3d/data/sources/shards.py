@@ -6,17 +6,20 @@ each frame stands, so that a clip is read without a look at what comes before it
 
 from __future__ import annotations
 
+import collections
 import io
 import os
 import pathlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
+from keras_res3d.nets.architecture import LARGEST
 from keras_res3d.remote import StorePath, as_path
 from keras_res3d.untrusted import COUNT, Npz, Range, check, read_json
 
@@ -76,10 +79,11 @@ def read_manifest(folder: PathLike) -> dict:
         if found != FORMAT:
             raise DataError(str(folder), [f"{path} has format {found!r}; expected {FORMAT!r}: pack the videos again"])
         check(manifest, _MANIFEST)
-        if len(manifest["resize"]) != 2:
-            raise ValueError(f"resize is {manifest['resize']}; expected height and width")
+        check_resize(manifest["resize"])
         for shard in manifest["shards"]:
             check_names(shard)
+        _check_doubles("class", manifest["classes"])
+        _check_doubles("file", [each["file"] for shard in manifest["shards"] for each in (shard, shard["index"])])
         return manifest
     except DataError:
         raise
@@ -88,12 +92,31 @@ def read_manifest(folder: PathLike) -> dict:
                         ) from error  # fmt: skip
 
 
+def check_resize(size: Sequence[int], least: int = 1) -> None:
+    """Raises ValueError unless frames of (height, width) can be stored: sides up to 16,384 pixels, an 8K frame in all.
+
+    Args:
+        size: in pixels.
+        least: the shortest side that is taken.
+    """
+    if len(size) != 2 or min(size) < least or max(size) > LARGEST["crop"] or size[0] * size[1] > MAX_PIXELS:
+        raise ValueError(f"resize is {'x'.join(map(str, size))}; expected height and width, sides of at least {least} "
+                         f"and up to {LARGEST['crop']:,} pixels, {MAX_PIXELS:,} pixels in all")  # fmt: skip
+
+
 def check_names(shard: dict) -> None:
     """Raises ValueError where an entry names a file that is not in the manifest's own folder."""
     for entry in (shard, shard["index"]):
         name = entry["file"]
         if os.path.basename(name) != name or name in ("", os.curdir, os.pardir) or "\0" in name:
             raise ValueError(f"a shard is called {name[:80]!r}; expected a name in the manifest's folder")
+
+
+def _check_doubles(what: str, names: list[str]) -> None:
+    """Raises ValueError where a manifest lists a class or a file twice."""
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in collections.Counter(names).items() if count > 1)
+        raise ValueError(f"the {what} {twice[:80]!r} is listed twice")
 
 
 def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:
@@ -202,9 +225,9 @@ class Shard:
         first, offsets, sizes, seconds = index
         if first.shape != (self.entry["records"] + 1,):
             return False
-        counted = first[0] == 0 and (np.diff(first) > 0).all()
+        # Without differences, and below without a sum, which could overflow.
+        counted = first[0] == 0 and (first[1:] > first[:-1]).all()
         if not (counted and offsets.shape == sizes.shape == seconds.shape == (first[-1],)):
             return False
-        # Without a sum, which could overflow.
         inside = (offsets >= 0) & (sizes > 0) & (sizes <= self.entry["bytes"] - offsets)
         return bool(inside.all() and np.isfinite(seconds).all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import math
 import os
 import pathlib
@@ -42,6 +43,8 @@ def read_annotations(path: str | os.PathLike, subset: str | None = None) -> Anno
         raise FileNotFoundError(f"{path} is not there; expected a folder of annotations as of THUMOS, or a JSON file "
                                 "as of ActivityNet")  # fmt: skip
     classes, rows, durations, faults = _folder(path, subset) if path.is_dir() else _json(path, subset)
+    counts = collections.Counter(classes)
+    faults += [f"the class {name!r} is listed twice" for name, count in counts.items() if count > 1]
     known = {name: number for number, name in enumerate(classes)} | {AMBIGUOUS_NAME: AMBIGUOUS}
     for where, (video, label, begin, end) in rows:
         if label not in known:

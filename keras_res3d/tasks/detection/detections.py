@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from keras_res3d.data.faults import Fault
+from keras_res3d.data.layouts.csv_list import rows_of
+from keras_res3d.data.layouts.reading import Reading
 from keras_res3d.data.types import DataError
 from keras_res3d.io import write_atomically
-from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import as_json
 from keras_res3d.tasks.detection.annotations import is_number, is_segment, read_object, read_text
 from keras_res3d.tasks.detection.matlab import matrix
@@ -37,6 +38,8 @@ def read_detections(path: str | os.PathLike, annotations: Annotations, proposals
     background; background is left out. A .csv file has the columns video, begin (or start), end, label, score, and
     window where it is known. A .json file is ActivityNet's: `results` has for each video a list of objects with
     `label`, `score` and `segment`.
+
+    A column that is there twice, and a line of more or fewer cells than the header has, are faults.
 
     Args:
         path: of the file; its extension says its kind.
@@ -105,35 +108,34 @@ def _mat(path: pathlib.Path, annotations: Annotations, faults: list[str], propos
 
 
 def _csv(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:
-    rows = _csv_rows(path)
-    _, header = next(rows, (1, []))
-    names = ["begin" if name == "start" else name for name in header]
+    reading = Reading(path, path.parent, faults=faults)
+    lines = rows_of(reading, read_text(path), ",")
+    names = ["begin" if name == "start" else name for name in next(lines, ("", []))[1]]
+    if faults:
+        raise DataError(str(path), faults)
     missing = [name for name in COLUMNS if name not in names and not (proposals and name == "label")]
     if missing:
         there = ", ".join(names) or "none"
         hint = "; moments without classes are read as proposals" if missing == ["label"] else ""
         raise DataError(str(path), [f"the columns {', '.join(missing)} are missing; there are {there}{hint}"])
-    for number, cells in rows:
-        if not cells:
+    twice = [name for name in (*COLUMNS, "window") if names.count(name) > 1]
+    if twice:
+        also = " (start is begin)" if "begin" in twice else ""
+        raise DataError(str(path), [f"the column {' and '.join(twice)} is there twice{also}; name each column once"])
+    for where, cells in lines:
+        if len(cells) != len(names):
+            faults.append(Fault(f"{where}{len(cells)} fields; expected {len(names)}", "fields"))
             continue
-        row = {**dict.fromkeys(names), **dict(zip(names, cells, strict=False))}
+        row = dict(zip(names, cells, strict=True))
         try:
             window, label = row.get("window"), ACTION_NAME if proposals else row["label"]
-            if row["video"] is None or label is None or (window and not _WINDOW.fullmatch(window)):
+            if window and not _WINDOW.fullmatch(window):
                 raise ValueError
-            yield (f"line {number}", row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
+            yield (where.rstrip(": "), row["video"], float(row["begin"]), float(row["end"]), label, float(row["score"]),
                    int(window) if window else None)  # fmt: skip
-        except (ValueError, TypeError):
-            fault = f"line {number}: expected video and label, numbers for begin, end and score, a whole one for window"
+        except ValueError:
+            fault = f"{where}expected video and label, numbers for begin, end and score, a whole one for window"
             faults.append(Fault(fault, "numbers"))
-
-
-def _csv_rows(path: pathlib.Path) -> Iterator[tuple[int, list[str]]]:
-    text = read_text(path)
-    try:
-        yield from csv_rows(io.StringIO(text, newline=""))
-    except ValueError as error:
-        raise DataError(str(path), [str(error)]) from None
 
 
 def _json(path: pathlib.Path, annotations: Annotations, faults: list[str], proposals: bool) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,10 @@ class WindowWeights:
         if self.table.ndim != 2 or len(self.table) != len(self.lengths) or len(self.classes or range(count)) != count:
             raise ValueError(f"the window weights have shape {self.table.shape}; expected a row for each of "
                              f"{len(self.lengths)} lengths of windows and a column for each class")  # fmt: skip
+        for what, given in (("length", self.lengths), ("class", self.classes or ())):
+            twice = [each for each, count in collections.Counter(given).items() if count > 1]
+            if twice:
+                raise ValueError(f"the window weights have the {what} {twice[0]!r} twice; expected each once")
         if not np.isfinite(self.table).all() or (self.table < 0).any():
             raise ValueError("the window weights hold a number that is negative or not finite")
 

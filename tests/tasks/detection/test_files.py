@@ -149,12 +149,19 @@ def test_files_that_are_no_detections(tmp_path):
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "latin.csv").write_bytes(b"video,begin,end,label,score\n\xe9,1,2,Run,1\n")
     (tmp_path / "lines.csv").write_text("video,begin,end,label,score\nclip_07,1,2,Run\nclip_07,x,2,Run,1\n")
+    header = "video,begin,end,label,score"
+    (tmp_path / "twice.csv").write_text(f"{header},score\nclip_07,1,2,Run,1,0.5\n")
+    (tmp_path / "begins.csv").write_text(f"{header},start\nclip_07,1,2,Run,1,1\n")
+    (tmp_path / "surplus.csv").write_text(f"{header}\nclip_07,1,2,Run,1,0.5\n")
+    (tmp_path / "quotes.csv").write_text(f'{header}\nclip_07,1,2,Run,"1"0\n')
     (tmp_path / "unknown.csv").write_text("video,begin,end,label,score\nclip_07,1,2,Fly,1\n")
     (tmp_path / "rows.json").write_text('{"results": {"clip_07": [{"label": "Run", "score": "1", "segment": [1, 2]}]}}')
     (tmp_path / "text.txt").write_text("")
     words = {"narrow.mat": "5 columns", "other.mat": "no matrix seg_swin", "broken.mat": "cannot be read",
              "empty.mat": "cannot be read", "columns.csv": "begin, label, score are missing",
              "empty.csv": "there are none", "latin.csv": "UTF-8", "lines.csv": "2 faults",
+             "twice.csv": "the column score is there twice", "begins.csv": r"begin is there twice \(start is begin\)",
+             "surplus.csv": "line 2: 6 fields; expected 5", "quotes.csv": "line 2: malformed",
              "unknown.csv": "line 2: unknown class 'Fly'", "rows.json": "detection 1: expected",
              "text.txt": "neither"}  # fmt: skip
     for name, expected in words.items():
@@ -232,6 +239,13 @@ def test_proposals_need_no_labels(tmp_path):
         read_detections(tmp_path / "late.csv", ANNOTATIONS, proposals=True)
 
 
+def test_annotations_with_a_class_twice_are_refused(tmp_path):
+    video = {"annotations": [{"segment": [0, 1], "label": "run"}]}
+    (tmp_path / "a.json").write_text(json.dumps({"classes": ["run", "run", "jump"], "database": {"v": video}}))
+    with pytest.raises(DataError, match="the class 'run' is listed twice"):
+        read_annotations(tmp_path / "a.json")
+
+
 def test_window_weights_as_files(tmp_path):
     made = window_weights([0.6, 0.9, 5, 20], [0, 1, 1, 1], ("Run", "Dive"))
     found = read_window_weights(write_window_weights(made, tmp_path / "w.json"))
@@ -242,9 +256,10 @@ def test_window_weights_as_files(tmp_path):
     savemat(tmp_path / "short.mat", {"weight": made.table[:5]})
     for name, text in {"x.json": '{"weights": {"lengths": [16], "classes": {"Run": [1, 2]}}}', "y.json": "{}",
                        "z.json": '{"weights": {"lengths": 3, "classes": {"Run": [1]}}}',
+                       "w.json": '{"weights": {"lengths": [16, 16], "classes": {"Run": [1, 2]}}}',
                        "v.json": '{"weights": {"lengths": [16], "classes": 3}}'}.items():  # fmt: skip
         (tmp_path / name).write_text(text)
-    for name in ("short.mat", "x.json", "y.json", "z.json", "v.json"):
+    for name in ("short.mat", "x.json", "y.json", "z.json", "v.json", "w.json"):
         with pytest.raises(DataError):
             read_window_weights(tmp_path / name)
     with pytest.raises(FileNotFoundError):
