@@ -17,7 +17,7 @@ from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
-from keras_res3d.export.formats.base import Runner, check_batch
+from keras_res3d.export.formats.base import Runner, check_batch, check_scores, first_line, run_by
 from keras_res3d.inference.model_file import is_published, model_file
 from keras_res3d.nets.architecture import check_input_shape
 from keras_res3d.weights.catalog import find_name
@@ -32,16 +32,19 @@ class Classifier:
     Attributes:
         predict: uint8 RGB clips `(batch, frames, height, width, 3)`, resized and cropped as the card's sampling says,
             to scores `(batch, classes)`: the model's own outputs, which are probabilities where it ends in a softmax.
-            Clips of a size that the model does not take, and an empty batch, are a ValueError at every call.
+            Clips of a size that the model does not take, and an empty batch, are a ValueError at every call, and so are
+            scores that are NaN or infinite.
         card: class names and sampling.
         model: the Keras model, or None where it is an export.
         input_shape: `(frames, height, width, channels)` that it takes, None where a size is open.
+        name: what messages call it: its file, or what a model without one is called.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     card: ModelCard
     model: keras.Model | None = None
     input_shape: tuple[int | None, ...] = (None, None, None, 3)
+    name: str = ""
     dtype: ClassVar[np.dtype] = np.dtype("uint8")  # of clips, as a runner tells its own
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
@@ -88,7 +91,7 @@ def load_model(path) -> Classifier:
     if file.suffix != ".keras":
         return _exported(load_runner(file))
     model, card = read_keras(file)
-    return _keras_classifier(model, card or _assumed_card(model, file))
+    return _keras_classifier(model, card or _assumed_card(model, file), file)
 
 
 # The name before `load_model`.
@@ -104,10 +107,8 @@ def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
     try:
         model = keras.models.load_model(file, compile=False)
     except Exception as error:  # damage shows as KeyError, TypeError and others, wherever Keras meets it
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
         raise ValueError(f"{file} cannot be read by Keras: it is damaged, or needs code that is not loaded "
-                         f"({reason})") from error  # fmt: skip
+                         f"({type(error).__name__}: {first_line(error)})") from error  # fmt: skip
     card = read_card(file)
     try:
         clip_shape_of(model)
@@ -152,7 +153,7 @@ def as_classifier(
     elif isinstance(model, keras.Model):
         own = card or _assumed_card(model, model.name, labels, sampling)
         _check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
-        found = _keras_classifier(model, own)
+        found = _keras_classifier(model, own, model.name)
     else:
         raise TypeError(
             f"model is {type(model).__name__}; expected a path, what load_model returns, or a Keras model"
@@ -185,7 +186,7 @@ def _with(classifier: Classifier, sampling: Sampling) -> Classifier:
         check_input_shape(classifier.card.architecture, (*wanted, classifier.input_shape[-1]))
     card, inside = replace(classifier.card, sampling=sampling), classifier.card.sampling.preprocessing
     if classifier.model is not None:
-        return _keras_classifier(classifier.model, card)
+        return _keras_classifier(classifier.model, card, classifier.name)
     if sampling.preprocessing != inside:
         raise ValueError(
             f"preprocessing is {sampling.preprocessing!r}, and the export of {card.net} was made for {inside!r}; "
@@ -232,10 +233,10 @@ def _published(name: str) -> Classifier:
     model = build_model(entry.net, weights=entry.tag, input_shape=(entry.frames, *entry.crop, 3))
     sampling = Sampling(**entry.sampling_fields())
     labels = label_names(entry.labels)
-    return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on))
+    return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on), name)
 
 
-def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
+def _keras_classifier(model: keras.Model, card: ModelCard, name) -> Classifier:
     mode, shape = card.sampling.preprocessing, clip_shape_of(model)
 
     def predict(clips: np.ndarray) -> np.ndarray:
@@ -243,9 +244,12 @@ def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
         clips = check_batch(clips, shape, np.uint8, any_type=True)
         if card.architecture is not None and None in shape:
             check_input_shape(card.architecture, clips.shape[1:])
-        return keras.tree.flatten(model.predict_on_batch(preprocess_input(clips, mode)))[0]
+        clips = preprocess_input(clips, mode)
+        with run_by("Keras", name):
+            scores = keras.tree.flatten(model.predict_on_batch(clips))[0]
+        return check_scores(scores, name)
 
-    return Classifier(predict, card, model, shape)
+    return Classifier(predict, card, model, shape, str(name))
 
 
 def _exported(runner: Runner) -> Classifier:
@@ -253,11 +257,11 @@ def _exported(runner: Runner) -> Classifier:
     card = runner.card
     if card is None:
         raise ValueError(f"{runner.path} has no card that fits it, which says how clips are taken; export it again")
-    if runner.dtype == np.uint8:
-        return Classifier(runner, card, None, runner.input_shape)
-    mode = card.sampling.preprocessing
+    inside, mode = runner.dtype == np.uint8, card.sampling.preprocessing
 
     def predict(clips: np.ndarray) -> np.ndarray:
-        return runner(preprocess_input(check_batch(clips, runner.input_shape, np.uint8, any_type=True), mode))
+        if not inside:
+            clips = preprocess_input(check_batch(clips, runner.input_shape, np.uint8, any_type=True), mode)
+        return check_scores(runner(clips), runner.path)
 
-    return Classifier(predict, card, None, runner.input_shape)
+    return Classifier(predict, card, None, runner.input_shape, str(runner.path))

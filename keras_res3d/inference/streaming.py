@@ -13,6 +13,7 @@ from keras_res3d.data.clips import Sampling
 from keras_res3d.data.images import resize
 from keras_res3d.data.open import open_video
 from keras_res3d.data.transform import centre_crop, preprocess_input
+from keras_res3d.export.formats.base import check_scores
 
 if TYPE_CHECKING:
     # PyAV comes with it, which frames that are pushed do without.
@@ -78,7 +79,7 @@ class StreamingPredictor:
             Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, otherwise None.
 
         Raises:
-            ValueError: not a uint8 RGB frame.
+            ValueError: not a uint8 RGB frame, or the scores are NaN or infinite.
         """
         frame = np.asarray(frame)
         if frame.ndim != 3 or frame.shape[2] != 3 or not frame.size or frame.dtype != np.uint8:
@@ -153,7 +154,8 @@ class StreamingPredictor:
         clip = np.stack(list(self._frames)[:: self.sampling.stride])[None]
         if self._preprocessing:
             clip = preprocess_input(clip, self.sampling.preprocessing)
-        return np.asarray(self._predict(clip), np.float32)[0]
+        name = getattr(self._predict, "path", getattr(self._predict, "name", "predict"))  # of a runner, of a model
+        return check_scores(np.asarray(self._predict(clip), np.float32), name)[0]
 
     def _smoothed(self, scores: np.ndarray) -> np.ndarray:
         if self._scores is not None:

@@ -106,3 +106,19 @@ def test_a_card_is_read_without_this_package(tiny, tmp_path):
         interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=file.read())
     interpreter.allocate_tensors()
     assert interpreter.get_input_details()[0]["shape_signature"].tolist() == [-1, 2, 8, 8, 3]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_a_runtime_raises_is_one_line_that_names_the_file(format, tiny, tmp_path, monkeypatch):
+    try:
+        path = written(tiny, format, tmp_path)
+        runner = load_runner(path)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+    def fails(clips):
+        raise RuntimeError("\npad.cc:163 2 != 1.\nNode 94")
+
+    monkeypatch.setattr(runner, "_run", fails)
+    with pytest.raises(ValueError, match=rf"^{path} cannot be run by \w+.*: pad\.cc:163 2 != 1; export it again$"):
+        runner(np.zeros((1, 2, 8, 8, 3), np.uint8))

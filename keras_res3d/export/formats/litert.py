@@ -72,6 +72,8 @@ class LiteRTRunner(Runner):
     A file of a fixed batch size is called as often as it takes, and one whose clips enter as frames gets frames.
     """
 
+    runtime = "LiteRT"
+
     def __init__(self, path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
 

@@ -80,6 +80,8 @@ def _put_weights(model, weights: dict) -> None:
 class OnnxRunner(Runner):
     """Through ONNX Runtime on the CPU."""
 
+    runtime = "ONNX Runtime"
+
     def __init__(self, path, threads: int | None = None):
         try:
             import onnxruntime

@@ -29,6 +29,8 @@ def write(graph, path, request: Request | None = None) -> None:
 class SavedModelRunner(Runner):
     """Through `tf.saved_model.load`; `threads` is not used, since TensorFlow has its own setting."""
 
+    runtime = "TensorFlow"
+
     def __init__(self, path, threads: int | None = None):
         import tensorflow as tf
 
