@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from keras_res3d.applications import build_model
-from keras_res3d.cards import ModelCard, card_of, check_sampling, classes_of, clip_shape_of, read_card
+from keras_res3d.cards import ModelCard, card_of, card_path, check_card, classes_of, clip_shape_of, read_card
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.data.transform import preprocess_input
@@ -112,17 +112,14 @@ def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
     card = read_card(file)
     try:
         clip_shape_of(model)
-        if card is not None:
-            _check_card(model, card)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
+    if card is not None:
+        try:
+            check_card(model, card)
+        except ValueError as error:
+            raise ValueError(f"{file} and its card {card_path(file).name} do not fit: {error}") from error
     return model, card
-
-
-def _check_card(model: keras.Model, card: ModelCard) -> None:
-    check_sampling(model, card.sampling)
-    if card.labels and len(card.labels) != classes_of(model):
-        raise ValueError(f"the model has {classes_of(model)} outputs, its card names {len(card.labels)} classes")
 
 
 def as_classifier(
@@ -152,7 +149,7 @@ def as_classifier(
         found = _exported(model)
     elif isinstance(model, keras.Model):
         own = card or _assumed_card(model, model.name, labels, sampling)
-        _check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
+        check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
         found = _keras_classifier(model, own, model.name)
     else:
         raise TypeError(

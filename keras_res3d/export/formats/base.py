@@ -189,7 +189,12 @@ class Runner:
         is taken only where it fits.
         """
         if self.card_text is not None:
-            return ModelCard.from_json(self.card_text)
+            card = ModelCard.from_json(self.card_text)
+            if not fits(card, self.input_shape, self.classes):
+                size = (card.sampling.frames, *card.sampling.crop)
+                raise ValueError(f"it takes clips of {self.input_shape[:3]} and gives {self.classes} scores, its card "
+                                 f"says {size} and names {len(card.labels)} classes")  # fmt: skip
+            return card
         try:
             card = read_card(self.path)
         except ValueError:  # somebody's other JSON
