@@ -116,7 +116,7 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         names: its own flags, which mistyped ones are compared with.
 
     Returns:
-        (positional words, faults); with a fault, FLAGS are not parsed.
+        (positional words, faults).
     """
     spelled, words, given, unknown = spelled_for_absl(arguments)
     usage = _chosen(usage, given)
@@ -132,9 +132,15 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         return words, faults
     try:
         FLAGS([verb, *spelled])
-        return words, []
+        return words, _empty_flags(given)
     except (flags.Error, ValueError) as error:
         return words, [str(error)]
+
+
+def _empty_flags(given: Iterable[str]) -> list[str]:
+    """A sentence about each flag that is given without a value: none means anything by it, and it would be ignored."""
+    return [f"--{name} is empty; give it a value, or leave it out (a variable of the shell may not be set)"
+            for name in sorted(given) if name in FLAGS and FLAGS[name].value in ("", [], [""])]  # fmt: skip
 
 
 def _no_such_flag(typed: str, close: list[str]) -> str:

@@ -104,11 +104,25 @@ def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
     Raises:
         ValueError: the file cannot be read, is no model of clips, or does not fit its card; names the file.
     """
+    model = keras_model(file)
+    return model, fitting_card(model, file)
+
+
+def keras_model(file) -> keras.Model:
+    """The Keras model of a `.keras` file, uncompiled. Raises ValueError, which names it, where it cannot be read."""
     try:
-        model = keras.models.load_model(file, compile=False)
+        return keras.models.load_model(file, compile=False)
     except Exception as error:  # damage shows as KeyError, TypeError and others, wherever Keras meets it
         raise ValueError(f"{file} cannot be read by Keras: it is damaged, or needs code that is not loaded "
                          f"({type(error).__name__}: {first_line(error)})") from error  # fmt: skip
+
+
+def fitting_card(model: keras.Model, file) -> ModelCard | None:
+    """The card beside the file that a Keras model was read from, None where there is none.
+
+    Raises:
+        ValueError: the model is no model of clips, or the card cannot be its card; names both.
+    """
     card = read_card(file)
     try:
         clip_shape_of(model)
@@ -119,7 +133,7 @@ def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
             check_card(model, card)
         except ValueError as error:
             raise ValueError(f"{file} and its card {card_path(file).name} do not fit: {error}") from error
-    return model, card
+    return card
 
 
 def as_classifier(

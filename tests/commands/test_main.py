@@ -37,6 +37,9 @@ def test_version(capsys):
         (["predict", "runs/x", "--top", "3"], ["predict: VIDEO is missing"]),
         (["export", "m.keras"], ["export: --output is required"]),
         (["weights", "get", "a", "b"], ["unexpected argument 'b'"]),
+        (["predict", "m", "v", "--threshold", "0.1", "--event-classes", ""], ["--event_classes is empty; give it"]),
+        (["evaluate", "m", "--data", "x", "--benchmark=", "--splits", ""], ["--benchmark is empty", "--splits is empty"]),
+        (["train", "--data", "", "--output", "y"], ["--data is empty"]),
     ],
 )
 def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsys):

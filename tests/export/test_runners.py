@@ -98,6 +98,20 @@ def test_old_cards_beside_a_file_are_read_where_they_fit(tiny, tmp_path):
     assert load_runner(path).card is None
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_card_inside_that_is_of_another_net_is_refused(format, tiny, tmp_path):
+    for card in (replace(CARD, labels=("a", "b")), replace(CARD, sampling=Sampling(4, 1, (8, 8), (8, 8)))):
+        path = written(tiny, format, tmp_path, card=card)
+        try:
+            load_runner(path)
+        except ImportError as error:
+            pytest.skip(str(error))
+        except ValueError as error:
+            assert str(error).startswith(f"{path} cannot be read as a") and "its card says" in str(error)
+        else:
+            pytest.fail(f"{card} was taken")
+
+
 def test_a_card_is_read_without_this_package(tiny, tmp_path):
     path = written(tiny, "litert", tmp_path, card=NAMED)
     with zipfile.ZipFile(path) as archive:
