@@ -38,7 +38,7 @@ def test_version(capsys):
         (["export", "m.keras"], ["export: --output is required"]),
         (["weights", "get", "a", "b"], ["unexpected argument 'b'"]),
         (["predict", "m", "v", "--threshold", "0.1", "--event-classes", ""], ["--event_classes is empty; give it"]),
-        (["evaluate", "m", "--data", "x", "--benchmark=", "--splits", ""], ["--benchmark is empty", "--splits is empty"]),
+        (["evaluate", "m", "--data", "x", "--benchmark=", "--splits", ""], ["--benchmark is empty", "splits is empty"]),
         (["train", "--data", "", "--output", "y"], ["--data is empty"]),
     ],
 )

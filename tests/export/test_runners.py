@@ -112,6 +112,27 @@ def test_a_card_inside_that_is_of_another_net_is_refused(format, tiny, tmp_path)
             pytest.fail(f"{card} was taken")
 
 
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_changed_bytes_are_refused_and_an_export_without_a_digest_is_read(format, tiny, tmp_path):
+    """Wherever a bit of the weights, the graph or the card flips, nothing is predicted from it."""
+    try:
+        path = written(tiny, format, tmp_path)
+        load_runner(path)
+    except ImportError as error:
+        pytest.skip(str(error))
+    place = path.with_suffix(".bin") if format == "openvino" else path
+    data = place.read_bytes()
+    weights = data.index(np.asarray(tiny.layers[-1].kernel).tobytes()[:4])  # written so by all, rows or columns first
+    card = data.find(b'"labels"')
+    for at in (weights, len(data) // 3, card if card >= 0 else 0):
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(ValueError, match=f"^{path} cannot be read as a"):
+            load_runner(path)
+    if format != "openvino":  # as earlier releases wrote it
+        place.write_bytes(data.replace(b"model_sha256", b"model_sha255"))
+        assert load_runner(path).card == CARD
+
+
 def test_a_card_is_read_without_this_package(tiny, tmp_path):
     path = written(tiny, "litert", tmp_path, card=NAMED)
     with zipfile.ZipFile(path) as archive:

@@ -19,6 +19,9 @@ from keras_res3d.cards import ModelCard, read_card
 
 # What the card is called inside an export.
 CARD_NAME = "model.json"
+# What an export of one file calls the SHA-256 of itself, and what stands there, in a file that holds it among the bytes
+# that it is of, until it is known.
+DIGEST_NAME, UNKNOWN_DIGEST = "model_sha256", "0123456789abcdef" * 4
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,13 @@ def run_by(runtime: str, name, remedy: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         raise ValueError(f"{name} cannot be run by {runtime}: {first_line(error).rstrip('.')}{remedy}") from error
+
+
+def check_digest(known: str, found: str) -> None:
+    """Raises ValueError where a file's bytes are not those that it was written with."""
+    if known != found:
+        raise ValueError(f"its bytes are not those that it was written with ({DIGEST_NAME} in it is of others): it is "
+                         "damaged, or another tool changed it; export it again")  # fmt: skip
 
 
 def fixed_batches(clips: np.ndarray, batch: int, rank4: bool) -> Iterator[np.ndarray]:
