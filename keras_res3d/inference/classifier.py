@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_res3d.applications import build_model
 from keras_res3d.cards import ModelCard, card_of, card_path, check_card, classes_of, clip_shape_of, read_card
-from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.data.clips import Sampling, clips_at_once, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
@@ -52,7 +52,11 @@ class Classifier:
         return self.predict(clips)
 
     def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
-        """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
+        """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time.
+
+        Of large clips a batch has fewer than `batch_size`, as of `clips_at_once`.
+        """
+        batch_size = clips_at_once(self.card.sampling, batch_size)
         found = [self.predict(np.stack(batch)) for batch in batched(clips, batch_size)]
         if not found:
             raise ValueError("there are no clips; expected one or more")
