@@ -59,8 +59,7 @@ def clips_at(video, sampling: Sampling, places: Iterable[np.ndarray]) -> Iterato
 
 
 def _held_frames(places: list[np.ndarray]) -> int:
-    """How many frames at most are held at once while clips, in the order of their first frames, are read in one pass.
-    """
+    """How many frames at most are held at once while clips, ordered by their first frames, are read in one pass."""
     if not places:
         return 0
     firsts, lasts = (np.array([place[end] for place in places]) for end in (0, -1))
