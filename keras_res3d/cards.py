@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from keras_res3d.data.clips import Sampling, for_crop
 from keras_res3d.io import atomic_path, digest, write_atomically
 from keras_res3d.nets.architecture import LARGEST, Architecture
-from keras_res3d.nets.recognise import architecture_of
+from keras_res3d.nets.recognise import architecture_of, convolutions_of
 from keras_res3d.nets.taps import is_trimmed
 from keras_res3d.remote import StoreError, StorePath, as_path, readable, text_of
 from keras_res3d.tables import as_json
@@ -166,7 +167,7 @@ def clip_shape_of(model) -> tuple[int | None, ...]:
     """What a Keras model takes: `(frames, height, width, channels)`, None where a size is open.
 
     Raises:
-        ValueError: the model has not one input of clips.
+        ValueError: the model has not one input of clips, which are numbers.
     """
     name = getattr(model, "name", type(model).__name__)
     try:
@@ -182,6 +183,8 @@ def clip_shape_of(model) -> tuple[int | None, ...]:
         raise ValueError(
             f"{name} takes inputs of shape {shape}; expected clips, (frames, height, width, channels) beside the batch"
         )
+    if not re.fullmatch(r"(bfloat|float|int|uint)\d+", kind := str(inputs[0].dtype)):
+        raise ValueError(f"{name} takes inputs of type {kind}; expected clips of numbers, such as float32")
     return shape
 
 
@@ -251,6 +254,27 @@ def check_multi_label(model) -> None:
             "classifier_activation='sigmoid'), prepare_net(..., multi_label=True), or activation='sigmoid' in your own "
             "last layer"
         )
+
+
+def check_card(model, card: ModelCard) -> None:
+    """Raises ValueError where a card cannot be that of a Keras model: other clips, outputs or layers than it says."""
+    check_sampling(model, card.sampling)
+    if card.labels and len(card.labels) != classes_of(model):
+        raise ValueError(f"the model has {classes_of(model)} outputs, its card names {len(card.labels)} classes")
+    frames = clip_shape_of(model)[0]
+    if None not in (frames, card.frames) and frames != card.frames:
+        raise ValueError(f"the model takes clips of {frames} frames, its card says {card.frames}")
+    if card.multi_label:
+        check_multi_label(model)
+    net = None if card.architecture is None else _net_inside(model)
+    if net is None:
+        return
+    own, said = convolutions_of(architecture_of(net)), convolutions_of(card.architecture)
+    if own != said:
+        name = next(name for name in [*own, *said] if own.get(name) != said.get(name))
+        raise ValueError(f"its card describes {card.architecture.name}, whose convolutions are not those of the model: "
+                         f"(channels, kernel, strides, bias) of {name} are {said.get(name, 'missing')} in the card, "
+                         f"{own.get(name, 'missing')} in the model")  # fmt: skip
 
 
 def check_sampling(model, sampling: Sampling) -> None:

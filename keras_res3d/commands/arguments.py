@@ -116,7 +116,7 @@ def parse(verb: str, usage: str, arguments: list[str], names: Iterable[str]) -> 
         names: its own flags, which mistyped ones are compared with.
 
     Returns:
-        (positional words, faults); with a fault, FLAGS are not parsed.
+        (positional words, faults).
     """
     spelled, words, given, unknown = spelled_for_absl(arguments)
     usage = _chosen(usage, given)
@@ -141,7 +141,7 @@ def _empty(words: list[str], names: Iterable[str]) -> list[str]:
     """What is given and has nothing in it, as a variable of a shell that is not set: as a path it would be the current
     folder."""
     faults = ["a word is empty; leave it out, or give what it stands for"] if "" in words else []
-    given = [name for name in sorted(names) if FLAGS[name].present and FLAGS[name].value in ("", [])]
+    given = [name for name in sorted(names) if FLAGS[name].present and FLAGS[name].value in ("", [], [""])]
     return [*faults, *(f"--{name} is empty: {_first_words(FLAGS[name].help)}" for name in given)]
 
 

@@ -85,9 +85,9 @@ def sampling_from_flags(base: Sampling) -> Sampling:
     """`base`, changed where a flag is given; another crop brings its own resize, in the paper's proportion."""
     sampling = replace(
         base,
-        frames=FLAGS.frames or base.frames,
-        stride=FLAGS.stride or base.stride,
-        fps=FLAGS.fps or base.fps,
+        frames=base.frames if FLAGS.frames is None else FLAGS.frames,
+        stride=base.stride if FLAGS.stride is None else FLAGS.stride,
+        fps=base.fps if FLAGS.fps is None else FLAGS.fps,
     )
     if FLAGS.crop is None or (FLAGS.crop, FLAGS.crop) == base.crop:
         return sampling

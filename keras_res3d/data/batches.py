@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import itertools
+import math
 import re
 import warnings
 import weakref
@@ -15,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_res3d.data.bad_videos import STOP, UNREADABLE, BadVideos, collector, none_is_left
-from keras_res3d.data.clips import Sampling, steps_per_epoch
+from keras_res3d.data.clips import MAX_HELD_PIXELS, Sampling, steps_per_epoch
 from keras_res3d.data.crashes import opened
 from keras_res3d.data.evaluation import evaluation_clips, evaluation_places
 from keras_res3d.data.leaving import stop_flag
@@ -257,7 +258,9 @@ class VideoBatches:
             raise ValueError(f"batch_size, clips are {batch_size}, {clips}; expected at least 1 each")
         preprocessing_row(sampling.preprocessing)
         self.data_set, self.sampling, self.batch_size, self.clips = data_set, sampling, batch_size, clips
-        self.workers, self.preprocess = reader_threads(workers), preprocess
+        # Each worker holds the clips of a video.
+        most = MAX_HELD_PIXELS // (clips * sampling.frames * math.prod(sampling.crop))
+        self.workers, self.preprocess = max(1, min(reader_threads(workers), most)), preprocess
         self.bad, self.left_out = collector(on_bad_video), {}
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

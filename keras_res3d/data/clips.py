@@ -20,8 +20,10 @@ PAPER_RESIZE, PAPER_CROP = (128, 171), 112
 TICK_TOLERANCE_SECONDS = 1e-3
 # A time stamp that is wrong by a year must not fill the memory: this is a week at 15 frames a second.
 MAX_TICKS = 10_000_000
-# What a clip may be: more than any net takes, and little enough that no card and no flag can fill the memory with one.
-MAX_STRIDE, MAX_CLIP_PIXELS = 1_000_000, 2**30
+# What a clip may be: more than any net takes, and little enough that no card and no flag can fill the memory. A clip of
+# 2^25 pixels (16 frames of 1080 x 1920) takes 100 MB as it is resized, and 400 MB as a net's input. So much is scored
+# at a time, however many clips that are, and frames of up to 2^28 pixels (800 MB) wait for clips that overlap.
+MAX_STRIDE, MAX_CLIP_PIXELS, MAX_HELD_PIXELS = 1_000_000, 2**25, 2**28
 SLOWEST_FPS, FASTEST_FPS = 0.001, 10_000.0
 
 
@@ -46,7 +48,8 @@ class Sampling:
         frames: frames of a clip, from 1 to 10,000.
         stride: distance from one frame of a clip to the next in the video, from 1 to 1,000,000; 2 takes every second
             frame.
-        resize: (height, width) in pixels that frames are resized to, the aspect ratio not kept.
+        resize: (height, width) in pixels that frames are resized to, the aspect ratio not kept. All frames of a clip
+            have up to 2^25 pixels then.
         crop: (height, width) in pixels of what is cropped from the resized frames.
         fps: None takes the frames as stored; a rate from 0.001 to 10,000 frames a second first resamples the video to
             it.
@@ -103,6 +106,11 @@ class Sampling:
         if unknown:
             raise ValueError(f"sampling has fields {unknown}; expected some of {list(Sampling.__dataclass_fields__)}")
         return Sampling(**fields)
+
+
+def clips_at_once(sampling: Sampling, wanted: int) -> int:
+    """How many clips to hold as a batch: as many as are wanted, but one alone or up to 2^25 pixels together."""
+    return max(1, min(wanted, MAX_CLIP_PIXELS // (sampling.frames * math.prod(sampling.crop))))
 
 
 def check_fps(fps: object) -> None:

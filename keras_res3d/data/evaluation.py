@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from keras_res3d.data.clips import Sampling, even_clips, sliding_clips
+from keras_res3d.data.clips import MAX_HELD_PIXELS, Sampling, even_clips, sliding_clips
 from keras_res3d.data.transform import centre_crop
 
 
@@ -45,6 +46,22 @@ def evaluation_clips(video, sampling: Sampling, clips: int = 10, step: int | Non
 
 
 def clips_at(video, sampling: Sampling, places: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """The evaluation clips of some of a video's `evaluation_places`, one at a time; as of `evaluation_clips`."""
-    for clip in video.clips(places, size=sampling.resize):
-        yield np.ascontiguousarray(centre_crop(clip, sampling.crop))
+    """The evaluation clips of some of a video's `evaluation_places`, one at a time; as of `evaluation_clips`.
+
+    Frames are decoded once and held for the clips that share or interleave them; where these would be more than
+    `MAX_HELD_PIXELS`, each clip is read by itself, which takes longer.
+    """
+    places = list(places)
+    crowded = _held_frames(places) * math.prod(sampling.resize) > MAX_HELD_PIXELS
+    for part in [[place] for place in places] if crowded else [places]:
+        for clip in video.clips(part, size=sampling.resize):
+            yield np.ascontiguousarray(centre_crop(clip, sampling.crop))
+
+
+def _held_frames(places: list[np.ndarray]) -> int:
+    """How many frames at most are held at once while clips, ordered by their first frames, are read in one pass."""
+    if not places:
+        return 0
+    firsts, lasts = (np.array([place[end] for place in places]) for end in (0, -1))
+    open_clips = np.searchsorted(firsts, lasts, "right") - np.arange(len(places))
+    return int(min(open_clips.max() * len(places[0]), (lasts - firsts).max() + 1))

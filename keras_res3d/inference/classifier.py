@@ -12,12 +12,12 @@ import keras
 import numpy as np
 
 from keras_res3d.applications import build_model
-from keras_res3d.cards import ModelCard, card_of, check_sampling, classes_of, clip_shape_of, read_card
-from keras_res3d.data.clips import Sampling, for_crop
+from keras_res3d.cards import ModelCard, card_of, card_path, check_card, classes_of, clip_shape_of, read_card
+from keras_res3d.data.clips import Sampling, clips_at_once, for_crop
 from keras_res3d.data.labels import LABEL_SETS, label_names
 from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import load_runner
-from keras_res3d.export.formats.base import Runner, check_batch
+from keras_res3d.export.formats.base import Runner, check_batch, check_scores, first_line, run_by
 from keras_res3d.inference.model_file import is_published, model_file
 from keras_res3d.nets.architecture import check_input_shape
 from keras_res3d.weights.catalog import find_name
@@ -32,16 +32,19 @@ class Classifier:
     Attributes:
         predict: uint8 RGB clips `(batch, frames, height, width, 3)`, resized and cropped as the card's sampling says,
             to scores `(batch, classes)`: the model's own outputs, which are probabilities where it ends in a softmax.
-            Clips of a size that the model does not take, and an empty batch, are a ValueError at every call.
+            Clips of a size that the model does not take, and an empty batch, are a ValueError at every call, and so are
+            scores that are NaN or infinite.
         card: class names and sampling.
         model: the Keras model, or None where it is an export.
         input_shape: `(frames, height, width, channels)` that it takes, None where a size is open.
+        name: what messages call it: its file, or what a model without one is called.
     """
 
     predict: Callable[[np.ndarray], np.ndarray]
     card: ModelCard
     model: keras.Model | None = None
     input_shape: tuple[int | None, ...] = (None, None, None, 3)
+    name: str = ""
     dtype: ClassVar[np.dtype] = np.dtype("uint8")  # of clips, as a runner tells its own
 
     def __call__(self, clips: np.ndarray) -> np.ndarray:
@@ -49,7 +52,11 @@ class Classifier:
         return self.predict(clips)
 
     def scores_of(self, clips: Iterable[np.ndarray], batch_size: int = 16) -> np.ndarray:
-        """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time."""
+        """Scores `(clips, classes)` of uint8 clips as `evaluation_clips` gives them; a batch is held at a time.
+
+        Of large clips a batch has fewer than `batch_size`, as of `clips_at_once`.
+        """
+        batch_size = clips_at_once(self.card.sampling, batch_size)
         found = [self.predict(np.stack(batch)) for batch in batched(clips, batch_size)]
         if not found:
             raise ValueError("there are no clips; expected one or more")
@@ -88,7 +95,7 @@ def load_model(path) -> Classifier:
     if file.suffix != ".keras":
         return _exported(load_runner(file))
     model, card = read_keras(file)
-    return _keras_classifier(model, card or _assumed_card(model, file))
+    return _keras_classifier(model, card or _assumed_card(model, file), file)
 
 
 # The name before `load_model`.
@@ -101,27 +108,36 @@ def read_keras(file) -> tuple[keras.Model, ModelCard | None]:
     Raises:
         ValueError: the file cannot be read, is no model of clips, or does not fit its card; names the file.
     """
+    model = keras_model(file)
+    return model, fitting_card(model, file)
+
+
+def keras_model(file) -> keras.Model:
+    """The Keras model of a `.keras` file, uncompiled. Raises ValueError, which names it, where it cannot be read."""
     try:
-        model = keras.models.load_model(file, compile=False)
+        return keras.models.load_model(file, compile=False)
     except Exception as error:  # damage shows as KeyError, TypeError and others, wherever Keras meets it
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(error).__name__}: {lines[0][:300] if lines else ''}"
         raise ValueError(f"{file} cannot be read by Keras: it is damaged, or needs code that is not loaded "
-                         f"({reason})") from error  # fmt: skip
+                         f"({type(error).__name__}: {first_line(error)})") from error  # fmt: skip
+
+
+def fitting_card(model: keras.Model, file) -> ModelCard | None:
+    """The card beside the file that a Keras model was read from, None where there is none.
+
+    Raises:
+        ValueError: the model is no model of clips, or the card cannot be its card; names both.
+    """
     card = read_card(file)
     try:
         clip_shape_of(model)
-        if card is not None:
-            _check_card(model, card)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return model, card
-
-
-def _check_card(model: keras.Model, card: ModelCard) -> None:
-    check_sampling(model, card.sampling)
-    if card.labels and len(card.labels) != classes_of(model):
-        raise ValueError(f"the model has {classes_of(model)} outputs, its card names {len(card.labels)} classes")
+    if card is not None:
+        try:
+            check_card(model, card)
+        except ValueError as error:
+            raise ValueError(f"{file} and its card {card_path(file).name} do not fit: {error}") from error
+    return card
 
 
 def as_classifier(
@@ -151,8 +167,8 @@ def as_classifier(
         found = _exported(model)
     elif isinstance(model, keras.Model):
         own = card or _assumed_card(model, model.name, labels, sampling)
-        _check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
-        found = _keras_classifier(model, own)
+        check_card(model, replace(own, labels=tuple(labels or own.labels), sampling=sampling or own.sampling))
+        found = _keras_classifier(model, own, model.name)
     else:
         raise TypeError(
             f"model is {type(model).__name__}; expected a path, what load_model returns, or a Keras model"
@@ -185,7 +201,7 @@ def _with(classifier: Classifier, sampling: Sampling) -> Classifier:
         check_input_shape(classifier.card.architecture, (*wanted, classifier.input_shape[-1]))
     card, inside = replace(classifier.card, sampling=sampling), classifier.card.sampling.preprocessing
     if classifier.model is not None:
-        return _keras_classifier(classifier.model, card)
+        return _keras_classifier(classifier.model, card, classifier.name)
     if sampling.preprocessing != inside:
         raise ValueError(
             f"preprocessing is {sampling.preprocessing!r}, and the export of {card.net} was made for {inside!r}; "
@@ -232,10 +248,10 @@ def _published(name: str) -> Classifier:
     model = build_model(entry.net, weights=entry.tag, input_shape=(entry.frames, *entry.crop, 3))
     sampling = Sampling(**entry.sampling_fields())
     labels = label_names(entry.labels)
-    return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on))
+    return _keras_classifier(model, ModelCard(entry.net, labels, sampling, entry.licence, entry.trained_on), name)
 
 
-def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
+def _keras_classifier(model: keras.Model, card: ModelCard, name) -> Classifier:
     mode, shape = card.sampling.preprocessing, clip_shape_of(model)
 
     def predict(clips: np.ndarray) -> np.ndarray:
@@ -243,9 +259,12 @@ def _keras_classifier(model: keras.Model, card: ModelCard) -> Classifier:
         clips = check_batch(clips, shape, np.uint8, any_type=True)
         if card.architecture is not None and None in shape:
             check_input_shape(card.architecture, clips.shape[1:])
-        return keras.tree.flatten(model.predict_on_batch(preprocess_input(clips, mode)))[0]
+        clips = preprocess_input(clips, mode)
+        with run_by("Keras", name):
+            scores = keras.tree.flatten(model.predict_on_batch(clips))[0]
+        return check_scores(scores, name)
 
-    return Classifier(predict, card, model, shape)
+    return Classifier(predict, card, model, shape, str(name))
 
 
 def _exported(runner: Runner) -> Classifier:
@@ -253,11 +272,11 @@ def _exported(runner: Runner) -> Classifier:
     card = runner.card
     if card is None:
         raise ValueError(f"{runner.path} has no card that fits it, which says how clips are taken; export it again")
-    if runner.dtype == np.uint8:
-        return Classifier(runner, card, None, runner.input_shape)
-    mode = card.sampling.preprocessing
+    inside, mode = runner.dtype == np.uint8, card.sampling.preprocessing
 
     def predict(clips: np.ndarray) -> np.ndarray:
-        return runner(preprocess_input(check_batch(clips, runner.input_shape, np.uint8, any_type=True), mode))
+        if not inside:
+            clips = preprocess_input(check_batch(clips, runner.input_shape, np.uint8, any_type=True), mode)
+        return check_scores(runner(clips), runner.path)
 
-    return Classifier(predict, card, None, runner.input_shape)
+    return Classifier(predict, card, None, runner.input_shape, str(runner.path))

@@ -100,6 +100,8 @@ def _numbers(labels: tuple[str, ...], classes: Iterable[str] | None) -> list[int
     if classes is None:
         return list(range(len(labels)))
     wanted = [classes] if isinstance(classes, str) else list(classes)
+    if not wanted:
+        raise ValueError("classes is empty; expected names of classes to look for, or None for all")
     unknown = [name for name in wanted if name not in labels]
     if unknown:
         known = f"{list(labels[:8])}{', ...' if len(labels) > 8 else ''}"

@@ -34,9 +34,10 @@ def grad_cam(model, clips, classes=None, layer: str | None = None) -> np.ndarray
         speaks for the class is 0 everywhere.
 
     Raises:
-        ValueError: the model is an export, which has no gradients; there is no such layer or class; or Keras runs on
-            another backend than TensorFlow.
+        ValueError: the model is an export, which has no gradients; there is no such layer or class; activations or
+            gradients are NaN or infinite; or Keras runs on another backend than TensorFlow.
     """
+    name = model.name
     if isinstance(model, Classifier):
         if model.model is None:
             raise ValueError(f"{model.card.net} is an export, which has no gradients; Grad-CAM needs the .keras file")
@@ -49,6 +50,8 @@ def grad_cam(model, clips, classes=None, layer: str | None = None) -> np.ndarray
     maps, gradients = _maps_and_gradients(model, _layer(model, layer), clips, classes)
     weights = gradients.mean(axis=(1, 2, 3), keepdims=True)
     heat = np.maximum((maps * weights).sum(axis=-1), 0)
+    if not np.isfinite(heat).all():  # of what no activation function hides from the scores
+        raise ValueError(f"{name} gives activations or gradients that are NaN or infinite, where Grad-CAM looks")
     for axis in (1, 2, 3):
         heat = _stretched(heat, axis, clips.shape[axis])
     largest = heat.max(axis=(1, 2, 3), keepdims=True)

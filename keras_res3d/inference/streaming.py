@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_res3d.cards import ModelCard
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import MAX_HELD_PIXELS, Sampling
 from keras_res3d.data.images import resize
 from keras_res3d.data.open import open_video
 from keras_res3d.data.transform import centre_crop, preprocess_input
+from keras_res3d.export.formats.base import check_scores
 
 if TYPE_CHECKING:
     # PyAV comes with it, which frames that are pushed do without.
@@ -35,7 +37,8 @@ class StreamingPredictor:
             preprocesses itself).
 
     Raises:
-        ValueError: `every` is below 1, `smoothing` is outside 0..1, or nothing says what the sampling is.
+        ValueError: `every` is below 1, `smoothing` is outside 0..1, nothing says what the sampling is, or the frames
+            from a clip's first to its last, which are all kept, have more than 2^28 pixels.
     """
 
     def __init__(
@@ -55,6 +58,9 @@ class StreamingPredictor:
             raise ValueError(f"every is {every!r}; expected a number of frames from 1")
         if not 0 <= smoothing < 1:
             raise ValueError(f"smoothing is {smoothing!r}; expected 0 (none) to below 1")
+        if (pixels := sampling.span * math.prod(sampling.crop)) > MAX_HELD_PIXELS:
+            raise ValueError(f"a clip spans {sampling.span:,} frames of a stream, {pixels:,} pixels that are kept; "
+                             f"expected up to {MAX_HELD_PIXELS:,}: take a smaller stride")  # fmt: skip
         if preprocessing is None:
             preprocessing = getattr(predict, "dtype", None) != np.uint8
         self.sampling, self.every, self.smoothing = sampling, every, smoothing
@@ -78,7 +84,7 @@ class StreamingPredictor:
             Smoothed scores `(classes,)` at every `every`-th frame once a whole clip has been seen, otherwise None.
 
         Raises:
-            ValueError: not a uint8 RGB frame.
+            ValueError: not a uint8 RGB frame, or the scores are NaN or infinite.
         """
         frame = np.asarray(frame)
         if frame.ndim != 3 or frame.shape[2] != 3 or not frame.size or frame.dtype != np.uint8:
@@ -153,7 +159,8 @@ class StreamingPredictor:
         clip = np.stack(list(self._frames)[:: self.sampling.stride])[None]
         if self._preprocessing:
             clip = preprocess_input(clip, self.sampling.preprocessing)
-        return np.asarray(self._predict(clip), np.float32)[0]
+        name = getattr(self._predict, "path", getattr(self._predict, "name", "predict"))  # of a runner, of a model
+        return check_scores(np.asarray(self._predict(clip), np.float32), name)[0]
 
     def _smoothed(self, scores: np.ndarray) -> np.ndarray:
         if self._scores is not None:

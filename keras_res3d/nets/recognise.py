@@ -88,6 +88,21 @@ def _candidates(fields: dict, firsts: dict):
         yield Architecture(**fields, factorized=rule, factorized_per_block=per_block, factorized_stem=fixed)
 
 
+def convolutions_of(architecture: Architecture, taps: dict | None = None) -> dict[str, tuple]:
+    """By name, (channels, kernel, strides, bias) of the convolutions of a net.
+
+    Args:
+        architecture: the net.
+        taps: `kernel_taps` of a trimmed net; None gives the whole kernels.
+    """
+    return {
+        layer.name: (layer.channels_out, (taps[layer.name].count, *layer.kernel[1:]) if taps else tuple(layer.kernel),
+                     layer.strides, layer.bias)
+        for layer in walk(architecture)
+        if layer.op == "conv"
+    }  # fmt: skip
+
+
 def architecture_of(model) -> Architecture:
     """The `Architecture` that built `model`, verified convolution by convolution against its walk.
 
@@ -112,13 +127,7 @@ def architecture_of(model) -> Architecture:
     }
     trimmed_to = _own_input(model)[1] if is_trimmed(model) else None
     for architecture in _candidates(_common_fields(model, layers, convs, firsts), firsts):
-        taps = kernel_taps(architecture, trimmed_to)
-        walked = {
-            layer.name: (layer.channels_out, (taps[layer.name].count, *layer.kernel[1:]), layer.strides, layer.bias)
-            for layer in walk(architecture)
-            if layer.op == "conv"
-        }
-        if walked == seen:
+        if convolutions_of(architecture, kernel_taps(architecture, trimmed_to)) == seen:
             return architecture
     raise ValueError(f"{refusal}; the names fit but kernels, strides or channels do not")
 

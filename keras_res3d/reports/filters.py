@@ -26,9 +26,10 @@ def first_filters(model) -> np.ndarray:
             channels are taken as RGB. A 2-D convolution has one frame.
 
     Raises:
-        ValueError: an export; or a model without a convolution, or whose first one does not read three channels.
+        ValueError: an export; or a model without a convolution, or whose first one does not read three channels, or has
+            weights that are NaN or infinite.
     """
-    order = "rgb"
+    order, name = "rgb", getattr(model, "name", "the model")
     if isinstance(model, Classifier):
         if model.model is None:
             raise ValueError(f"{model.card.net} is an export; filters are those of a .keras file")
@@ -38,6 +39,9 @@ def first_filters(model) -> np.ndarray:
         what = f"whose first convolution reads {found[0].kernel.shape[-2]} channels" if found else "no convolution"
         raise ValueError(f"{model.name} has {what}; expected one that reads the 3 channels of pictures")
     kernel = np.asarray(found[0].kernel, np.float32)
+    if not np.isfinite(kernel).all():
+        raise ValueError(f"{name} has weights in {found[0].name} that are NaN or infinite: it is damaged; train or "
+                         "download it again")  # fmt: skip
     kernel = kernel[None] if kernel.ndim == 4 else kernel
     kernel = np.moveaxis(kernel, -1, 0)
     return kernel[..., ::-1] if order == "bgr" else kernel

@@ -15,7 +15,8 @@ from keras_res3d.data.transform import preprocess_input
 from keras_res3d.export.formats import format_of, load_runner
 from keras_res3d.export.measure import run_export
 from keras_res3d.export.samples import embedded_clips
-from keras_res3d.inference.classifier import load_model
+from keras_res3d.inference.classifier import fitting_card, keras_model, load_model
+from keras_res3d.inference.model_file import model_file
 from keras_res3d.io import write_atomically
 from keras_res3d.reports.pages import ClipShown, shown_rate
 from keras_res3d.reports.sections import Clips, Numbers, Pairs, Section, Table, Text, curves, page, scores_sections
@@ -59,12 +60,15 @@ def write_report(
 
     Raises:
         FileNotFoundError: there is no such run, or no such export.
-        ValueError: the folder holds neither a log nor a model, or a log that is no CSV; or as of `evaluate`.
+        ValueError: the folder holds neither a log nor a model, a log that is no CSV, or a model that its card does not
+            fit; or as of `evaluate`.
     """
     folder, model, card = _opened(run)
     log = read_log(folder)
-    scores = None
-    if data is not None:
+    scores = fault = None
+    if data is None:
+        fault = _fault(model)
+    else:
         if not model.is_file():
             raise ValueError(f"{folder} holds no {model.name}, so that nothing can be scored; leave --data out")
         classifier = load_model(model)
@@ -73,7 +77,8 @@ def write_report(
         scores = evaluate(classifier, data, clips=clips, batch_size=batch_size)
         card = classifier.card
     files = find_exports(folder) if exports is None else [_existing(path) for path in exports]
-    sections = [Section("", _state(folder, log, card, scores)), curves({card_name(card, folder): log}, _chance(card))]
+    state = [*_state(folder, log, card, scores), *([Text(fault, "warning")] if fault else [])]
+    sections = [Section("", state), curves({card_name(card, folder): log}, _chance(card))]
     if scores is not None:
         sections += scores_sections({"model": scores})
         sections += _extremes(scores, data, card, clips, shown) if isinstance(scores, Scores) else []
@@ -96,6 +101,22 @@ def _opened(run) -> tuple[pathlib.Path, pathlib.Path, ModelCard | None]:
     if not model.exists() and card is None and not (model.parent / "log.csv").exists():
         raise ValueError(f"{path} holds neither log.csv nor model.keras; {_EXPECTED}")
     return model.parent, model, card
+
+
+def _fault(model: pathlib.Path) -> str | None:
+    """Why a run's model cannot be opened, None where it can or where there is none yet: a report does without it.
+
+    Raises:
+        ValueError: it can be opened, and the card is not its card.
+    """
+    if not model.is_file():
+        return None
+    try:
+        found = keras_model(model_file(model))
+    except ValueError as error:
+        return f"The model could not be opened, so that its card was not compared with it: {printable(error)}"
+    fitting_card(found, model)
+    return None
 
 
 def card_name(card: ModelCard | None, folder: pathlib.Path) -> str:

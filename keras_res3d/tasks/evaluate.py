@@ -13,7 +13,7 @@ import keras
 from keras_res3d.cards import ModelCard
 from keras_res3d.data.bad_videos import SKIP
 from keras_res3d.data.batches import video_batches
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import Sampling, clips_at_once
 from keras_res3d.data.open import read_data_set
 from keras_res3d.data.seen import warning_for
 from keras_res3d.data.types import DataSet, is_multi_label
@@ -53,7 +53,7 @@ def evaluate(
         sampling: how clips are taken, in place of the card's way. A Keras model without a card needs it, unless the
             paper's sampling fits.
         clips: per video, evenly spread, centre crop; short videos have fewer.
-        batch_size: clips that are scored at a time.
+        batch_size: clips that are scored at a time; fewer where they are large, as of `clips_at_once`.
         labels: class names in the order of the outputs, in place of the card's. None, for a Keras model without a card,
             takes the classes of `data`.
         card: of a Keras model.
@@ -82,6 +82,7 @@ def evaluate(
     check_benchmark(card, pathlib.PurePath(data.name).name if benchmark is None else benchmark, allow_contaminated)
     if seen := warning_for(card.seen, data):
         warnings.warn(seen, stacklevel=2)
+    batch_size = clips_at_once(card.sampling, batch_size)
     batches = video_batches(
         data, card.sampling, batch_size, clips, workers, preprocess=False, on_bad_video=on_bad_video
     )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_res3d.cards import ModelCard
-from keras_res3d.data.clips import Sampling
+from keras_res3d.data.clips import Sampling, clips_at_once
 from keras_res3d.data.labels import decode_predictions
 from keras_res3d.data.types import DataSet, VideoError
 from keras_res3d.tasks.clip_stream import ClipStream, Piece, batches
@@ -83,7 +83,8 @@ class Extraction:
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; expected at least 1")
         self.step = (self.sampling.frames - overlap) * self.sampling.stride
-        self.per_clip, self.normalize, self.batch_size, self.workers = per_clip, normalize, batch_size, workers
+        self.per_clip, self.normalize, self.workers = per_clip, normalize, workers
+        self.batch_size = clips_at_once(self.sampling, batch_size)
 
     def header(self) -> dict:
         """The header of a folder of these features."""

@@ -40,6 +40,9 @@ def test_version(capsys):
         (["split", "--data", "x", "--output", "", "--folds", "2"], ["split: --output is empty: Folder that the lists"]),
         (["extract", "m", "--data=", "--output", "x", "--layers="], ["--data is empty: ", "--layers is empty: "]),
         (["search-videos", "", "x"], ["search-videos: a word is empty; leave it out"]),
+        (["predict", "m", "v", "--threshold", "0.1", "--event-classes", ""], ["--event_classes is empty: "]),
+        (["evaluate", "m", "--data", "x", "--benchmark=", "--splits", ""], ["--benchmark is empty", "splits is empty"]),
+        (["train", "--data", "", "--output", "y"], ["--data is empty"]),
     ],
 )
 def test_wrong_calls_exit_with_2_and_name_every_fault(arguments, messages, capsys):

@@ -162,6 +162,8 @@ def test_events_of_a_video(trained, long_video, tmp_path, capsys):
         (["--frames", "1000000000"], "frames is 1000000000; expected a whole number from 1 to 10,000"),
         (["--stride", "1000000000"], "stride is 1000000000; expected a whole number from 1 to 1,000,000"),
         (["--crop", "1000000"], "expected sides from 1 to 16,384 pixels"),
+        (["--fps", "0"], "fps is 0.0; expected None (frames as stored) or a rate from 0.001 to 10,000 frames a second"),
+        (["--fps", "nan"], "fps is nan; expected"),
         (["--fps", "1e12"], "expected None (frames as stored) or a rate from 0.001 to 10,000 frames a second"),
     ],
 )

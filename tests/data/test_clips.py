@@ -1,5 +1,7 @@
 """Frame arithmetic: golden indices, and properties over all sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,7 @@ from keras_res3d.data.clips import (
     Sampling,
     at_frame_rate,
     clip_indices,
+    clips_at_once,
     even_clips,
     for_crop,
     random_clip,
@@ -118,6 +121,18 @@ def test_sampling_to_a_dict_and_back():
 def test_sampling_refuses_what_cannot_be(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*expected"):
         Sampling(**wrong)
+
+
+def test_a_clip_fits_the_memory():
+    """What is held at once is bounded, whatever a card says."""
+    for frames, resize in ((64, (512, 512)), (300, (256, 340)), (16, (1080, 1920)), (1, (2160, 4096))):
+        assert Sampling(frames=frames, resize=resize).frames == frames
+    for frames, resize in ((4, (16_384, 16_384)), (1, (16_384, 16_384)), (10_000, (128, 171))):
+        with pytest.raises(ValueError, match=r"has [\d,]+ pixels; expected up to 33,554,432"):
+            Sampling(frames=frames, resize=resize, crop=(1, 1))
+    large = Sampling(frames=300, resize=(256, 340), crop=(256, 256))
+    assert clips_at_once(large, 16) == 1 and clips_at_once(replace(large, crop=(112, 112)), 16) == 8
+    assert clips_at_once(Sampling(), 32) == 32
 
 
 @pytest.mark.parametrize("call", [

@@ -98,6 +98,41 @@ def test_old_cards_beside_a_file_are_read_where_they_fit(tiny, tmp_path):
     assert load_runner(path).card is None
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_card_inside_that_is_of_another_net_is_refused(format, tiny, tmp_path):
+    for card in (replace(CARD, labels=("a", "b")), replace(CARD, sampling=Sampling(4, 1, (8, 8), (8, 8)))):
+        path = written(tiny, format, tmp_path, card=card)
+        try:
+            load_runner(path)
+        except ImportError as error:
+            pytest.skip(str(error))
+        except ValueError as error:
+            assert str(error).startswith(f"{path} cannot be read as a") and "its card says" in str(error)
+        else:
+            pytest.fail(f"{card} was taken")
+
+
+@pytest.mark.parametrize("format", ["litert", "onnx", "openvino"])
+def test_changed_bytes_are_refused_and_an_export_without_a_digest_is_read(format, tiny, tmp_path):
+    """Wherever a bit of the weights, the graph or the card flips, nothing is predicted from it."""
+    try:
+        path = written(tiny, format, tmp_path)
+        load_runner(path)
+    except ImportError as error:
+        pytest.skip(str(error))
+    place = path.with_suffix(".bin") if format == "openvino" else path
+    data = place.read_bytes()
+    weights = data.index(np.asarray(tiny.layers[-1].kernel).tobytes()[:4])  # written so by all, rows or columns first
+    card = data.find(b'"labels"')
+    for at in (weights, len(data) // 3, card if card >= 0 else 0):
+        place.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(ValueError, match=f"^{path} cannot be read as a"):
+            load_runner(path)
+    if format != "openvino":  # as earlier releases wrote it
+        place.write_bytes(data.replace(b"model_sha256", b"model_sha255"))
+        assert load_runner(path).card == CARD
+
+
 def test_a_card_is_read_without_this_package(tiny, tmp_path):
     path = written(tiny, "litert", tmp_path, card=NAMED)
     with zipfile.ZipFile(path) as archive:
@@ -106,3 +141,19 @@ def test_a_card_is_read_without_this_package(tiny, tmp_path):
         interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter(model_content=file.read())
     interpreter.allocate_tensors()
     assert interpreter.get_input_details()[0]["shape_signature"].tolist() == [-1, 2, 8, 8, 3]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_a_runtime_raises_is_one_line_that_names_the_file(format, tiny, tmp_path, monkeypatch):
+    try:
+        path = written(tiny, format, tmp_path)
+        runner = load_runner(path)
+    except ImportError as error:
+        pytest.skip(str(error))
+
+    def fails(clips):
+        raise RuntimeError("\npad.cc:163 2 != 1.\nNode 94")
+
+    monkeypatch.setattr(runner, "_run", fails)
+    with pytest.raises(ValueError, match=rf"^{path} cannot be run by \w+.*: pad\.cc:163 2 != 1; export it again$"):
+        runner(np.zeros((1, 2, 8, 8, 3), np.uint8))

@@ -15,8 +15,11 @@ from keras_res3d.export.formats.base import Request
 from keras_res3d.export.graph import ServingGraph
 from keras_res3d.inference import classifier
 from keras_res3d.inference.classifier import load_classifier, with_sampling
+from keras_res3d.inference.grad_cam import grad_cam
+from keras_res3d.inference.streaming import StreamingPredictor
 from keras_res3d.inference.videos import predict_video
 from keras_res3d.nets.zoo import ZOO
+from keras_res3d.reports.filters import first_filters
 
 NARROW = replace(ZOO["sr18"], width=4, blocks=(1, 1, 1, 2), classes=3)
 SAMPLING = Sampling(frames=4, stride=2, resize=(36, 48), crop=(32, 32))
@@ -170,3 +173,50 @@ def test_a_net_of_any_size_names_the_smallest_that_works():
             opened.predict(np.zeros(shape, np.uint8))
     with pytest.raises(ValueError, match=r"of shape \(batch, any, any, any, 3\)"):
         opened.predict(np.zeros((1, 0, 32, 32, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def nan_files(folder, tmp_path_factory):
+    """A .keras file whose weights are NaN, one whose batch normalisation has such an epsilon, and an export."""
+    place = tmp_path_factory.mktemp("nan")
+    weights, epsilon = (keras.models.load_model(folder / "model.keras") for _ in range(2))
+    weights.set_weights([np.full(array.shape, np.nan, array.dtype) for array in weights.get_weights()])
+    next(layer for layer in epsilon.layers if hasattr(layer, "epsilon")).epsilon = float("nan")
+    for model, name in ((weights, "weights.keras"), (epsilon, "epsilon.keras")):
+        save_model(model, place / name, CARD)
+    graph = ServingGraph(weights, (4, 32, 32, 3), "2d")
+    FORMATS["litert"].write(graph, place / "net.tflite", Request("none", None, False, CARD))
+    return [place / "weights.keras", place / "epsilon.keras", place / "net.tflite"]
+
+
+@pytest.mark.parametrize("number", range(3), ids=["weights", "epsilon", "export"])
+def test_scores_that_are_no_numbers_are_an_error_that_names_the_model(nan_files, number, video):
+    path = nan_files[number]
+    opened, said = load_classifier(path), f"^{path} gives scores that are NaN or infinite"
+    with pytest.raises(ValueError, match=said):
+        opened.predict(np.zeros((1, 4, 32, 32, 3), np.uint8))
+    with pytest.raises(ValueError, match=said):
+        predict_video(with_sampling(opened, stride=1), video, clips=1)
+    with pytest.raises(ValueError, match=said):
+        list(StreamingPredictor(opened).play(video))
+
+
+def test_a_stream_of_any_function_has_no_scores_that_are_no_numbers(video):
+    stream = StreamingPredictor(lambda clips: np.array([[0.5, np.inf]]), SAMPLING)
+    with pytest.raises(ValueError, match="predict gives scores that are NaN or infinite"):
+        list(stream.play(video))
+
+
+def test_figures_of_weights_that_are_no_numbers_are_refused(nan_files):
+    opened = load_classifier(nan_files[0])
+    with pytest.raises(ValueError, match=f"^{nan_files[0]} has weights in conv1 that are NaN or infinite"):
+        first_filters(opened)
+    with pytest.raises(ValueError, match=f"^{nan_files[0]} gives activations or gradients that are NaN or infinite"):
+        grad_cam(opened, np.zeros((1, 4, 32, 32, 3), np.uint8), 0)
+
+
+def test_what_keras_raises_at_a_clip_is_one_line_that_names_the_model(folder, tmp_path):
+    opened = classifier.as_classifier(keras.models.load_model(folder / "model.keras"), card=CARD)
+    opened.model.predict_on_batch = lambda clips: 1 / 0
+    with pytest.raises(ValueError, match=f"^{opened.model.name} cannot be run by Keras: division by zero$"):
+        opened.predict(np.zeros((1, 4, 32, 32, 3), np.uint8))

@@ -81,6 +81,7 @@ def test_nan_is_no_event_and_logits_have_thresholds_of_their_own():
         ({"min_seconds": -1}, "min_seconds is -1"),
         ({"max_gap_seconds": float("inf")}, "max_gap_seconds is inf"),
         ({"classes": ["c"]}, "there is no class 'c'; the model has"),
+        ({"classes": []}, "classes is empty; expected names"),
     ],
 )
 def test_wrong_options(options, message):

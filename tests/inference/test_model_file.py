@@ -1,6 +1,7 @@
 """Names that are no model, and files that are damaged: one true line that names the file, before Keras is loaded."""
 
 import json
+import re
 import subprocess
 import sys
 import zipfile
@@ -14,7 +15,7 @@ from keras_res3d.commands.main import main
 from keras_res3d.inference.model_file import is_published, model_file
 from keras_res3d.weights.formats.registry import read_tensors
 
-from ..users_models import foreign
+from ..users_models import SAMPLING, foreign, rescaled
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +155,46 @@ def test_every_command_tells_a_damaged_model_in_one_line(saved, tmp_path, capsys
 
 
 def test_models_that_take_no_clips(tmp_path):
+    words = keras.Input((4, 32, 32, 3), dtype="string")
+    path = tmp_path / "words.keras"
+    keras.Model(words, words, name="words").save(path)
+    assert "words takes inputs of type string; expected clips of numbers" in refusal(path)
     picture = keras.Input((32, 32, 3))
     path = tmp_path / "flat.keras"
     keras.Model(picture, keras.layers.GlobalAveragePooling2D()(picture), name="flat").save(path)
     assert "flat takes inputs of shape (32, 32, 3); expected clips" in refusal(path)
+
+
+@pytest.fixture(scope="module")
+def of_family(tmp_path_factory):
+    path = tmp_path_factory.mktemp("family") / "net.keras"
+    save_model(rescaled(), path, labels="abc", sampling=SAMPLING)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"frames": 9999}, "the model takes clips of 4 frames, its card says 9999"),
+        ({"multi_label": True}, "rescaled ends in a softmax"),
+        ({"architecture": {"temporal_kernels": [3, 3, 1, 1, 1], "name": "mc3"}},
+         "its card describes mc3, whose convolutions are not those of the model: .* of res3a_branch2a are"),
+        ({"architecture": {"blocks": [1, 1, 2, 2]}}, "are missing in|missing in the model"),
+        ({"architecture": {"classes": 7, "name": "mine", "batch_norm_momentum": 0.5}}, None),
+        ({"architecture": None, "frames": None}, None),
+    ],
+)  # fmt: skip
+def test_a_card_of_another_net_is_refused(of_family, tmp_path, changes, said):
+    path = tmp_path / "net.keras"
+    path.write_bytes(of_family.read_bytes())
+    fields = json.loads(of_family.with_suffix(".json").read_text())
+    if changes.get("architecture"):
+        changes = {**changes, "architecture": {**fields["architecture"], **changes["architecture"]}}
+    path.with_suffix(".json").write_text(json.dumps({**fields, **changes}))
+    if said is None:
+        assert load_model(path).card.labels == ("a", "b", "c")
+    else:
+        assert re.search(f"and its card net.json do not fit: .*({said})", refusal(path))
 
 
 def test_a_card_that_does_not_fit(saved, tmp_path):

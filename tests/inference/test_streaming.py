@@ -162,3 +162,9 @@ def test_who_falls_behind_leaves_clips_out_and_no_frames():
     stream = StreamingPredictor(predict, SAMPLING, every=3, smoothing=0)
     found = {round(time, 1): scores.tolist() for time, scores in stream.watch(Script(lines))}
     assert found == {0.4: [0, 2, 4], 1.0: [6, 8, 10], 1.3: [9, 11, 13]} and len(predict.clips) == 3
+
+
+def test_a_span_that_would_fill_the_memory_is_refused():
+    wide = replace(SAMPLING, frames=4, stride=10**6, resize=(32, 32), crop=(32, 32))
+    with pytest.raises(ValueError, match="a clip spans 3,000,001 frames of a stream, 3,072,001,024 pixels that are"):
+        StreamingPredictor(lambda clips: None, wide)

@@ -103,6 +103,16 @@ def test_without_videos(run, capsys):
     assert f"wrote {run}/bare.html" in capsys.readouterr().out
 
 
+def test_a_card_of_another_model_is_refused_and_a_model_that_cannot_be_opened_is_said(run):
+    assert "could not be opened" not in shown(write_report(run, measure=False))
+    card = json.loads((run / "model.json").read_text())
+    (run / "model.json").write_text(json.dumps({**card, "labels": [*card["labels"], "more"]}))
+    with pytest.raises(ValueError, match=r"model\.keras and its card model\.json do not fit: the model has"):
+        write_report(run, measure=False)
+    (run / "model.keras").write_bytes(b"nothing")
+    assert "The model could not be opened" in shown(write_report(run, measure=False))
+
+
 def test_an_export_that_cannot_be_run_is_said(run):
     (run / "broken.tflite").write_bytes(b"nothing")
     (run / "notes.xml").write_text("<a/>")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keras_res3d import cards
-from keras_res3d.export.formats.base import Format, Runner
+from keras_res3d.export.formats.base import Format, Runner, first_line
 from keras_res3d.export.formats.litert import LITERT
 from keras_res3d.export.formats.onnx import ONNX
 from keras_res3d.export.formats.openvino import OPENVINO
@@ -67,8 +67,7 @@ def load_runner(path, threads: int | None = None, **options) -> Runner:
     except (ImportError, FileNotFoundError):
         raise
     except Exception as error:  # runtimes raise whatever they like
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ValueError(f"{path} cannot be read as a {row.name} export: {reason[:300]}") from error
+        raise ValueError(f"{path} cannot be read as a {row.name} export: {first_line(error)}") from error
 
 
 def read_card(path) -> cards.ModelCard | None:

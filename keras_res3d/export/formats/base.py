@@ -5,6 +5,7 @@ Converters and runtimes are imported when they are used: running LiteRT needs no
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -18,6 +19,9 @@ from keras_res3d.cards import ModelCard, read_card
 
 # What the card is called inside an export.
 CARD_NAME = "model.json"
+# What an export of one file calls the SHA-256 of itself, and what stands there, in a file that holds it among the bytes
+# that it is of, until it is known.
+DIGEST_NAME, UNKNOWN_DIGEST = "model_sha256", "0123456789abcdef" * 4
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,52 @@ def check_batch(clips, input_shape: tuple, dtype, *, any_type: bool = False) -> 
     return clips
 
 
+def check_scores(scores, name) -> np.ndarray:
+    """`scores` as an array, if every one of them is a number.
+
+    Args:
+        scores: what a model gave for a batch of clips, `(batch, ...)`.
+        name: of the model, for the message: its file, where it has one.
+
+    Raises:
+        ValueError: NaN or an infinite value; names the model.
+    """
+    scores = np.asarray(scores)
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{name} gives scores that are NaN or infinite: its weights or its settings are damaged; "
+                         "train, download or export it again")  # fmt: skip
+    return scores
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first, up to 300 characters; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+@contextlib.contextmanager
+def run_by(runtime: str, name, remedy: str = "") -> Iterator[None]:
+    """Turns what a runtime raises while it runs a model, which is whatever it likes, into a ValueError of one line.
+
+    Args:
+        runtime: what the message calls it.
+        name: of the model.
+        remedy: what to do about it.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{name} cannot be run by {runtime}: {first_line(error).rstrip('.')}{remedy}") from error
+
+
+def check_digest(known: str, found: str) -> None:
+    """Raises ValueError where a file's bytes are not those that it was written with."""
+    if known != found:
+        raise ValueError(f"its bytes are not those that it was written with ({DIGEST_NAME} in it is of others): it is "
+                         "damaged, or another tool changed it; export it again")  # fmt: skip
+
+
 def fixed_batches(clips: np.ndarray, batch: int, rank4: bool) -> Iterator[np.ndarray]:
     """`batch` clips at a time; the last of them is repeated where there are fewer left.
 
@@ -122,6 +172,7 @@ class Runner:
     call at a time with all its threads, and calls from other threads wait; ONNX Runtime and TensorFlow overlap them.
 
     Attributes:
+        runtime: what runs it, for messages.
         path: of the export.
         input_shape: of one clip, `(frames, height, width, channels)`.
         dtype: of clips: uint8 for RGB pixels, float32 for preprocessed clips.
@@ -129,6 +180,7 @@ class Runner:
         card_text: the card as JSON, where the export holds one.
     """
 
+    runtime: str = "its runtime"
     input_shape: tuple[int, ...]
     dtype: np.dtype
     classes: int | None = None
@@ -147,7 +199,12 @@ class Runner:
         is taken only where it fits.
         """
         if self.card_text is not None:
-            return ModelCard.from_json(self.card_text)
+            card = ModelCard.from_json(self.card_text)
+            if not fits(card, self.input_shape, self.classes):
+                size = (card.sampling.frames, *card.sampling.crop)
+                raise ValueError(f"it takes clips of {self.input_shape[:3]} and gives {self.classes} scores, its card "
+                                 f"says {size} and names {len(card.labels)} classes")  # fmt: skip
+            return card
         try:
             card = read_card(self.path)
         except ValueError:  # somebody's other JSON
@@ -155,8 +212,14 @@ class Runner:
         return card if card is not None and fits(card, self.input_shape, self.classes) else None
 
     def __call__(self, clips) -> np.ndarray:
-        """Scores `(batch, classes)`, float32, of `(batch, *input_shape)`; ValueError where a clip does not fit."""
-        return self._run(check_batch(clips, self.input_shape, self.dtype))
+        """Scores `(batch, classes)`, float32, of `(batch, *input_shape)`.
+
+        Raises:
+            ValueError: a clip does not fit, or the runtime cannot run the file, which is then damaged; names the file.
+        """
+        clips = check_batch(clips, self.input_shape, self.dtype)
+        with run_by(self.runtime, self.path, "; export it again"):
+            return self._run(clips)
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         raise NotImplementedError

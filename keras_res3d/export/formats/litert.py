@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import pathlib
 import warnings
 import zipfile
 
 import numpy as np
 
-from keras_res3d.cards import ModelCard
-from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, fixed_batches, threads_or_all
+from keras_res3d.cards import LARGEST_CARD, ModelCard
+from keras_res3d.export.formats.base import (
+    CARD_NAME,
+    DIGEST_NAME,
+    Format,
+    Request,
+    Runner,
+    check_digest,
+    fixed_batches,
+    threads_or_all,
+)
 from keras_res3d.export.report import ExportError
+from keras_res3d.io import digest
 
 
 def write(graph, path, request: Request) -> None:
@@ -38,8 +49,10 @@ def write(graph, path, request: Request) -> None:
     if graph.rank4:
         _check_axes(path)
     # LiteRT keeps label files as a zip archive at the end of the model, which its runtimes pass over.
+    found = digest(path)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(zipfile.ZipInfo(CARD_NAME), request.card.to_json())
+        archive.writestr(zipfile.ZipInfo(DIGEST_NAME), found)
 
 
 def _check_axes(path) -> None:
@@ -59,11 +72,26 @@ def _check_axes(path) -> None:
 
 
 def _card_text(path) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(CARD_NAME).decode("utf-8")
-    except (zipfile.BadZipFile, KeyError):
+    """The card in the archive at the file's end, after what is before the archive was compared with its digest.
+
+    Raises:
+        ValueError: the bytes of the model are not those that were written, or the archive is damaged.
+    """
+    if not zipfile.is_zipfile(path):  # of earlier releases, or of somebody else
         return None
+    with zipfile.ZipFile(path) as archive:
+        parts = {each.filename: each for each in archive.infolist()}
+        if any(each.file_size > LARGEST_CARD for each in parts.values()):
+            raise ValueError(f"a part of the archive at its end has more than {LARGEST_CARD // 2**20} MB")
+        if DIGEST_NAME in parts:  # earlier releases wrote none
+            size = min(each.header_offset for each in parts.values())
+            check_digest(archive.read(DIGEST_NAME).decode("ascii"), _digest_of_first(path, size))
+        return archive.read(CARD_NAME).decode("utf-8") if CARD_NAME in parts else None
+
+
+def _digest_of_first(path, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(size)).hexdigest()
 
 
 class LiteRTRunner(Runner):
@@ -72,10 +100,13 @@ class LiteRTRunner(Runner):
     A file of a fixed batch size is called as often as it takes, and one whose clips enter as frames gets frames.
     """
 
+    runtime = "LiteRT"
+
     def __init__(self, path, threads: int | None = None):
         from ai_edge_litert.interpreter import Interpreter
 
         super().__init__(path)
+        self.card_text = _card_text(path)
         self._interpreter = Interpreter(str(path), num_threads=threads_or_all(threads))
         (self._input,) = self._interpreter.get_input_details()
         first, *rest = (int(n) for n in self._input["shape_signature"])
@@ -85,7 +116,6 @@ class LiteRTRunner(Runner):
         self.dtype = np.dtype("uint8" if self._input["dtype"] == np.uint8 else "float32")
         self._batch = None
         self.classes = int(self._interpreter.get_output_details()[0]["shape"][-1])
-        self.card_text = _card_text(path)
         self._rank4 = len(rest) == 3
         if self._rank4:
             if self.card_text is None:

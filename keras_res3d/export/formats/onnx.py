@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import pathlib
+import re
 
 import numpy as np
 
-from keras_res3d.export.formats.base import CARD_NAME, Format, Request, Runner, missing_extra, threads_or_all
+from keras_res3d.export.formats.base import (
+    CARD_NAME,
+    DIGEST_NAME,
+    UNKNOWN_DIGEST,
+    Format,
+    Request,
+    Runner,
+    check_digest,
+    missing_extra,
+    threads_or_all,
+)
 from keras_res3d.export.formats.nncf import quantized
+from keras_res3d.export.report import ExportError
 
 # Values of a weight that is kept from the converter.
 LARGE = 4096
@@ -29,7 +43,35 @@ def write(graph, path, request: Request) -> None:
     if request.quantize == "int8":
         model = quantized(model, request.calibration, "onnx", model.graph.input[0].name)
     model.metadata_props.add(key=CARD_NAME, value=request.card.to_json())
+    model.metadata_props.add(key=DIGEST_NAME, value=UNKNOWN_DIGEST)
     onnx.save(model, str(path))
+    _put_digest(pathlib.Path(path))
+
+
+# Where the digest stands in the file, whose own bytes it is of with `UNKNOWN_DIGEST` in its place: an entry of the
+# metadata, which Protocol Buffers write as the name, a tag and the length.
+_PLACE = re.compile(DIGEST_NAME.encode() + rb"\x12\x40([0-9a-f]{64})")
+
+
+def _put_digest(path: pathlib.Path) -> None:
+    """Writes the digest into the file, in the place that waits for it."""
+    data = path.read_bytes()
+    found = list(_PLACE.finditer(data))
+    if len(found) != 1:
+        raise ExportError(f"ONNX wrote the place of the digest {len(found)} times; expected once")
+    with path.open("r+b") as file:
+        file.seek(found[0].start(1))
+        file.write(hashlib.sha256(data).hexdigest().encode())
+
+
+def _check_bytes(path) -> None:
+    """Raises ValueError where the bytes of the file are not those that were written."""
+    data = pathlib.Path(path).read_bytes()
+    if found := _PLACE.search(data):  # earlier releases wrote no digest
+        whole, view = hashlib.sha256(), memoryview(data)
+        for part in (view[: found.start(1)], UNKNOWN_DIGEST.encode(), view[found.end(1) :]):
+            whole.update(part)
+        check_digest(found[1].decode(), whole.hexdigest())
 
 
 def _with_open_weights(graph) -> tuple:
@@ -80,12 +122,15 @@ def _put_weights(model, weights: dict) -> None:
 class OnnxRunner(Runner):
     """Through ONNX Runtime on the CPU."""
 
+    runtime = "ONNX Runtime"
+
     def __init__(self, path, threads: int | None = None):
         try:
             import onnxruntime
         except ImportError as error:
             raise missing_extra("onnx", error) from error
         super().__init__(path)
+        _check_bytes(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads_or_all(threads)
         self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -120,6 +120,8 @@ class OpenVINORunner(Runner):
         precision: the type in which float32 layers compute: "f32", or "bf16" where the CPU has it.
     """
 
+    runtime = "OpenVINO"
+
     def __init__(self, path, threads: int | None = None, precision: str = "f32"):
         try:
             import openvino

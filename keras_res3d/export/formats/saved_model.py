@@ -29,6 +29,8 @@ def write(graph, path, request: Request | None = None) -> None:
 class SavedModelRunner(Runner):
     """Through `tf.saved_model.load`; `threads` is not used, since TensorFlow has its own setting."""
 
+    runtime = "TensorFlow"
+
     def __init__(self, path, threads: int | None = None):
         import tensorflow as tf
 
@@ -39,6 +41,8 @@ class SavedModelRunner(Runner):
         self._serve = self._keep_alive.signatures["serving_default"]
         spec = next(iter(self._serve.structured_input_signature[1].values()))
         self._name, self.input_shape, self.dtype = spec.name, tuple(spec.shape[1:]), np.dtype(spec.dtype.as_numpy_dtype)
+        sizes = next(iter(self._serve.structured_outputs.values())).shape
+        self.classes = sizes[-1] if sizes.rank else None
 
     def _run(self, clips: np.ndarray) -> np.ndarray:
         import tensorflow as tf
