@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 
 # So many faults of one kind are shown; the rest of that kind is counted.
 SHOWN = 20
@@ -34,6 +34,11 @@ def kind_of(fault: str) -> str:
     text = re.sub(r"^(?:.*?\b)?line \d+: ", "", fault, count=1, flags=re.DOTALL)
     text = re.sub(r"'[^']*'|\"[^\"]*\"", " ", text)
     return " ".join(re.findall(r"(?<!\S)[a-zA-Z]+(?=[\s:;,.)]|$)", text)[:2]) or "others"
+
+
+def doubled(names: Iterable[Hashable]) -> list:
+    """Those of the names that are there more than once, each once, in the order in which they come."""
+    return [name for name, count in collections.Counter(names).items() if count > 1]
 
 
 def prefixed(name: str, fault: str) -> Fault:

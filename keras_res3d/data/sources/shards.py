@@ -6,7 +6,6 @@ each frame stands, so that a clip is read without a look at what comes before it
 
 from __future__ import annotations
 
-import collections
 import io
 import os
 import pathlib
@@ -16,6 +15,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from keras_res3d.data.faults import doubled
 from keras_res3d.data.images import MAX_PIXELS
 from keras_res3d.data.types import DataError, PathLike, VideoError
 from keras_res3d.io import digest
@@ -114,9 +114,8 @@ def check_names(shard: dict) -> None:
 
 def _check_doubles(what: str, names: list[str]) -> None:
     """Raises ValueError where a manifest lists a class or a file twice."""
-    if len(set(names)) < len(names):
-        twice = next(name for name, count in collections.Counter(names).items() if count > 1)
-        raise ValueError(f"the {what} {twice[:80]!r} is listed twice")
+    if twice := doubled(names):
+        raise ValueError(f"the {what} {twice[0][:80]!r} is listed twice")
 
 
 def quick_faults(manifest: dict, sizes: Callable[[str], int | None]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import math
 import os
 import pathlib
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_res3d.data.faults import Fault
+from keras_res3d.data.faults import Fault, doubled
 from keras_res3d.data.types import DataError
 from keras_res3d.remote import text_of
 from keras_res3d.tasks.detection.moments import AMBIGUOUS, AMBIGUOUS_NAME, Annotations, time_fault
@@ -43,8 +42,7 @@ def read_annotations(path: str | os.PathLike, subset: str | None = None) -> Anno
         raise FileNotFoundError(f"{path} is not there; expected a folder of annotations as of THUMOS, or a JSON file "
                                 "as of ActivityNet")  # fmt: skip
     classes, rows, durations, faults = _folder(path, subset) if path.is_dir() else _json(path, subset)
-    counts = collections.Counter(classes)
-    faults += [f"the class {name!r} is listed twice" for name, count in counts.items() if count > 1]
+    faults += [f"the class {name!r} is listed twice" for name in doubled(classes)]
     known = {name: number for number, name in enumerate(classes)} | {AMBIGUOUS_NAME: AMBIGUOUS}
     for where, (video, label, begin, end) in rows:
         if label not in known:

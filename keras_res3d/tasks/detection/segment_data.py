@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import collections
 import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from keras_res3d.data.faults import doubled
 from keras_res3d.data.sources.base import Source
 from keras_res3d.data.types import VIDEO_EXTENSIONS, DataError, DataSet, Example, VideoSource, one_line
 from keras_res3d.tasks.detection.intervals import shared
@@ -136,8 +136,7 @@ def segment_set(
     missing = sorted(set(annotations.videos) - set(names))
     if missing:
         raise DataError(annotations.name, [f"missing video {name} in {videos.name}" for name in missing])
-    twice = sorted(name for name, count in collections.Counter(names).items() if count > 1)
-    if twice:
+    if twice := sorted(doubled(names)):
         raise DataError(videos.name, [f"several videos are called {name}, as annotations know them" for name in twice])
     parts = [_labelled(videos, number, name, annotations, cutting) for number, name in enumerate(names)]
     numbers, windows, spans, labels, ious = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from keras_res3d.data.faults import doubled
 
 # Seconds that each window of the released code stands for: 15 frames of 16 at 25 a second, and so on. The last one
 # would be 20.44 by that rule; the released table has 22.44, and its weights follow from it.
@@ -33,8 +34,7 @@ class WindowWeights:
             raise ValueError(f"the window weights have shape {self.table.shape}; expected a row for each of "
                              f"{len(self.lengths)} lengths of windows and a column for each class")  # fmt: skip
         for what, given in (("length", self.lengths), ("class", self.classes or ())):
-            twice = [each for each, count in collections.Counter(given).items() if count > 1]
-            if twice:
+            if twice := doubled(given):
                 raise ValueError(f"the window weights have the {what} {twice[0]!r} twice; expected each once")
         if not np.isfinite(self.table).all() or (self.table < 0).any():
             raise ValueError("the window weights hold a number that is negative or not finite")
