@@ -226,14 +226,14 @@ def card_of(
             raise ValueError(f"{model.name} takes inputs of {size}; pass sampling, which says what its clips are")
         sampling = for_crop(size[0], 2, size[1:3])
     check_sampling(model, sampling)
-    net = _net_inside(model)
-    if net is None:
+    inside = _net_inside(model)
+    if inside is None:
         return ModelCard(
             model.name, labels, sampling, licence, trained_on, frames=size[0], multi_label=multi_label
         )
-    architecture, trim = architecture_of(net), is_trimmed(net)
+    net, architecture = inside
     return ModelCard(
-        architecture.name, labels, sampling, licence, trained_on, {}, architecture, size[0], trim,
+        architecture.name, labels, sampling, licence, trained_on, {}, architecture, size[0], is_trimmed(net),
         multi_label=multi_label,
     )  # fmt: skip
 
@@ -266,10 +266,10 @@ def check_card(model, card: ModelCard) -> None:
         raise ValueError(f"the model takes clips of {frames} frames, its card says {card.frames}")
     if card.multi_label:
         check_multi_label(model)
-    net = None if card.architecture is None else _net_inside(model)
-    if net is None:
+    inside = None if card.architecture is None else _net_inside(model)
+    if inside is None:
         return
-    own, said = convolutions_of(architecture_of(net)), convolutions_of(card.architecture)
+    own, said = convolutions_of(inside[1]), convolutions_of(card.architecture)
     if own != said:
         name = next(name for name in [*own, *said] if own.get(name) != said.get(name))
         raise ValueError(f"its card describes {card.architecture.name}, whose convolutions are not those of the model: "
@@ -289,11 +289,11 @@ def _size(shape) -> str:
     return f"{frames} frames of {height} x {width}"
 
 
-def _net_inside(model):
-    """The net of this family that a model is, has layers added to, or holds as one of its layers; else None."""
+def _net_inside(model) -> tuple | None:
+    """The net of this family that a model is, has layers added to, or holds as one of its layers, and its architecture;
+    None where there is none."""
     try:
-        architecture_of(model)
-        return model
+        return model, architecture_of(model)
     except (ValueError, KeyError, AttributeError, TypeError):  # a net of somebody else's
         inner = (layer for layer in model.layers if hasattr(layer, "layers"))
         return next((net for net in map(_net_inside, inner) if net is not None), None)
