@@ -46,9 +46,7 @@ def asked(call: Callable[[], _Answer], name: str, tries: int, pause: float) -> _
     for attempt in range(1, tries + 1):
         try:
             return _unless_left(call)
-        except GivenUp:
-            raise
-        except (FileNotFoundError, ImportError):
+        except (GivenUp, FileNotFoundError, ImportError):
             raise
         except Exception as error:  # every store has errors of its own
             fault = lasting(error, name.partition("://")[0])

@@ -64,9 +64,8 @@ def run(args: list[str]) -> int:
     size = re.fullmatch(r"(\d+)x(\d+)", FLAGS.resize)
     if not size:
         raise ValueError(f"--resize is {FLAGS.resize!r}; expected HEIGHTxWIDTH, such as 128x171")
-    if FLAGS.engine != "ray":
-        for fault in refused_without_ray("ray_address"):
-            raise ValueError(fault)
+    if FLAGS.engine != "ray" and (faults := refused_without_ray("ray_address")):
+        raise ValueError("; ".join(faults))
     resize = int(size[1]), int(size[2])
     check_resize(resize, MIN_SIDE)
     data = data_from_flags(FLAGS.subset)

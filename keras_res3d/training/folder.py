@@ -25,7 +25,6 @@ from keras_res3d.remote import as_path, opened, text_of
 from keras_res3d.table_files import csv_rows
 from keras_res3d.tables import printable
 from keras_res3d.training import checkpoint
-from keras_res3d.training.checkpoint import differences
 from keras_res3d.training.cluster import ALONE, TF_CONFIG, Cluster, named_alone
 from keras_res3d.training.compile import Twin
 from keras_res3d.training.hosts import cluster_of_strategy, is_chief, tell_all
@@ -60,9 +59,9 @@ def held(folder, cluster: Cluster = ALONE) -> contextlib.AbstractContextManager[
     if len(cluster.workers) > 1:
         own = f"--worker_index (task.index of {TF_CONFIG})"
         advice = f"if that is {cluster.name()} too, give each worker its own {own}; otherwise {advice}"
-    elif named_alone():
-        warnings.warn(f"this process trains by itself: {named_alone()}", stacklevel=1)  # once, though a verb asks first
-        advice = f"{named_alone()}; otherwise {advice}"
+    elif others := named_alone():
+        warnings.warn(f"this process trains by itself: {others}", stacklevel=1)  # once, though a verb asks first
+        advice = f"{others}; otherwise {advice}"
     return only_one(path, "trains in", folder, advice)
 
 
@@ -91,7 +90,8 @@ def other_run(
                 **{name: options[name] for name in options if name in card.training}}  # fmt: skip
     if card.architecture is None or walk(card.architecture, 1) != walk(net, 1):
         there["architecture"], expected["architecture"] = _layers_of(card.architecture), _layers_of(net)
-    return differences(*(json.loads(json.dumps(each)) for each in (there, expected)), names=("there", "expected"))
+    told = (json.loads(json.dumps(each)) for each in (there, expected))
+    return checkpoint.differences(*told, names=("there", "expected"))
 
 
 # Fields of an architecture that say nothing about its layers.
